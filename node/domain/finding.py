@@ -1,0 +1,67 @@
+"""What a model noticed: coded terms, measurements, segments, findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded term (PS3.3 §8): value, coding scheme designator, meaning."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+#: PS3.16 CID 7469 (generic intensity and size measurements); SNOMED CT "Volume".
+VOLUME = Code("118565006", "SCT", "Volume")
+#: UCUM units.
+MILLILITRE = Code("mL", "UCUM", "mL")
+MILLIMETRE = Code("mm", "UCUM", "mm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A number with its quantity and unit."""
+
+    quantity: Code
+    value: float
+    unit: Code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A labelled region as the model card declares it (PS3.3 §C.8.20.2)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    #: Value in the mask and Segment Number (0062,0004); 1 is the first.
+    number: int
+    label: str
+    #: Segmented Property Category and Type (PS3.16 CID 7150, CID 7151 and below).
+    category: Code
+    type: Code
+    #: Finding site for the report, where it differs from `type`.
+    site: Code | None = None
+    #: sRGB, 0–255; written as Recommended Display CIELab Value.
+    colour: tuple[int, int, int] = (220, 60, 60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something a model noticed in one series."""
+
+    #: What was found.
+    code: Code
+    #: Segment of the mask that shows it, if any.
+    segment_number: int | None = None
+    measurements: tuple[Measurement, ...] = ()
+    #: 0–1, or `None` where the model gives none.
+    probability: float | None = None
+    #: Human tracking identifier and its UID (PS3.16 TID 1419 and 1411); the UID is derived, never random.
+    tracking_identifier: str = ""
+    tracking_uid: str = ""

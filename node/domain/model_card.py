@@ -1,0 +1,117 @@
+"""The model card: what a model is for, which series suit it, what its outputs mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from node.domain.finding import Code, Segment
+
+_FORBID = {"extra": "forbid"}
+
+
+class Mode(StrEnum):
+    """How far a model may speak."""
+
+    #: Does not run.
+    OFF = "off"
+    #: Runs and stores; never ranks, never leaves the node.
+    SHADOW = "shadow"
+    #: Runs, ranks, and its results are sent.
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One requirement on a series: exactly one of the operators is given.
+
+    `field` names an attribute of `domain.study.Instance`, or of its `pixels` (`pixels.rows`), or one of
+    the geometry's: `slice_count`, `slice_spacing_mm`, `in_plane_spacing_mm`, `extent_mm` (smallest side).
+    """
+
+    __pydantic_config__ = _FORBID
+
+    field: str
+    #: The value is one of these (text compared without case).
+    one_of: tuple[str, ...] | None = None
+    #: None of these is the value, nor among the values of a multi-valued attribute.
+    none_of: tuple[str, ...] | None = None
+    #: Regular expression, searched without case.
+    matches: str | None = None
+    #: Regular expression that must not be found, without case.
+    matches_not: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    #: What is said to the reader when the condition fails.
+    because: str = ""
+    #: What an absent value means: the series is refused, or the condition is passed over.
+    when_missing: str = "pass"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """Points that order the suitable series; the best one is read."""
+
+    __pydantic_config__ = _FORBID
+
+    field: str
+    one_of: tuple[str, ...] | None = None
+    matches: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    points: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeMeasurement:
+    """Volume of one segment, in mL, to be measured in source geometry."""
+
+    __pydantic_config__ = _FORBID
+
+    segment_number: int
+    #: Outside this range the output is taken as failed: no person has such a volume.
+    plausible_ml: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """One weights file: `package:DISTRIBUTION==VERSION/path/in/it` or `file:path/beside/the/card`."""
+
+    __pydantic_config__ = _FORBID
+
+    role: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """`models/<name>/model.toml` as values."""
+
+    __pydantic_config__ = _FORBID
+
+    name: str
+    version: str
+    title: str
+    purpose: str
+    intended_use: str
+    #: RESEARCH, PRODUCT or SERVICE (PS3.3 Content Qualification, (0018,9004)).
+    content_qualification: str = "RESEARCH"
+    licence: str
+    citation: str
+    manufacturer: str
+    #: Name of a module of `node/imaging/pipelines`, dashes for underscores.
+    pipeline: str
+    #: Seconds of wall time that one study may take.
+    time_limit_s: float = 600.0
+    weights: tuple[Weights, ...]
+    #: Parameters of the pipeline, checked by the pipeline.
+    parameters: dict[str, float | int | str | bool | tuple[float, ...]] = field(default_factory=dict)
+    #: What every suitable series must meet.
+    requires: tuple[Condition, ...]
+    prefers: tuple[Preference, ...] = ()
+    #: Must the slices form one regular volume.
+    needs_volume: bool = True
+    #: Procedure reported in the SR (PS3.16 CID 100).
+    procedure: Code
+    segments: tuple[Segment, ...]
+    volumes: tuple[VolumeMeasurement, ...] = ()

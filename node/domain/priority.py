@@ -1,0 +1,42 @@
+"""Lanes, and the one table that maps priorities between standards."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Lane(StrEnum):
+    """Which queue a study stands in; a higher lane is read first."""
+
+    #: A person or an order says: now.
+    STAT = "STAT"
+    #: Sooner than routine work.
+    URGENT = "URGENT"
+    #: Everything else.
+    ROUTINE = "ROUTINE"
+
+    @property
+    def order(self) -> int:
+        """0 for the lane read first."""
+        return list(Lane).index(self)
+
+
+#: Requested Procedure Priority (0040,1003), PS3.3 §C.4.11.
+_FROM_REQUESTED = {
+    "STAT": Lane.STAT,
+    "HIGH": Lane.URGENT,
+    "ROUTINE": Lane.ROUTINE,
+    "MEDIUM": Lane.ROUTINE,
+    "LOW": Lane.ROUTINE,
+}
+#: Scheduled Procedure Step Priority of a UPS (0074,1200), PS3.3 §C.30.2.
+UPS_PRIORITY = {Lane.STAT: "HIGH", Lane.URGENT: "MEDIUM", Lane.ROUTINE: "LOW"}
+#: HL7 v2 TQ1-9 (table 0485).
+HL7_PRIORITY = {Lane.STAT: "S", Lane.URGENT: "A", Lane.ROUTINE: "R"}
+#: FHIR R4 request-priority.
+FHIR_PRIORITY = {Lane.STAT: "stat", Lane.URGENT: "urgent", Lane.ROUTINE: "routine"}
+
+
+def lane_of_requested_priority(value: str) -> Lane:
+    """Lane of a Requested Procedure Priority; an unknown or absent value is routine."""
+    return _FROM_REQUESTED.get(value.strip().upper(), Lane.ROUTINE)

@@ -1,0 +1,139 @@
+"""Study, series and instance as typed values, read once from the full header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from node.domain.history import Fact
+from node.domain.patient import Patient
+
+
+class StudyState(StrEnum):
+    """Where a study stands."""
+
+    #: Instances are arriving, or the quiet time has not passed.
+    RECEIVING = "receiving"
+    #: Complete; work items wait for a worker.
+    WAITING = "waiting"
+    #: A model is at work.
+    READING = "reading"
+    #: Every model that was meant to look has an outcome.
+    DONE = "done"
+    #: Nothing goes on until a person has decided, for example about the patient.
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the instance says of its study and order."""
+
+    study_date: str = ""
+    study_time: str = ""
+    study_description: str = ""
+    study_id: str = ""
+    accession_number: str = ""
+    #: Requested Procedure Priority (0040,1003): STAT, HIGH, ROUTINE, MEDIUM, LOW or empty.
+    requested_priority: str = ""
+    patient_age_years: float | None = None
+    facts: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """Where one slice lies (PS3.3 §C.7.6.2), LPS, millimetres."""
+
+    #: Centre of the first pixel (0020,0032).
+    position: tuple[float, float, float]
+    #: Direction cosines of a row, then of a column (0020,0037).
+    orientation: tuple[float, float, float, float, float, float]
+    #: Distance between rows, then between columns (0028,0030).
+    spacing: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """How the pixel data is stored, and its digest."""
+
+    rows: int
+    columns: int
+    number_of_frames: int = 1
+    samples_per_pixel: int = 1
+    photometric_interpretation: str = "MONOCHROME2"
+    bits_allocated: int = 16
+    bits_stored: int = 16
+    pixel_representation: int = 0
+    rescale_slope: float = 1.0
+    rescale_intercept: float = 0.0
+    #: Why the pixels cannot be decoded here; empty where they can.
+    undecodable: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One SOP Instance, described. Absent text is "", absent numbers are `None`."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    patient: Patient = field(default_factory=Patient)
+    order: Order = field(default_factory=Order)
+    modality: str = ""
+    manufacturer: str = ""
+    manufacturer_model_name: str = ""
+    series_description: str = ""
+    series_number: int | None = None
+    protocol_name: str = ""
+    body_part_examined: str = ""
+    image_type: tuple[str, ...] = ()
+    instance_number: int | None = None
+    acquisition_number: int | None = None
+    temporal_position: int | None = None
+    frame_of_reference_uid: str = ""
+    slice_thickness_mm: float | None = None
+    scanning_sequence: tuple[str, ...] = ()
+    sequence_name: str = ""
+    mr_acquisition_type: str = ""
+    repetition_time_ms: float | None = None
+    echo_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    contrast_agent: str = ""
+    plane: Plane | None = None
+    pixels: Pixels | None = None
+    #: SHA-256 over the decoded pixels and over what identity, geometry and models read: two
+    #: instances with the same content digest are the same image, however they are encoded.
+    content_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """The described instances of one series, in no particular order."""
+
+    series_instance_uid: str
+    instances: tuple[Instance, ...]
+
+    @property
+    def first(self) -> Instance:
+        """The instance whose series-level attributes speak for the series."""
+        return self.instances[0]
+
+
+#: SOP Classes that are documents, presentations or results: filed, never read by a model, never a revision.
+#: (PS3.4 Table B.5-1; prefixes cover whole families.)
+_NOT_IMAGES = (
+    "1.2.840.10008.5.1.4.1.1.88.",  # Structured Reports and Key Object Selection
+    "1.2.840.10008.5.1.4.1.1.11.",  # Presentation States
+    "1.2.840.10008.5.1.4.1.1.66",  # Raw data, registrations, Segmentations, surfaces
+    "1.2.840.10008.5.1.4.1.1.104.",  # Encapsulated documents
+    "1.2.840.10008.5.1.4.1.1.481.",  # Radiotherapy
+    "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
+    "1.2.840.10008.5.1.4.1.1.9.",  # Waveforms
+    "1.2.840.10008.5.1.4.34.",  # Procedure-step and inventory objects
+)
+
+
+def is_image(sop_class_uid: str) -> bool:
+    """Whether instances of this SOP Class can be a model's input at all."""
+    return not sop_class_uid.startswith(_NOT_IMAGES)

@@ -1,0 +1,94 @@
+"""States and the legal moves between them: work items, outcomes, results."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class WorkKind(StrEnum):
+    """What a work item asks for, and thereby which room claims it."""
+
+    DESCRIBE = "describe"
+    EXPECTED_COUNT = "expected_count"
+    INFER = "infer"
+    REPORT = "report"
+
+
+class WorkState(StrEnum):
+    """Where a work item stands."""
+
+    #: May be claimed once `not_before` has passed.
+    READY = "ready"
+    #: Leased to a worker.
+    CLAIMED = "claimed"
+    #: Done; its successors were written in the same transaction.
+    FINISHED = "finished"
+    #: Given up after the last attempt; a person may retry it.
+    PARKED = "parked"
+    #: No longer wanted: a newer revision or a withdrawn study.
+    CANCELLED = "cancelled"
+
+
+class OutcomeState(StrEnum):
+    """What became of one model on one revision."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    #: The model ran and its findings are stored.
+    RESULT = "result"
+    #: No series suits the model, with the reason.
+    NOT_APPLICABLE = "not_applicable"
+    #: Tried and given up, with the reason.
+    FAILED = "failed"
+    #: The study never became complete enough.
+    INCOMPLETE = "incomplete"
+    #: A newer revision or a forced run took its place.
+    SUPERSEDED = "superseded"
+
+
+class ResultState(StrEnum):
+    """What became of one object on its way to one destination."""
+
+    QUEUED = "queued"
+    #: The peer answered success or a warning.
+    SENT = "sent"
+    #: The peer promised to keep it (Storage Commitment).
+    COMMITTED = "committed"
+    #: Refused for good, with the status.
+    DEAD = "dead"
+    #: Stopped at the send gate, with the reason.
+    HELD = "held"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+
+
+_W, _O, _R = WorkState, OutcomeState, ResultState
+
+WORK_MOVES: dict[WorkState, frozenset[WorkState]] = {
+    _W.READY: frozenset({_W.CLAIMED, _W.CANCELLED}),
+    _W.CLAIMED: frozenset({_W.CLAIMED, _W.READY, _W.FINISHED, _W.PARKED, _W.CANCELLED}),
+    _W.PARKED: frozenset({_W.READY, _W.CANCELLED}),
+    _W.FINISHED: frozenset(),
+    _W.CANCELLED: frozenset(),
+}
+OUTCOME_MOVES: dict[OutcomeState, frozenset[OutcomeState]] = {
+    _O.PENDING: frozenset({_O.RUNNING, _O.NOT_APPLICABLE, _O.FAILED, _O.INCOMPLETE, _O.SUPERSEDED}),
+    _O.RUNNING: frozenset({_O.PENDING, _O.RUNNING, _O.RESULT, _O.NOT_APPLICABLE, _O.FAILED, _O.SUPERSEDED}),
+    _O.RESULT: frozenset({_O.FAILED, _O.SUPERSEDED}),
+    _O.NOT_APPLICABLE: frozenset({_O.SUPERSEDED}),
+    _O.FAILED: frozenset({_O.PENDING, _O.SUPERSEDED}),
+    _O.INCOMPLETE: frozenset({_O.SUPERSEDED}),
+    _O.SUPERSEDED: frozenset(),
+}
+RESULT_MOVES: dict[ResultState, frozenset[ResultState]] = {
+    _R.QUEUED: frozenset({_R.QUEUED, _R.SENT, _R.DEAD, _R.HELD, _R.SUPERSEDED, _R.WITHDRAWN}),
+    _R.SENT: frozenset({_R.COMMITTED, _R.SUPERSEDED, _R.WITHDRAWN}),
+    _R.COMMITTED: frozenset({_R.SUPERSEDED, _R.WITHDRAWN}),
+    _R.DEAD: frozenset({_R.QUEUED, _R.SUPERSEDED, _R.WITHDRAWN}),
+    _R.HELD: frozenset({_R.QUEUED, _R.SUPERSEDED, _R.WITHDRAWN}),
+    _R.SUPERSEDED: frozenset(),
+    _R.WITHDRAWN: frozenset(),
+}
+
+#: Outcomes with which a model is through with a revision.
+FINAL_OUTCOMES = frozenset({_O.RESULT, _O.NOT_APPLICABLE, _O.FAILED, _O.INCOMPLETE, _O.SUPERSEDED})

@@ -1,0 +1,72 @@
+"""Artifacts: the files an outcome owns. Masks, and the datasets we send: built once, kept, never rebuilt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.domain.time import Instant
+from node.store.database import Database
+
+#: Folders below the data folder.
+MASKS, RESULTS = "masks", "results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One durable file of an outcome."""
+
+    id: int
+    outcome_id: int
+    #: "mask", or the KIND of an output of `report/outputs`.
+    kind: str
+    profile: str
+    #: Relative to the data folder.
+    path: str
+    size: int
+    #: SHA-256 of the file.
+    digest: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    created_at: str
+
+
+def record(
+    db: Database,
+    now: Instant,
+    *,
+    outcome_id: int,
+    kind: str,
+    path: str,
+    size: int,
+    digest: str,
+    profile: str = "",
+    sop_instance_uid: str = "",
+    sop_class_uid: str = "",
+) -> int:
+    """Keep that a file exists; the file is durable already. The same path again changes nothing."""
+    db.execute(
+        "INSERT INTO artifact (outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid,"
+        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outcome_id, kind, profile) DO UPDATE SET"
+        " path = excluded.path, size = excluded.size, digest = excluded.digest WHERE kind = 'mask'",
+        (outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid, now.iso),
+    )
+    row = db.row(
+        "SELECT id FROM artifact WHERE outcome_id = ? AND kind = ? AND profile = ?", (outcome_id, kind, profile)
+    )
+    assert row is not None
+    return int(row["id"])
+
+
+def of_outcome(db: Database, outcome_id: int) -> list[Artifact]:
+    """Files of one outcome, oldest first."""
+    return _artifacts(db, "WHERE outcome_id = ? ORDER BY id", (outcome_id,))
+
+
+def artifact(db: Database, artifact_id: int) -> Artifact | None:
+    """One file."""
+    found = _artifacts(db, "WHERE id = ?", (artifact_id,))
+    return found[0] if found else None
+
+
+def _artifacts(db: Database, where: str, values: tuple[int, ...]) -> list[Artifact]:
+    return [Artifact(**dict(row)) for row in db.rows(f"SELECT * FROM artifact {where}", values)]

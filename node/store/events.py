@@ -1,0 +1,57 @@
+"""Events: every move of everything, with its reason, to be read back later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.domain.time import Instant
+from node.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One move of one thing."""
+
+    at: str
+    room: str
+    #: What moved: study, work_item, outcome, result, association, model.
+    about: str
+    subject: str
+    study_instance_uid: str
+    before: str
+    after: str
+    reason: str
+
+
+def record(
+    db: Database,
+    now: Instant,
+    about: str,
+    subject: str | int,
+    *,
+    after: str,
+    before: str = "",
+    reason: str = "",
+    study: str = "",
+) -> None:
+    """Write down one move, inside the transaction that makes it."""
+    db.execute(
+        "INSERT INTO event (at, room, about, subject, study_instance_uid, before, after, reason)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (now.iso, db.room, about, str(subject), study, before, after, reason),
+    )
+
+
+def of_study(db: Database, study_instance_uid: str) -> list[Event]:
+    """Everything that happened to a study, oldest first."""
+    return _events(db, "WHERE study_instance_uid = ? ORDER BY id", (study_instance_uid,))
+
+
+def latest(db: Database, about: str, limit: int = 50) -> list[Event]:
+    """The newest events about one kind of thing, newest first."""
+    return _events(db, "WHERE about = ? ORDER BY id DESC LIMIT ?", (about, limit))
+
+
+def _events(db: Database, where: str, values: tuple[str | int, ...]) -> list[Event]:
+    columns = "at, room, about, subject, study_instance_uid, before, after, reason"
+    return [Event(**dict(row)) for row in db.rows(f"SELECT {columns} FROM event {where}", values)]

@@ -1,0 +1,151 @@
+"""Outcomes: what became of each model on each revision. Silence is never a negative."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from node.domain.model_card import Mode
+from node.domain.time import Instant
+from node.domain.work import OUTCOME_MOVES, OutcomeState
+from node.store import events
+from node.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One model on one revision of one study."""
+
+    id: int
+    study_instance_uid: str
+    revision: int
+    #: 1 for the first run; a forced run adds one, a retry keeps it.
+    run_number: int
+    model: str
+    mode: Mode
+    model_digest: str
+    card_digest: str
+    #: The series that is read; empty where none suits.
+    series_instance_uid: str
+    #: Over the content of the input instances.
+    content_digest: str
+    state: OutcomeState
+    reason: str
+    #: [{series_instance_uid, suits, reason}]: what was thought of each series.
+    series: tuple[dict[str, object], ...]
+    created_at: str
+    #: ISO 8601 UTC; empty until final. Dates and times in the results come from here.
+    finished_at: str
+    timings: dict[str, float]
+
+
+def add(
+    db: Database,
+    now: Instant,
+    *,
+    study: str,
+    revision: int,
+    run_number: int,
+    model: str,
+    mode: Mode,
+    model_digest: str,
+    card_digest: str,
+    series_instance_uid: str,
+    content_digest: str,
+    series: Sequence[Mapping[str, object]],
+    state: OutcomeState,
+    reason: str = "",
+    inputs: Sequence[int] = (),
+) -> int:
+    """Write a new outcome with the exact instances it rests on; return its id."""
+    finished = now.iso if state is not OutcomeState.PENDING else ""
+    made = db.execute(
+        "INSERT INTO outcome (study_instance_uid, revision, run_number, model, mode, model_digest, card_digest,"
+        " series_instance_uid, content_digest, state, reason, series, created_at, finished_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(study, revision, run_number, model, mode, model_digest, card_digest, series_instance_uid),
+            *(content_digest, state, reason, json.dumps([dict(each) for each in series]), now.iso, finished),
+        ),
+    )
+    outcome_id = made.lastrowid
+    assert outcome_id is not None
+    for instance_id in inputs:
+        db.execute("INSERT INTO outcome_input (outcome_id, instance_id) VALUES (?, ?)", (outcome_id, instance_id))
+    events.record(db, now, "outcome", f"{model}:{outcome_id}", after=state, reason=reason, study=study)
+    return outcome_id
+
+
+def move(
+    db: Database,
+    now: Instant,
+    outcome_id: int,
+    after: OutcomeState,
+    reason: str = "",
+    *,
+    timings: Mapping[str, float] | None = None,
+) -> bool:
+    """Move an outcome, if the move is legal (`domain.work.OUTCOME_MOVES`); `False` if it is not."""
+    row = db.row("SELECT state, model, study_instance_uid FROM outcome WHERE id = ?", (outcome_id,))
+    if row is None or after not in OUTCOME_MOVES[OutcomeState(row["state"])]:
+        return False
+    final = after in (OutcomeState.RESULT, OutcomeState.NOT_APPLICABLE, OutcomeState.FAILED, OutcomeState.INCOMPLETE)
+    db.execute(
+        "UPDATE outcome SET state = ?, reason = ?, finished_at = CASE WHEN ? THEN ? ELSE finished_at END,"
+        " timings = coalesce(?, timings) WHERE id = ?",
+        (after, reason, final, now.iso, json.dumps(dict(timings)) if timings is not None else None, outcome_id),
+    )
+    subject, study = f"{row['model']}:{outcome_id}", row["study_instance_uid"]
+    events.record(db, now, "outcome", subject, before=row["state"], after=after, reason=reason, study=study)
+    return True
+
+
+def outcome(db: Database, outcome_id: int) -> Outcome | None:
+    """One outcome, if there is one."""
+    found = _outcomes(db, "WHERE id = ?", (outcome_id,))
+    return found[0] if found else None
+
+
+def current(db: Database, study_instance_uid: str) -> list[Outcome]:
+    """Outcomes of a study that nothing has superseded, by model name."""
+    return _outcomes(db, "WHERE study_instance_uid = ? AND state != 'superseded' ORDER BY model", (study_instance_uid,))
+
+
+def last_run_number(db: Database, study_instance_uid: str, model: str) -> int:
+    """The highest run number of a model on a study; 0 if it never ran."""
+    row = db.row(
+        "SELECT max(run_number) AS number FROM outcome WHERE study_instance_uid = ? AND model = ?",
+        (study_instance_uid, model),
+    )
+    return int(row["number"] or 0) if row else 0
+
+
+def inputs(db: Database, outcome_id: int) -> list[int]:
+    """Row ids of the instances an outcome rests on."""
+    rows = db.rows("SELECT instance_id FROM outcome_input WHERE outcome_id = ? ORDER BY instance_id", (outcome_id,))
+    return [row["instance_id"] for row in rows]
+
+
+def sources(db: Database, outcome_id: int) -> list[str]:
+    """Names of the peers that sent the inputs of an outcome."""
+    rows = db.rows(
+        "SELECT DISTINCT source FROM outcome_input JOIN instance ON instance.id = instance_id"
+        " WHERE outcome_id = ? ORDER BY source",
+        (outcome_id,),
+    )
+    return [row["source"] for row in rows]
+
+
+def _outcomes(db: Database, where: str, values: tuple[str | int, ...]) -> list[Outcome]:
+    return [_outcome(row) for row in db.rows(f"SELECT * FROM outcome {where}", values)]
+
+
+def _outcome(row: sqlite3.Row) -> Outcome:
+    values = dict(row)
+    values["mode"] = Mode(values["mode"])
+    values["state"] = OutcomeState(values["state"])
+    values["series"] = tuple(json.loads(values["series"]))
+    values["timings"] = json.loads(values["timings"])
+    return Outcome(**values)

@@ -1,0 +1,187 @@
+"""Studies: what has come, where it stands, where it ranks."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import TypeAdapter
+
+from node.domain.patient import Patient
+from node.domain.priority import Lane
+from node.domain.study import Order, StudyState
+from node.domain.time import Instant
+from node.store import events
+from node.store.database import Database
+
+_PATIENT = TypeAdapter(Patient)
+_ORDER = TypeAdapter(Order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRow:
+    """One study as the tables have it."""
+
+    study_instance_uid: str
+    state: StudyState
+    reason: str
+    #: Whether instances have come that no closing has looked at.
+    open: bool
+    patient: Patient
+    order: Order
+    modality: str
+    first_received: Instant
+    #: When it last began to receive: first instance, or first late one after a closing.
+    opened: Instant
+    last_received: Instant
+    expected_count: int | None
+    force_requested: bool
+    revision: int
+    lane: Lane
+    score: float
+    sort_key: float
+    reasons: tuple[dict[str, object], ...]
+
+
+def study(db: Database, study_instance_uid: str) -> StudyRow | None:
+    """One study, if held."""
+    found = _studies(db, "WHERE study_instance_uid = ?", (study_instance_uid,))
+    return found[0] if found else None
+
+
+def open_studies(db: Database) -> list[StudyRow]:
+    """Studies with instances that no closing has looked at, and that are not held."""
+    return _studies(db, "WHERE open = 1 AND state != 'held'")
+
+
+def worklist(db: Database) -> list[StudyRow]:
+    """All studies in reading order: lane, then score with age, then arrival."""
+    return _studies(db, "ORDER BY lane_order, sort_key DESC, first_wall, study_instance_uid")
+
+
+def move(db: Database, now: Instant, study_instance_uid: str, after: StudyState, reason: str) -> None:
+    """Set the state of a study and say why; a move to the same state with the same reason is none."""
+    row = db.row("SELECT state, reason FROM study WHERE study_instance_uid = ?", (study_instance_uid,))
+    if row is None or (row["state"], row["reason"]) == (after, reason):
+        return
+    db.execute(
+        "UPDATE study SET state = ?, reason = ? WHERE study_instance_uid = ?", (after, reason, study_instance_uid)
+    )
+    events.record(
+        db, now, "study", study_instance_uid, before=row["state"], after=after, reason=reason, study=study_instance_uid
+    )
+
+
+def record_identity(db: Database, study_instance_uid: str, patient: Patient, order: Order, modality: str) -> None:
+    """Keep whose study it is and what was ordered, as the closing found them."""
+    db.execute(
+        'UPDATE study SET patient = ?, "order" = ?, patient_id = ?, issuer = ?, modality = ?'
+        " WHERE study_instance_uid = ?",
+        (
+            _PATIENT.dump_json(patient).decode(),
+            _ORDER.dump_json(order).decode(),
+            *(patient.patient_id, patient.issuer, modality, study_instance_uid),
+        ),
+    )
+
+
+def record_closing(db: Database, now: Instant, study_instance_uid: str, reason: str, *, revision: int) -> None:
+    """The closing has looked at every instance; a `revision` above the study's opens that revision."""
+    db.execute(
+        "UPDATE study SET open = 0, force_requested = 0, revision = ? WHERE study_instance_uid = ?",
+        (revision, study_instance_uid),
+    )
+    db.execute(
+        "INSERT OR IGNORE INTO revision (study_instance_uid, number, closed_at, reason) VALUES (?, ?, ?, ?)",
+        (study_instance_uid, revision, now.iso, reason),
+    )
+
+
+def record_expected_count(db: Database, study_instance_uid: str, count: int) -> None:
+    """Keep how many instances an archive says there are."""
+    db.execute("UPDATE study SET expected_count = ? WHERE study_instance_uid = ?", (count, study_instance_uid))
+
+
+def request_closing(db: Database, study_instance_uid: str) -> None:
+    """A person wants the study closed now, complete or not."""
+    db.execute(
+        "UPDATE study SET force_requested = 1, open = 1 WHERE study_instance_uid = ?", (study_instance_uid,)
+    )
+
+
+def record_rank(
+    db: Database,
+    study_instance_uid: str,
+    *,
+    lane: Lane,
+    score: float,
+    sort_key: float,
+    reasons: Sequence[dict[str, object]],
+) -> None:
+    """Keep the place of a study in the worklist, with the reasons."""
+    db.execute(
+        "UPDATE study SET lane = ?, lane_order = ?, score = ?, sort_key = ?, reasons = ? WHERE study_instance_uid = ?",
+        (lane, lane.order, score, sort_key, json.dumps(list(reasons)), study_instance_uid),
+    )
+
+
+def touch(db: Database, now: Instant, study_instance_uid: str, *, reopen: bool) -> None:
+    """Make the study, or note that something came for it.
+
+    Objects that no model reads neither reopen a closed study nor lengthen the quiet time of an open one.
+    """
+    moment = (now.iso, now.boottime_s, now.boot_id)
+    made = db.execute(
+        "INSERT OR IGNORE INTO study (study_instance_uid, state, first_wall, first_boot_s, first_boot_id,"
+        " opened_wall, opened_boot_s, opened_boot_id, last_wall, last_boot_s, last_boot_id)"
+        " VALUES (?, 'receiving', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (study_instance_uid, *moment, *moment, *moment),
+    )
+    if made.rowcount:
+        events.record(db, now, "study", study_instance_uid, after=StudyState.RECEIVING, study=study_instance_uid)
+    elif reopen:
+        db.execute(
+            "UPDATE study SET last_wall = ?, last_boot_s = ?, last_boot_id = ? WHERE study_instance_uid = ?",
+            (*moment, study_instance_uid),
+        )
+        reopened = db.execute(
+            "UPDATE study SET open = 1, opened_wall = ?, opened_boot_s = ?, opened_boot_id = ?"
+            " WHERE study_instance_uid = ? AND open = 0",
+            (*moment, study_instance_uid),
+        )
+        if reopened.rowcount:
+            events.record(
+                db, now, "study", study_instance_uid, after="late", reason="late instances", study=study_instance_uid
+            )
+
+
+def _studies(db: Database, where: str, values: tuple[str, ...] = ()) -> list[StudyRow]:
+    return [
+        StudyRow(
+            study_instance_uid=row["study_instance_uid"],
+            state=StudyState(row["state"]),
+            reason=row["reason"],
+            open=bool(row["open"]),
+            patient=_PATIENT.validate_json(row["patient"]),
+            order=_ORDER.validate_json(row["order"]),
+            modality=row["modality"],
+            first_received=_instant(row, "first"),
+            opened=_instant(row, "opened"),
+            last_received=_instant(row, "last"),
+            expected_count=row["expected_count"],
+            force_requested=bool(row["force_requested"]),
+            revision=row["revision"],
+            lane=Lane(row["lane"]),
+            score=row["score"],
+            sort_key=row["sort_key"],
+            reasons=tuple(json.loads(row["reasons"])),
+        )
+        for row in db.rows(f"SELECT * FROM study {where}", values)
+    ]
+
+
+def _instant(row: sqlite3.Row, which: str) -> Instant:
+    return Instant(datetime.fromisoformat(row[f"{which}_wall"]), row[f"{which}_boot_s"], row[f"{which}_boot_id"])

@@ -1,0 +1,187 @@
+"""Work items: claimed in one statement, leased, counted before they start, never deleted on taking."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from node.domain.time import Instant
+from node.domain.work import WORK_MOVES, WorkKind, WorkState
+from node.store import events
+from node.store.database import Database, Value
+
+#: Deaths after which an item is parked.
+MAXIMUM_ATTEMPTS = 3
+#: First wait after a passing fault, seconds; doubles up to the maximum.
+_BACKOFF_S = 1.0
+_BACKOFF_MAXIMUM_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkItem:
+    """One durable piece of work, as claimed."""
+
+    id: int
+    kind: WorkKind
+    #: What it is about: an instance id, an outcome id, a study.
+    subject: str
+    study_instance_uid: str
+    #: This attempt's number, 1 for the first.
+    attempts: int
+    owner: str
+
+
+def add(db: Database, now: Instant, kind: WorkKind, subject: str | int, study: str) -> None:
+    """Make one item ready, unless there is one of this kind and subject already."""
+    made = db.execute(
+        "INSERT OR IGNORE INTO work_item (kind, subject, study_instance_uid, created_at, changed_at)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (kind, str(subject), study, now.iso, now.iso),
+    )
+    if made.rowcount:
+        events.record(db, now, "work_item", f"{kind}:{subject}", after=WorkState.READY, study=study)
+
+
+def claim(
+    db: Database, now: Instant, kind: WorkKind, owner: str, lease_s: float, *, limit: int = 1, study: str = ""
+) -> list[WorkItem]:
+    """Take up to `limit` ready items, most urgent first, in one statement; opens its own transaction.
+
+    Each attempt is counted here, before the work starts, so that an item that kills its worker is known.
+    """
+    narrowed = " AND w.study_instance_uid = ?" if study else ""
+    values: tuple[Value, ...] = (
+        *(now.boot_id, now.boottime_s + lease_s, owner, now.iso),
+        *(kind, now.boot_id, now.boottime_s),
+        *((study,) if study else ()),
+        limit,
+    )
+    with db.transaction():
+        rows = db.rows(
+            "UPDATE work_item SET state = 'claimed', attempts = attempts + 1, boot_id = ?, lease_boot_s = ?,"
+            " owner = ?, changed_at = ?, reason = '' WHERE id IN ("
+            " SELECT w.id FROM work_item w JOIN study s USING (study_instance_uid)"
+            " WHERE w.kind = ? AND w.state = 'ready' AND (w.boot_id != ? OR w.not_before_boot_s <= ?)"
+            f"{narrowed} ORDER BY s.lane_order, s.sort_key DESC, w.id LIMIT ?)"
+            " RETURNING id, kind, subject, study_instance_uid, attempts, owner",
+            values,
+        )
+        items = [WorkItem(**{**dict(row), "kind": WorkKind(row["kind"])}) for row in rows]
+        for item in sorted(items, key=lambda item: item.id):
+            _note(db, now, item, WorkState.READY, WorkState.CLAIMED, f"attempt {item.attempts} by {owner}")
+    return sorted(items, key=lambda item: item.id)
+
+
+def heartbeat(db: Database, now: Instant, item: WorkItem, lease_s: float) -> bool:
+    """Lengthen the lease; `False` if the item is no longer ours."""
+    with db.transaction():
+        moved = db.execute(
+            "UPDATE work_item SET lease_boot_s = ? WHERE id = ? AND state = 'claimed' AND owner = ? AND attempts = ?",
+            (now.boottime_s + lease_s, item.id, item.owner, item.attempts),
+        )
+    return moved.rowcount == 1
+
+
+def finish(db: Database, now: Instant, item: WorkItem, reason: str = "") -> bool:
+    """Finish the item inside the caller's transaction; `False` if it was taken from us meanwhile.
+
+    On `False` the caller must write nothing: somebody else does this work now.
+    """
+    return _move(db, now, item, WorkState.FINISHED, reason)
+
+
+def give_back(db: Database, now: Instant, item: WorkItem, reason: str, *, wait_s: float | None = None) -> None:
+    """Return the item after a passing fault; it waits longer each time and the attempt does not count.
+
+    With `wait_s=0` (an orderly stop) it is ready at once.
+    """
+    row = db.row("SELECT passing_faults FROM work_item WHERE id = ?", (item.id,))
+    if wait_s is None:
+        faults = row["passing_faults"] if row else 0
+        wait_s = min(_BACKOFF_MAXIMUM_S, _BACKOFF_S * 2.0 ** min(faults, 12)) * random.uniform(0.8, 1.2)
+    if _move(db, now, item, WorkState.READY, reason, not_before_boot_s=now.boottime_s + wait_s):
+        db.execute(
+            "UPDATE work_item SET attempts = attempts - 1, passing_faults = passing_faults + 1 WHERE id = ?",
+            (item.id,),
+        )
+
+
+def give_up_or_retry(db: Database, now: Instant, item: WorkItem, reason: str) -> WorkState:
+    """After a death: ready again with a wait, or parked once `MAXIMUM_ATTEMPTS` is reached."""
+    if item.attempts >= MAXIMUM_ATTEMPTS:
+        _move(db, now, item, WorkState.PARKED, reason)
+        return WorkState.PARKED
+    _move(db, now, item, WorkState.READY, reason, not_before_boot_s=now.boottime_s + _BACKOFF_S * item.attempts)
+    return WorkState.READY
+
+
+def expired(db: Database, now: Instant) -> list[WorkItem]:
+    """Claimed items whose lease has run out, or is of an earlier boot."""
+    rows = db.rows(
+        "SELECT id, kind, subject, study_instance_uid, attempts, owner FROM work_item"
+        " WHERE state = 'claimed' AND (boot_id != ? OR lease_boot_s < ?)",
+        (now.boot_id, now.boottime_s),
+    )
+    return [WorkItem(**{**dict(row), "kind": WorkKind(row["kind"])}) for row in rows]
+
+
+def owned(db: Database, owner_prefix: str, kinds: tuple[WorkKind, ...]) -> list[WorkItem]:
+    """Claimed items of these kinds whose owner starts so: what a killed predecessor left behind."""
+    marks = ", ".join("?" for _ in kinds)
+    rows = db.rows(
+        "SELECT id, kind, subject, study_instance_uid, attempts, owner FROM work_item"
+        f" WHERE state = 'claimed' AND owner LIKE ? AND kind IN ({marks})",
+        (owner_prefix + "%", *kinds),
+    )
+    return [WorkItem(**{**dict(row), "kind": WorkKind(row["kind"])}) for row in rows]
+
+
+def cancel(db: Database, now: Instant, kind: WorkKind, subject: str | int, reason: str) -> None:
+    """Cancel what has not finished; a worker that holds it finds out when it wants to finish."""
+    _set(db, now, kind, subject, WorkState.CANCELLED, reason)
+
+
+def retry(db: Database, now: Instant, kind: WorkKind, subject: str | int, reason: str) -> bool:
+    """Make a parked item ready again with a fresh count; `False` if it was not parked."""
+    row = db.row("SELECT state FROM work_item WHERE kind = ? AND subject = ?", (kind, str(subject)))
+    if row is None or row["state"] != WorkState.PARKED:
+        return False
+    db.execute(
+        "UPDATE work_item SET attempts = 0, not_before_boot_s = 0 WHERE kind = ? AND subject = ?", (kind, str(subject))
+    )
+    _set(db, now, kind, subject, WorkState.READY, reason)
+    return True
+
+
+def _move(
+    db: Database, now: Instant, item: WorkItem, after: WorkState, reason: str, *, not_before_boot_s: float = 0.0
+) -> bool:
+    moved = db.execute(
+        "UPDATE work_item SET state = ?, reason = ?, not_before_boot_s = ?, boot_id = ?, changed_at = ?"
+        " WHERE id = ? AND state = 'claimed' AND owner = ? AND attempts = ?",
+        (after, reason, not_before_boot_s, now.boot_id, now.iso, item.id, item.owner, item.attempts),
+    )
+    if moved.rowcount == 1:
+        _note(db, now, item, WorkState.CLAIMED, after, reason)
+    return moved.rowcount == 1
+
+
+def _set(db: Database, now: Instant, kind: WorkKind, subject: str | int, after: WorkState, reason: str) -> None:
+    row = db.row(
+        "SELECT state, study_instance_uid FROM work_item WHERE kind = ? AND subject = ?", (kind, str(subject))
+    )
+    if row is None or after not in WORK_MOVES[WorkState(row["state"])]:
+        return
+    db.execute(
+        "UPDATE work_item SET state = ?, reason = ?, changed_at = ? WHERE kind = ? AND subject = ?",
+        (after, reason, now.iso, kind, str(subject)),
+    )
+    study = row["study_instance_uid"]
+    subject_name = f"{kind}:{subject}"
+    events.record(db, now, "work_item", subject_name, before=row["state"], after=after, reason=reason, study=study)
+
+
+def _note(db: Database, now: Instant, item: WorkItem, before: WorkState, after: WorkState, reason: str) -> None:
+    subject = f"{item.kind}:{item.subject}"
+    study = item.study_instance_uid
+    events.record(db, now, "work_item", subject, before=before, after=after, reason=reason, study=study)
