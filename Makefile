@@ -1,0 +1,48 @@
+# make demo    set everything up, then one night in two minutes against an embedded archive
+# make test    set everything up, then the tests (no Debian packages, no GPU)
+# make check   style, types, floors
+# make interop the tests against foreign programs: Debian's dcmtk, orthanc, strace
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Of these only data files are read; their dependencies (pandas, scikit-learn) would weigh on every room.
+DATA_PACKAGES := deepbet nilearn
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check interop clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+install: $(STAMP)
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11 or later, or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Matins needs Python 3.11 or later. Name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --no-deps $(DATA_PACKAGES)
+	@touch $@
+
+demo: install
+	$(BIN)/matins demo
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict node
+	$(BIN)/lint-imports
+
+interop: install
+	$(BIN)/python -m pytest -m interop
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
