@@ -98,7 +98,7 @@ def run(db: Database, step: Callable[[], bool], stop: Stop, herald: Herald, *, f
             backoff_s = min(_BACKOFF_MAXIMUM_S, 2 * backoff_s)
             continue
         except Exception as error:
-            log.error("step_failed", reason=describe_error(error), exc_info=True)
+            log.exception("step_failed", reason=describe_error(error))
             stop.wait(backoff_s)
             backoff_s = min(_BACKOFF_MAXIMUM_S, 2 * backoff_s)
             continue
@@ -156,7 +156,7 @@ def _handle(db: Database, clock: Clock, handling: Handling, item: WorkItem) -> N
         with db.transaction():
             work_items.give_back(db, clock.now(), item, str(error))
     except Exception as error:
-        logged.error("work_died", reason=describe_error(error), exc_info=True)
+        logged.exception("work_died", reason=describe_error(error))
         with db.transaction():
             handling.died(item, describe_error(error))
     else:
@@ -182,6 +182,20 @@ def kept_alive(db: Database, clock: Clock, item: WorkItem, lease_s: float) -> It
     finally:
         done.set()
         thread.join()
+
+
+def guarded(beat: Callable[[], None]) -> Callable[[], None]:
+    """Wrap one beat of a scheduler: a fault is logged, and the next beat comes."""
+
+    def guarded_beat() -> None:
+        try:
+            beat()
+        except Transient as error:
+            log.warning("beat_waits", reason=str(error))
+        except Exception as error:
+            log.exception("beat_failed", reason=describe_error(error))
+
+    return guarded_beat
 
 
 def describe_error(error: BaseException) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from node.domain.finding import Code, Segment
+from node.domain.study import Instance, Order, Pixels
 
 _FORBID = {"extra": "forbid"}
 
@@ -25,8 +26,11 @@ class Mode(StrEnum):
 class Condition:
     """One requirement on a series: exactly one of the operators is given.
 
-    `field` names an attribute of `domain.study.Instance`, or of its `pixels` (`pixels.rows`), or one of
-    the geometry's: `slice_count`, `slice_spacing_mm`, `in_plane_spacing_mm`, `extent_mm` (smallest side).
+    `field` names an attribute of `domain.study.Instance`, or of its `pixels` (`pixels.rows`) or `order`
+    (`order.patient_age_years`), or one of the geometry's: `slice_count`, `slice_spacing_mm`,
+    `in_plane_spacing_mm` (the coarser one), `extent_mm` (smallest side). Numbers go with `at_least` and
+    `at_most`, text with the others; of a multi-valued attribute the values are joined by backslashes for
+    `matches`, and one of them is enough for `one_of`. Every instance of the series has to comply.
     """
 
     __pydantic_config__ = _FORBID
@@ -42,9 +46,9 @@ class Condition:
     matches_not: str | None = None
     at_least: float | None = None
     at_most: float | None = None
-    #: What is said to the reader when the condition fails.
+    #: What is said to the reader when the condition fails; `{value}` is filled with the value found.
     because: str = ""
-    #: What an absent value means: the series is refused, or the condition is passed over.
+    #: What an absent value means: "refuse" the series, or "pass" over the condition.
     when_missing: str = "pass"
 
 
@@ -115,3 +119,20 @@ class ModelCard:
     procedure: Code
     segments: tuple[Segment, ...]
     volumes: tuple[VolumeMeasurement, ...] = ()
+
+
+#: Fields of the volume that the slices form, beside those of the instances.
+GEOMETRY_FIELDS = frozenset({"slice_count", "slice_spacing_mm", "in_plane_spacing_mm", "extent_mm"})
+
+
+def _fields_of(kind: type, prefix: str, *, numbers: bool) -> set[str]:
+    """Names of the numeric, or of the text, fields of a described value; structured ones are neither."""
+    wanted = {"int", "float", "int | None", "float | None"} if numbers else {"str", "tuple[str, ...]"}
+    return {prefix + field.name for field in fields(kind) if str(field.type) in wanted}
+
+
+_DESCRIBED: tuple[tuple[type, str], ...] = ((Instance, ""), (Pixels, "pixels."), (Order, "order."))
+#: Every numeric field that a condition or preference may name.
+NUMBER_FIELDS = GEOMETRY_FIELDS.union(*(_fields_of(kind, prefix, numbers=True) for kind, prefix in _DESCRIBED))
+#: Every text field that a condition or preference may name.
+TEXT_FIELDS = frozenset().union(*(_fields_of(kind, prefix, numbers=False) for kind, prefix in _DESCRIBED))

@@ -37,6 +37,11 @@ HL7_PRIORITY = {Lane.STAT: "S", Lane.URGENT: "A", Lane.ROUTINE: "R"}
 FHIR_PRIORITY = {Lane.STAT: "stat", Lane.URGENT: "urgent", Lane.ROUTINE: "routine"}
 
 
+def is_requested_priority(value: str) -> bool:
+    """Whether `value` is one of the defined terms of Requested Procedure Priority."""
+    return value.strip().upper() in _FROM_REQUESTED
+
+
 def lane_of_requested_priority(value: str) -> Lane:
     """Lane of a Requested Procedure Priority; an unknown or absent value is routine."""
     return _FROM_REQUESTED.get(value.strip().upper(), Lane.ROUTINE)

@@ -136,6 +136,25 @@ def with_ids(db: Database, ids: Sequence[int]) -> list[HeldInstance]:
     return [rows[each] for each in ids]
 
 
+def sources(db: Database, study_instance_uid: str) -> list[str]:
+    """Names of the peers that sent instances of a study."""
+    rows = db.rows(
+        "SELECT DISTINCT source FROM instance WHERE study_instance_uid = ? ORDER BY source", (study_instance_uid,)
+    )
+    return [row["source"] for row in rows]
+
+
+def kinds(db: Database, study_instance_uid: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Modalities and body parts of the images of a study, ours left out."""
+    rows = db.rows(
+        "SELECT DISTINCT modality, coalesce(json_extract(nullif(description, ''), '$.body_part_examined'), '') AS part"
+        " FROM instance WHERE study_instance_uid = ? AND current = 1 AND image = 1 AND ours = 0",
+        (study_instance_uid,),
+    )
+    modalities = sorted({row["modality"] for row in rows if row["modality"]})
+    return tuple(modalities), tuple(sorted({row["part"] for row in rows if row["part"]}))
+
+
 def paths(db: Database) -> set[str]:
     """Paths of all indexed objects."""
     return {row["path"] for row in db.rows("SELECT path FROM instance")}

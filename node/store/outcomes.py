@@ -72,8 +72,7 @@ def add(
     )
     outcome_id = made.lastrowid
     assert outcome_id is not None
-    for instance_id in inputs:
-        db.execute("INSERT INTO outcome_input (outcome_id, instance_id) VALUES (?, ?)", (outcome_id, instance_id))
+    _record_inputs(db, outcome_id, inputs)
     events.record(db, now, "outcome", f"{model}:{outcome_id}", after=state, reason=reason, study=study)
     return outcome_id
 
@@ -113,13 +112,35 @@ def current(db: Database, study_instance_uid: str) -> list[Outcome]:
     return _outcomes(db, "WHERE study_instance_uid = ? AND state != 'superseded' ORDER BY model", (study_instance_uid,))
 
 
-def last_run_number(db: Database, study_instance_uid: str, model: str) -> int:
-    """The highest run number of a model on a study; 0 if it never ran."""
+def next_run_number(
+    db: Database, study_instance_uid: str, *, model: str, model_digest: str, card_digest: str, content_digest: str
+) -> int:
+    """The run number that a new outcome on this very content gets: 1, or one more than the last.
+
+    A number is never used twice for the same content and model, so derived UIDs never meet.
+    """
     row = db.row(
-        "SELECT max(run_number) AS number FROM outcome WHERE study_instance_uid = ? AND model = ?",
-        (study_instance_uid, model),
+        "SELECT max(run_number) AS number FROM outcome WHERE study_instance_uid = ? AND model = ?"
+        " AND model_digest = ? AND card_digest = ? AND content_digest = ?",
+        (study_instance_uid, model, model_digest, card_digest, content_digest),
     )
-    return int(row["number"] or 0) if row else 0
+    return 1 + int(row["number"] or 0) if row else 1
+
+
+def keep(db: Database, outcome_id: int, inputs: Sequence[int], series: Sequence[Mapping[str, object]]) -> None:
+    """The outcome stands although instances came: refresh what it rests on and what was thought of each series."""
+    db.execute("UPDATE outcome SET series = ? WHERE id = ?", (json.dumps([dict(each) for each in series]), outcome_id))
+    db.execute("DELETE FROM outcome_input WHERE outcome_id = ?", (outcome_id,))
+    _record_inputs(db, outcome_id, inputs)
+
+
+def has_stale_input(db: Database, outcome_id: int) -> bool:
+    """Whether a newer version of one of its inputs has come."""
+    row = db.row(
+        "SELECT 1 FROM outcome_input JOIN instance ON instance.id = instance_id WHERE outcome_id = ? AND current = 0",
+        (outcome_id,),
+    )
+    return row is not None
 
 
 def inputs(db: Database, outcome_id: int) -> list[int]:
@@ -136,6 +157,11 @@ def sources(db: Database, outcome_id: int) -> list[str]:
         (outcome_id,),
     )
     return [row["source"] for row in rows]
+
+
+def _record_inputs(db: Database, outcome_id: int, inputs: Sequence[int]) -> None:
+    for instance_id in inputs:
+        db.execute("INSERT INTO outcome_input (outcome_id, instance_id) VALUES (?, ?)", (outcome_id, instance_id))
 
 
 def _outcomes(db: Database, where: str, values: tuple[str | int, ...]) -> list[Outcome]:

@@ -98,6 +98,7 @@ def record_closing(db: Database, now: Instant, study_instance_uid: str, reason: 
         "INSERT OR IGNORE INTO revision (study_instance_uid, number, closed_at, reason) VALUES (?, ?, ?, ?)",
         (study_instance_uid, revision, now.iso, reason),
     )
+    events.record(db, now, "revision", revision, after="closed", reason=reason, study=study_instance_uid)
 
 
 def record_expected_count(db: Database, study_instance_uid: str, count: int) -> None:
@@ -107,9 +108,7 @@ def record_expected_count(db: Database, study_instance_uid: str, count: int) -> 
 
 def request_closing(db: Database, study_instance_uid: str) -> None:
     """A person wants the study closed now, complete or not."""
-    db.execute(
-        "UPDATE study SET force_requested = 1, open = 1 WHERE study_instance_uid = ?", (study_instance_uid,)
-    )
+    db.execute("UPDATE study SET force_requested = 1, open = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
 
 
 def record_rank(

@@ -115,6 +115,33 @@ def give_up_or_retry(db: Database, now: Instant, item: WorkItem, reason: str) ->
     return WorkState.READY
 
 
+def park(db: Database, now: Instant, item: WorkItem, reason: str) -> bool:
+    """Give the item up, for a person to retry; `False` if it was taken from us meanwhile."""
+    return _move(db, now, item, WorkState.PARKED, reason)
+
+
+def passing_faults(db: Database, item: WorkItem) -> int:
+    """How often the item was given back without its own fault."""
+    row = db.row("SELECT passing_faults FROM work_item WHERE id = ?", (item.id,))
+    return int(row["passing_faults"]) if row else 0
+
+
+def state(db: Database, kind: WorkKind, subject: str | int) -> WorkState | None:
+    """Where the item of this kind and subject stands, if there is one."""
+    row = db.row("SELECT state FROM work_item WHERE kind = ? AND subject = ?", (kind, str(subject)))
+    return WorkState(row["state"]) if row else None
+
+
+def unfinished(db: Database, study: str, kind: WorkKind) -> int:
+    """How many items of a kind a study still waits for."""
+    row = db.row(
+        "SELECT count(*) AS number FROM work_item WHERE study_instance_uid = ? AND kind = ?"
+        " AND state IN ('ready', 'claimed')",
+        (study, kind),
+    )
+    return int(row["number"]) if row else 0
+
+
 def expired(db: Database, now: Instant) -> list[WorkItem]:
     """Claimed items whose lease has run out, or is of an earlier boot."""
     rows = db.rows(
@@ -167,9 +194,7 @@ def _move(
 
 
 def _set(db: Database, now: Instant, kind: WorkKind, subject: str | int, after: WorkState, reason: str) -> None:
-    row = db.row(
-        "SELECT state, study_instance_uid FROM work_item WHERE kind = ? AND subject = ?", (kind, str(subject))
-    )
+    row = db.row("SELECT state, study_instance_uid FROM work_item WHERE kind = ? AND subject = ?", (kind, str(subject)))
     if row is None or after not in WORK_MOVES[WorkState(row["state"])]:
         return
     db.execute(

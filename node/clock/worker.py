@@ -1,0 +1,67 @@
+"""Closes quiet studies and takes back expired leases, each on its own beat."""
+
+from __future__ import annotations
+
+import logging
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from node.config import Settings
+from node.domain.time import SystemClock
+from node.loop import Herald, Stop, guarded, stop_on_signals
+from node.store.database import open_database
+from node.workflow.closing import close_due
+from node.workflow.policy import load_policy
+from node.workflow.recovery import recover_expired
+
+_CLOSING_S = 0.2
+_RECOVERY_S = 2.0
+#: A beat that takes longer than this stops feeding the watchdog.
+_POLL_S = 0.25
+
+log = structlog.get_logger()
+
+
+def main(settings: Settings) -> int:
+    """Run the room until SIGTERM."""
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    db = open_database(settings.data.folder, "clock")
+    clock = SystemClock()
+    policy = load_policy(settings)
+    for problem in policy.problems:
+        log.error("catalogue_problem", reason=problem)
+    herald, stop = Herald(), stop_on_signals()
+
+    def close_quiet_studies() -> None:
+        closed = close_due(db, clock.now(), policy)
+        if closed:
+            log.info("studies_closed", count=closed)
+        herald.alive()
+
+    def take_back_expired() -> None:
+        recovered = recover_expired(db, clock.now(), policy)
+        if recovered:
+            log.warning("leases_expired", count=recovered)
+
+    scheduler = BackgroundScheduler(
+        executors={"default": ThreadPoolExecutor(1)},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        timezone="UTC",
+    )
+    scheduler.add_job(guarded(close_quiet_studies), "interval", seconds=_CLOSING_S)
+    scheduler.add_job(guarded(take_back_expired), "interval", seconds=_RECOVERY_S)
+    scheduler.start()
+    herald.ready(
+        f"closes studies and watches leases; {len(policy.active_models)} model(s), {len(policy.rules)} rule(s)"
+    )
+    _wait(stop)
+    herald.stopping()
+    scheduler.shutdown()
+    db.close()
+    return 0
+
+
+def _wait(stop: Stop) -> None:
+    while not stop.wait(_POLL_S):
+        pass

@@ -1,0 +1,50 @@
+"""How many of what stand where: the counts behind `matins status`, and whether the store is sound."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from node.store import instances
+from node.store.database import Database
+from node.store.spool import Spool
+
+
+def studies_by_state(db: Database) -> dict[str, int]:
+    """Number of studies in each state that occurs."""
+    rows = db.rows("SELECT state, count(*) AS number FROM study GROUP BY state ORDER BY state")
+    return {row["state"]: row["number"] for row in rows}
+
+
+def work_by_state(db: Database) -> dict[str, dict[str, int]]:
+    """Number of work items: kind → state → count."""
+    return _nested(db, "SELECT kind AS one, state AS other, count(*) AS number FROM work_item GROUP BY 1, 2")
+
+
+def results_by_state(db: Database) -> dict[str, dict[str, int]]:
+    """Number of results: destination → state → count."""
+    return _nested(db, "SELECT destination AS one, state AS other, count(*) AS number FROM outbox GROUP BY 1, 2")
+
+
+def damage(db: Database) -> list[str]:
+    """What SQLite finds wrong with the database file; empty if it is sound. Reads the whole file."""
+    lines = [str(row[0]) for row in db.rows("PRAGMA integrity_check(20)")]
+    return [] if lines == ["ok"] else lines
+
+
+def lost_objects(db: Database) -> list[str]:
+    """Indexed objects whose file is gone, relative to the data folder."""
+    return sorted(path for path in instances.paths(db) if not (db.folder / path).is_file())
+
+
+def unindexed_objects(db: Database, data_folder: Path) -> list[str]:
+    """Objects in the spool that no row knows, relative to the data folder."""
+    indexed = instances.paths(db)
+    return [path for path in Spool(data_folder).objects() if path not in indexed]
+
+
+def _nested(db: Database, sql: str) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in db.rows(f"{sql} ORDER BY 1, 2"):
+        counts[row["one"]][row["other"]] = row["number"]
+    return dict(counts)

@@ -1,0 +1,185 @@
+"""Assignment: which series suits which model, and why not; one outcome a model, whatever happens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node.catalogue import Model
+from node.domain.study import Series
+from node.domain.time import Instant
+from node.domain.work import OutcomeState, ResultState, WorkKind
+from node.store import outbox, outcomes, work_items
+from node.store.database import Database
+from node.store.instances import HeldInstance
+from node.store.outcomes import Outcome
+from node.store.studies import StudyRow
+from node.triage.suitability import Choice, choose
+from node.workflow.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a model would do with a study as it is now."""
+
+    model: Model
+    series_instance_uid: str
+    content_digest: str
+    inputs: tuple[int, ...]
+    #: [{series_instance_uid, suits, reason}]
+    series: tuple[dict[str, object], ...]
+    state: OutcomeState
+    reason: str
+
+
+def assign(
+    db: Database,
+    now: Instant,
+    policy: Policy,
+    study: StudyRow,
+    held: Sequence[HeldInstance],
+    *,
+    incomplete: str,
+) -> bool:
+    """Write the outcomes that this content calls for; `True` if any is new, which opens a revision.
+
+    An outcome whose inputs have not changed in set or content stands. `incomplete` says what the study
+    lacks, and then no model runs on it.
+    """
+    current = {outcome.model: outcome for outcome in outcomes.current(db, study.study_instance_uid)}
+    opened = False
+    for model in policy.active_models:
+        plan = _plan(model, held, incomplete)
+        standing = current.get(model.card.name)
+        if standing is not None and _still_holds(standing, plan):
+            outcomes.keep(db, standing.id, plan.inputs, plan.series)
+            continue
+        if standing is not None:
+            supersede(db, now, standing, "its input changed")
+        _write(db, now, study, plan, revision=study.revision + 1)
+        opened = True
+    return opened
+
+
+def run_again(db: Database, now: Instant, policy: Policy, study: StudyRow) -> list[str]:
+    """Run each model once more on what it has read, with the next run number, in the same revision."""
+    done: list[str] = []
+    for outcome in outcomes.current(db, study.study_instance_uid):
+        model = policy.model(outcome.model)
+        if model is None or not outcome.series_instance_uid:
+            continue
+        inputs = tuple(outcomes.inputs(db, outcome.id))
+        supersede(db, now, outcome, "forced to run again")
+        plan = _Plan(
+            model=model,
+            series_instance_uid=outcome.series_instance_uid,
+            content_digest=outcome.content_digest,
+            inputs=inputs,
+            series=outcome.series,
+            state=OutcomeState.FAILED if model.problem else OutcomeState.PENDING,
+            reason=model.problem,
+        )
+        _write(db, now, study, plan, revision=study.revision)
+        done.append(f"{outcome.model} runs again")
+    return done
+
+
+def supersede(db: Database, now: Instant, outcome: Outcome, reason: str) -> None:
+    """Take an outcome out of use: its work is cancelled, and what has not been sent stays here."""
+    outcomes.move(db, now, outcome.id, OutcomeState.SUPERSEDED, reason)
+    for kind in (WorkKind.INFER, WorkKind.REPORT):
+        work_items.cancel(db, now, kind, outcome.id, reason)
+    for row in outbox.unsent_of_outcome(db, outcome.id):
+        outbox.move(db, now, row, ResultState.SUPERSEDED, reason)
+
+
+def content_digest(chosen: Sequence[HeldInstance]) -> str:
+    """SHA-256 over the SOP Instance UIDs and content digests of a model's inputs, in whatever order they came."""
+    lines = sorted(f"{each.sop_instance_uid} {each.content_digest}" for each in chosen)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str) -> _Plan:
+    by_series: dict[str, list[HeldInstance]] = {}
+    for each in held:
+        if each.readable and each.instance is not None:
+            by_series.setdefault(each.series_instance_uid, []).append(each)
+    series = [
+        Series(series_instance_uid=uid, instances=tuple(each.instance for each in members if each.instance is not None))
+        for uid, members in by_series.items()
+    ]
+    choice = choose(series, model.card)
+    verdicts: list[dict[str, object]] = [
+        {"series_instance_uid": each.series_instance_uid, "suits": each.suits, "reason": each.reason}
+        for each in choice.verdicts
+    ]
+    unread = [each for each in held if each.instance is None]
+    undescribed = f"{len(unread)} instance(s) could not be described: {unread[0].reason}" if unread else ""
+    if undescribed:
+        verdicts.append({"series_instance_uid": "", "suits": False, "reason": undescribed})
+    chosen = by_series.get(choice.chosen or "", [])
+    state, reason = _first_state(model, choice, undescribed, incomplete)
+    return _Plan(
+        model=model,
+        series_instance_uid=choice.chosen or "",
+        content_digest=content_digest(chosen) if chosen else "",
+        inputs=tuple(each.id for each in chosen),
+        series=tuple(verdicts),
+        state=state,
+        reason=reason,
+    )
+
+
+def _first_state(model: Model, choice: Choice, undescribed: str, incomplete: str) -> tuple[OutcomeState, str]:
+    if choice.chosen is None:
+        return OutcomeState.NOT_APPLICABLE, "; ".join(part for part in (choice.reason, undescribed) if part)
+    if incomplete:
+        return OutcomeState.INCOMPLETE, incomplete
+    if model.problem:
+        return OutcomeState.FAILED, model.problem
+    return OutcomeState.PENDING, ""
+
+
+def _still_holds(standing: Outcome, plan: _Plan) -> bool:
+    """Whether an outcome rests on exactly what the plan would read, with the same model in the same mode."""
+    same = (
+        standing.series_instance_uid == plan.series_instance_uid
+        and standing.content_digest == plan.content_digest
+        and standing.model_digest == plan.model.model_digest
+        and standing.card_digest == plan.model.card_digest
+        and standing.mode is plan.model.mode
+    )
+    settled = OutcomeState.INCOMPLETE in (standing.state, plan.state)
+    return same and (not settled or standing.state is plan.state)
+
+
+def _write(db: Database, now: Instant, study: StudyRow, plan: _Plan, *, revision: int) -> None:
+    uid, model = study.study_instance_uid, plan.model
+    run_number = outcomes.next_run_number(
+        db,
+        uid,
+        model=model.card.name,
+        model_digest=model.model_digest,
+        card_digest=model.card_digest,
+        content_digest=plan.content_digest,
+    )
+    outcome_id = outcomes.add(
+        db,
+        now,
+        study=uid,
+        revision=revision,
+        run_number=run_number,
+        model=model.card.name,
+        mode=model.mode,
+        model_digest=model.model_digest,
+        card_digest=model.card_digest,
+        series_instance_uid=plan.series_instance_uid,
+        content_digest=plan.content_digest,
+        series=plan.series,
+        state=plan.state,
+        reason=plan.reason,
+        inputs=plan.inputs,
+    )
+    if plan.state is OutcomeState.PENDING:
+        work_items.add(db, now, WorkKind.INFER, outcome_id, uid)

@@ -1,0 +1,78 @@
+"""What a person may set off: retry, force, release. Each returns what it did, as a sentence."""
+
+from __future__ import annotations
+
+from node.domain.study import StudyState
+from node.domain.time import Instant
+from node.domain.work import OutcomeState, ResultState, WorkKind
+from node.errors import Failed
+from node.store import events, outbox, outcomes, studies, work_items
+from node.store.database import Database
+from node.workflow import assignment, ranking, reading
+from node.workflow.policy import Policy
+
+
+def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> list[str]:
+    """Try again what failed: models, reports and sendings of one study; run numbers stay.
+
+    Opens its own transaction. Raises:
+        Failed: no such study.
+    """
+    with db.transaction():
+        _known(db, study_instance_uid)
+        done: list[str] = []
+        for outcome in outcomes.current(db, study_instance_uid):
+            if work_items.retry(db, now, WorkKind.INFER, outcome.id, "retry asked for"):
+                outcomes.move(db, now, outcome.id, OutcomeState.PENDING, "retry asked for")
+                done.append(f"{outcome.model} is tried again")
+            if work_items.retry(db, now, WorkKind.REPORT, outcome.id, "retry asked for"):
+                outcomes.move(db, now, outcome.id, OutcomeState.RESULT, "retry asked for")
+                done.append(f"the report of {outcome.model} is built again")
+        for row in outbox.of_study(db, study_instance_uid):
+            if row.state in (ResultState.DEAD, ResultState.HELD):
+                outbox.move(db, now, row, ResultState.QUEUED, "retry asked for")
+                done.append(f"{row.kind} is sent again to {row.destination}")
+        ranking.rerank(db, now, policy, study_instance_uid)
+        reading.settle(db, now, study_instance_uid)
+    return done
+
+
+def force(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> list[str]:
+    """Close a study that still waits for instances, else run its models once more with the next run number.
+
+    Opens its own transaction. Raises:
+        Failed: no such study, or it is held.
+    """
+    with db.transaction():
+        study = _known(db, study_instance_uid)
+        if study.state is StudyState.HELD:
+            raise Failed(f"the study is held ({study.reason}); `matins release` it first")
+        if study.open:
+            studies.request_closing(db, study_instance_uid)
+            return ["the study is closed with what has come"]
+        done = assignment.run_again(db, now, policy, study)
+        reading.settle(db, now, study_instance_uid)
+    return done
+
+
+def release(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
+    """Let a held study go on: it is closed anew, and held again if the reason still stands.
+
+    Opens its own transaction. Raises:
+        Failed: no such study, or it is not held.
+    """
+    with db.transaction():
+        study = _known(db, study_instance_uid)
+        if study.state is not StudyState.HELD:
+            raise Failed("the study is not held")
+        studies.request_closing(db, study_instance_uid)
+        studies.move(db, now, study_instance_uid, StudyState.RECEIVING, "released")
+        events.record(db, now, "operation", study_instance_uid, after="release", study=study_instance_uid)
+    return ["the study is looked at again"]
+
+
+def _known(db: Database, study_instance_uid: str) -> studies.StudyRow:
+    study = studies.study(db, study_instance_uid)
+    if study is None:
+        raise Failed(f"no study {study_instance_uid} is held here")
+    return study

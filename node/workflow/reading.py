@@ -1,0 +1,117 @@
+"""One model reads one revision: begun, completed, rejected, died. Every move ends in the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from node.domain.finding import Finding
+from node.domain.model_card import Mode
+from node.domain.study import StudyState
+from node.domain.time import Instant
+from node.domain.work import FINAL_OUTCOMES, OutcomeState, WorkKind, WorkState
+from node.errors import MatinsError, Unsuitable
+from node.store import artifacts, findings, outcomes, studies, work_items
+from node.store.database import Database
+from node.store.outcomes import Outcome
+from node.store.work_items import WorkItem
+from node.workflow import ranking
+from node.workflow.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskFile:
+    """A mask that is durable on disk."""
+
+    #: Relative to the data folder.
+    path: str
+    size: int
+    #: SHA-256 of the file.
+    digest: str
+
+
+def begin(db: Database, now: Instant, item: WorkItem) -> Outcome | None:
+    """Note that a model starts; `None` if nobody wants the outcome any more (the item is then finished)."""
+    outcome = outcomes.outcome(db, int(item.subject))
+    if outcome is None or not outcomes.move(db, now, outcome.id, OutcomeState.RUNNING):
+        work_items.finish(db, now, item, "no longer wanted")
+        return None
+    studies.move(
+        db, now, item.study_instance_uid, StudyState.READING, f"{outcome.model} reads revision {outcome.revision}"
+    )
+    return outcome
+
+
+def complete(
+    db: Database,
+    now: Instant,
+    policy: Policy,
+    item: WorkItem,
+    found: Sequence[Finding],
+    mask: MaskFile | None,
+    timings: Mapping[str, float],
+) -> bool:
+    """Keep findings, mask and outcome, rank anew and hand on to the report; `False` if the item was taken."""
+    if not work_items.finish(db, now, item):
+        return False
+    outcome_id = int(item.subject)
+    if not outcomes.move(db, now, outcome_id, OutcomeState.RESULT, timings=timings):
+        return False
+    findings.record(db, outcome_id, found)
+    if mask is not None:
+        artifacts.record(
+            db, now, outcome_id=outcome_id, kind="mask", path=mask.path, size=mask.size, digest=mask.digest
+        )
+    outcome = outcomes.outcome(db, outcome_id)
+    if outcome is not None and outcome.mode is Mode.LIVE:
+        work_items.add(db, now, WorkKind.REPORT, outcome_id, item.study_instance_uid)
+    ranking.rerank(db, now, policy, item.study_instance_uid)
+    settle(db, now, item.study_instance_uid)
+    return True
+
+
+def reject(db: Database, now: Instant, policy: Policy, item: WorkItem, error: MatinsError) -> None:
+    """The input does not suit, or the work cannot succeed: the outcome says so, and why."""
+    if isinstance(error, Unsuitable):
+        if work_items.finish(db, now, item, str(error)):
+            _end(db, now, policy, item, OutcomeState.NOT_APPLICABLE, str(error))
+    elif work_items.park(db, now, item, str(error)):
+        _end(db, now, policy, item, OutcomeState.FAILED, str(error))
+
+
+def died(db: Database, now: Instant, policy: Policy, item: WorkItem, reason: str) -> None:
+    """A worker died over the item: tried again, or parked after the last attempt with the outcome failed."""
+    after = work_items.give_up_or_retry(db, now, item, reason)
+    if after is WorkState.PARKED:
+        _end(db, now, policy, item, OutcomeState.FAILED, f"{reason} ({item.attempts} attempts)")
+    else:
+        await_another_try(db, now, item, reason)
+
+
+def await_another_try(db: Database, now: Instant, item: WorkItem, reason: str) -> None:
+    """The outcome of an item that went back to the queue is pending again."""
+    if item.kind is WorkKind.INFER:
+        outcomes.move(db, now, int(item.subject), OutcomeState.PENDING, reason)
+
+
+def settle(db: Database, now: Instant, study_instance_uid: str) -> None:
+    """Move the study on: done once every outcome is final and every report is built."""
+    study = studies.study(db, study_instance_uid)
+    if study is None or study.state is StudyState.HELD:
+        return
+    found = outcomes.current(db, study_instance_uid)
+    unfinished = [each for each in found if each.state not in FINAL_OUTCOMES]
+    if any(each.state is OutcomeState.RUNNING for each in unfinished):
+        return
+    if unfinished or work_items.unfinished(db, study_instance_uid, WorkKind.REPORT):
+        if study.state is not StudyState.READING:
+            studies.move(db, now, study_instance_uid, StudyState.WAITING, "waits for a model")
+        return
+    counts = ", ".join(f"{each.model} {each.state.value.replace('_', ' ')}" for each in found)
+    studies.move(db, now, study_instance_uid, StudyState.DONE, counts or "no model is on")
+
+
+def _end(db: Database, now: Instant, policy: Policy, item: WorkItem, state: OutcomeState, reason: str) -> None:
+    if outcomes.move(db, now, int(item.subject), state, reason):
+        ranking.rerank(db, now, policy, item.study_instance_uid)
+    settle(db, now, item.study_instance_uid)

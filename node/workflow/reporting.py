@@ -1,0 +1,56 @@
+"""Evidence documents are built: kept as files, queued for their destinations, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node.domain.time import Instant
+from node.store import artifacts, outbox, outcomes, work_items
+from node.store.database import Database
+from node.store.work_items import WorkItem
+from node.workflow import reading
+from node.workflow.identity import destinations
+from node.workflow.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltResult:
+    """One dataset that is durable on disk."""
+
+    #: KIND of the output that built it.
+    kind: str
+    profile: str
+    #: Relative to the data folder.
+    path: str
+    size: int
+    #: SHA-256 of the file.
+    digest: str
+    sop_instance_uid: str
+    sop_class_uid: str
+
+
+def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: Sequence[BuiltResult]) -> bool:
+    """Record what was built and queue it where it may go; `False` if the item was taken from us."""
+    outcome = outcomes.outcome(db, int(item.subject))
+    if outcome is None or not work_items.finish(db, now, item):
+        return False
+    peers = destinations(db, policy, outcome)
+    for result in built:
+        artifact_id = artifacts.record(
+            db,
+            now,
+            outcome_id=outcome.id,
+            kind=result.kind,
+            profile=result.profile,
+            path=result.path,
+            size=result.size,
+            digest=result.digest,
+            sop_instance_uid=result.sop_instance_uid,
+            sop_class_uid=result.sop_class_uid,
+        )
+        for peer in peers:
+            if result.kind in peer.outputs and result.profile == peer.profile:
+                outbox.add(db, now, artifact_id=artifact_id, study=item.study_instance_uid, destination=peer.name)
+    reading.settle(db, now, item.study_instance_uid)
+    return True
