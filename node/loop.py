@@ -5,6 +5,7 @@ An idle loop looks at the database's change counter every 25 ms and works only w
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -61,23 +62,28 @@ class Herald:
     """Tells whoever started the room (systemd, or `matins serve`) that it is ready and alive (sd_notify(3))."""
 
     def __init__(self) -> None:
-        self._notifier = sdnotify.SystemdNotifier()
+        # Without a listener sdnotify would leak the socket it cannot connect.
+        self._notifier = sdnotify.SystemdNotifier() if "NOTIFY_SOCKET" in os.environ else None
         self._last_s = 0.0
 
     def ready(self, status: str) -> None:
         """The room does its work from now on; `status` is one line for people."""
-        self._notifier.notify(f"READY=1\nSTATUS={status}")
+        self._tell(f"READY=1\nSTATUS={status}")
 
     def alive(self) -> None:
         """Feed the watchdog, at most once a second; called by the loop that does the work, and only there."""
         now_s = time.monotonic()
         if now_s - self._last_s >= 1.0:
             self._last_s = now_s
-            self._notifier.notify("WATCHDOG=1")
+            self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
         """The room is ending in good order."""
-        self._notifier.notify("STOPPING=1")
+        self._tell("STOPPING=1")
+
+    def _tell(self, state: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(state)
 
 
 def run(db: Database, step: Callable[[], bool], stop: Stop, herald: Herald, *, fallback_s: float = _FALLBACK_S) -> None:

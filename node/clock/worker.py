@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler

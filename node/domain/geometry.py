@@ -62,18 +62,19 @@ def stack(planes: Sequence[Plane], rows: int, columns: int) -> tuple[list[int], 
     direction, so any order of arrival gives the same grid.
 
     Raises:
-        Unsuitable: fewer than two slices; numbers that are not finite; mixed orientations or spacings; duplicate positions; a gap or
-            uneven distances; slices shifted against each other (gantry tilt). The reason says which.
+        Unsuitable: fewer than two slices; numbers that are not finite; mixed orientations or spacings;
+            duplicate positions; a gap or uneven distances; slices shifted against each other (gantry
+            tilt). The reason says which.
     """
     if len(planes) < 2:
         raise Unsuitable(f"{len(planes)} slice(s) with a position: no volume")
     orientation = np.array([plane.orientation for plane in planes])
-    row_direction, column_direction = _directions(orientation)
-    normal = np.cross(row_direction, column_direction)
     spacing = np.array([plane.spacing for plane in planes])
     positions = np.array([plane.position for plane in planes])
     if not (np.isfinite(orientation).all() and np.isfinite(spacing).all() and np.isfinite(positions).all()):
         raise Unsuitable("a position, orientation or spacing is not a finite number")
+    row_direction, column_direction = _directions(orientation)
+    normal = np.cross(row_direction, column_direction)
     if np.abs(spacing - spacing[0]).max() > _SPACING_TOLERANCE_MM:
         raise Unsuitable("mixed pixel spacings in one series")
     if spacing.min() <= 0:

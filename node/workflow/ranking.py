@@ -7,8 +7,8 @@ from node.domain.work import OutcomeState
 from node.store import events, findings, history, instances, outcomes, studies
 from node.store.database import Database
 from node.store.studies import StudyRow
+from node.triage.facts import ModelResult, RankFacts
 from node.triage.rank import rank
-from node.triage.rules import ModelResult, RankFacts
 from node.workflow.policy import Policy
 
 

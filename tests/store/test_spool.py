@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from node.store.files import sweep_temporary, write_durably
+from node.store.spool import Spool
+
+
+def test_an_object_is_synced_before_its_path_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    real_fsync, real_rename = os.fsync, Path.rename
+
+    def fsync(descriptor: int) -> None:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        done.append("fsync folder" if os.path.isdir(target) else "fsync object")
+        real_fsync(descriptor)
+
+    def rename(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return real_rename(self, target)
+
+    spool = Spool(tmp_path)
+    spool.keep([b"first"], "1.2", "ab" * 32)
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", rename)
+    path = spool.keep([b"pre", b"fix"], "1.2", "cd" * 32)
+    assert done == ["fsync object", "rename", "fsync folder"]
+    assert (tmp_path / path).read_bytes() == b"prefix"
+
+
+@pytest.mark.parametrize("uid", ["../../etc/passwd", "/absolute", "a\x00b", "1.2.3", "x" * 500])
+def test_no_received_text_becomes_part_of_a_path(tmp_path: Path, uid: str) -> None:
+    path = Spool(tmp_path).keep([b"x"], uid, "ab" * 32)
+    assert (tmp_path / path).resolve().is_relative_to(tmp_path / "spool")
+    assert set(Path(path).name) <= set("0123456789abcdef-.dcm")
+
+
+def test_a_full_disk_leaves_nothing_under_a_final_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        spool.keep([b"x"], "1.2", "ab" * 32)
+    assert list(spool.objects()) == []
+    assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
+
+
+def test_the_sweep_takes_only_what_was_never_acknowledged(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    kept = spool.keep([b"x"], "1.2", "ab" * 32)
+    spool.new_file().write_bytes(b"half")
+    assert spool.sweep() == 1
+    assert list(spool.objects()) == [kept]
+
+
+def test_a_durable_write_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results" / "a.dcm"
+    write_durably(path, b"old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="I/O"):
+            write_durably(path, b"new")
+    assert path.read_bytes() == b"old"
+    (tmp_path / "results" / ".b.dcm.123.tmp").write_bytes(b"half")
+    assert sweep_temporary(tmp_path) == 1
+    assert [each.name for each in (tmp_path / "results").iterdir()] == ["a.dcm"]

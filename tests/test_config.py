@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from node.config import load_settings
+from node.domain.model_card import Mode
+from node.errors import Misconfigured
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "rules").mkdir()
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_text(text)
+    return file
+
+
+def test_the_file_that_is_shipped_works_and_holds_the_defaults(folder: Path) -> None:
+    shipped = load_settings(ROOT / "config.toml")
+    assert shipped.models["brain-t1"].mode is Mode.LIVE
+    assert shipped.peers == ()
+    built_in = load_settings(write(folder, ""))
+    for section in ("node", "web", "receive", "infer", "deliver", "rank"):
+        assert getattr(shipped, section) == getattr(built_in, section), section
+
+
+@pytest.mark.parametrize(
+    ("modality", "quiet_s"), [("CR", 30), ("DX", 30), ("CT", 120), ("MR", 600), ("US", 60), ("", 60)]
+)
+def test_quiet_times_by_modality(folder: Path, modality: str, quiet_s: float) -> None:
+    assert load_settings(write(folder, "")).completeness_of(modality).quiet_s == quiet_s
+    assert load_settings(ROOT / "config.toml").completeness_of(modality).quiet_s == quiet_s
+    assert load_settings(ROOT / "config.toml", quiet_s=2).completeness_of(modality).quiet_s == 2
+
+
+PEER = """
+[[peers]]
+name = "PACS"
+ae_title = "ARCHIVE"
+host = "127.0.0.1"
+port = 4242
+addresses = ["127.0.0.1/32"]
+roles = ["source", "destination", "archive"]
+results_to = ["PACS"]
+"""
+
+
+def test_a_peer_as_documented_is_understood(folder: Path) -> None:
+    (peer,) = load_settings(write(folder, PEER)).peers
+    assert (peer.name, peer.port, peer.results_to) == ("PACS", 4242, ("PACS",))
+    assert str(peer.networks[0]) == "127.0.0.1/32"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("[node]\nprot = 104", "node.prot", "unknown key"),
+        ("[nod]", "nod", "unknown key"),
+        ('[node]\nport = "104"', "node.port", "integer"),
+        ("[node]\nport = 70000", "node.port", "65535"),
+        ('[node]\nae_title = "MUCH TOO LONG A TITLE"', "node.ae_title", ""),
+        ('[completeness.MR]\nquiet_s = "10 min"', "completeness.MR.quiet_s", "unit is in the key's name"),
+        ("[completeness.MR]\nquiet_s = -1", "completeness.MR.quiet_s", "greater than 0"),
+        ("[completeness.MR]\nquiet_min = 10", "completeness.MR.quiet_min", "unknown key"),
+        ('[models.brain-t1]\nmode = "on"', "models.brain-t1.mode", "live"),
+        (PEER + PEER, "", "same name"),
+        (PEER + PEER.replace('"PACS"', '"PACS2"'), "", "same AE title"),
+        (PEER.replace('"ARCHIVE"', '"MATINS"'), "", "node's own"),
+        (PEER.replace('results_to = ["PACS"]', 'results_to = ["PASC"]'), "", "names no destination: PASC"),
+        (PEER.replace("port = 4242", ""), "peers.0", "needs host and port"),
+        (PEER.replace('addresses = ["127.0.0.1/32"]', ""), "peers.0", "needs addresses"),
+        (PEER.replace("127.0.0.1/32", "127.0.0.1/99"), "peers.0.addresses.0", "127.0.0.1/99"),
+        (PEER.replace('"archive"', '"achive"'), "peers.0.roles.2", "archive"),
+        ('[data]\nfolder = "/no/such/disk/var"', "data.folder", "not mounted"),
+        ('[catalogue]\nmodels_folder = "modles"', "catalogue.models_folder", "no such folder"),
+        ("quiet_s = 3", "quiet_s", "unknown key"),
+        ("[node", "", "not TOML"),
+    ],
+)
+def test_a_mistake_stops_the_start_with_file_key_and_remedy(folder: Path, text: str, key: str, words: str) -> None:
+    file = write(folder, text)
+    with pytest.raises(Misconfigured) as caught:
+        load_settings(file)
+    assert str(file) in str(caught.value)
+    assert caught.value.key == key
+    assert words in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    with pytest.raises(Misconfigured, match="no such file"):
+        load_settings(folder / "config.toml")
+
+
+def test_settings_are_frozen(folder: Path) -> None:
+    settings = load_settings(write(folder, ""))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.node.port = 1  # type: ignore[misc]
+
+
+def test_relative_folders_are_taken_from_the_files_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(folder, "")
+    monkeypatch.chdir("/")
+    settings = load_settings(file)
+    assert settings.data.folder == folder / "var"
+    assert settings.catalogue.models_folder == folder / "models"
+    assert load_settings(file, data=folder / "elsewhere").data.folder == folder / "elsewhere"

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import pytest
+
+from node.domain.model_card import Mode
+from node.domain.study import StudyState
+from node.domain.work import OutcomeState, ResultState, WorkKind, WorkState
+from node.errors import Failed, Unsuitable
+from node.store import artifacts, findings, outbox, outcomes, studies, work_items
+from node.store.database import Database
+from node.store.work_items import WorkItem
+from node.workflow import operations, reading, recovery, reporting
+from node.workflow.closing import close_due
+from node.workflow.identity import gate
+from node.workflow.policy import Policy
+from node.workflow.reading import MaskFile
+from node.workflow.reporting import BuiltResult
+from tests.fakes import PATIENT, STUDY, FakeClock, arrive, model, policy, slice_of, volume_finding
+
+QUIET_S = 601.0
+
+
+def closed_study(db: Database, clock: FakeClock, used: Policy, *, sources: tuple[str, ...] = ("SCANNER",)) -> None:
+    for number in range(6):
+        arrive(db, clock.now(), slice_of(number), source=sources[number % len(sources)])
+    assert close_due(db, clock.forward(QUIET_S), used) == 1
+
+
+def mask(item: WorkItem) -> MaskFile:
+    return MaskFile(path=f"masks/{item.subject}.npz", size=10, digest="d" * 64)
+
+
+def begun(db: Database, clock: FakeClock) -> WorkItem:
+    (item,) = work_items.claim(db, clock.now(), WorkKind.INFER, "infer:1", 30)
+    with db.transaction():
+        assert reading.begin(db, clock.now(), item) is not None
+    return item
+
+
+def read(db: Database, clock: FakeClock, used: Policy) -> int:
+    item = begun(db, clock)
+    with db.transaction():
+        assert reading.complete(db, clock.now(), used, item, [volume_finding()], mask(item), {"model_s": 1.0})
+    return int(item.subject)
+
+
+def report(db: Database, clock: FakeClock, used: Policy, uid: str = "2.25.5") -> list[outbox.OutboxRow]:
+    (item,) = work_items.claim(db, clock.now(), WorkKind.REPORT, "report:1", 30)
+    built = [
+        BuiltResult(
+            kind=kind,
+            profile="standard",
+            path=f"results/{uid}{number}.dcm",
+            size=1,
+            digest="",
+            sop_instance_uid=f"{uid}{number}",
+            sop_class_uid="1.2",
+        )
+        for number, kind in enumerate(("seg", "measurement_sr"))
+    ]
+    with db.transaction():
+        assert reporting.complete(db, clock.now(), used, item, built)
+    return outbox.of_study(db, STUDY)
+
+
+def state(db: Database) -> StudyState:
+    study = studies.study(db, STUDY)
+    assert study is not None
+    return study.state
+
+
+def test_a_result_is_handed_on_and_queued_for_the_sources_destinations_only(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    outcome_id = read(db, clock, used)
+    assert state(db) is StudyState.READING
+    assert findings.of_outcome(db, outcome_id) == [volume_finding()]
+    assert [each.path for each in artifacts.of_outcome(db, outcome_id)] == [f"masks/{outcome_id}.npz"]
+    rows = report(db, clock, used)
+    assert [(row.kind, row.destination, row.state) for row in rows] == [
+        ("seg", "PACS", ResultState.QUEUED),
+        ("measurement_sr", "PACS", ResultState.QUEUED),
+    ]
+    assert state(db) is StudyState.DONE
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [(("OTHER",), {"PACS2"}), (("SCANNER", "OTHER"), set()), (("import",), set()), (("SCANNER", "import"), set())],
+)
+def test_no_result_crosses_from_one_source_to_anothers_destination(
+    db: Database, clock: FakeClock, sources: tuple[str, ...], expected: set[str]
+) -> None:
+    used = policy(model())
+    closed_study(db, clock, used, sources=sources)
+    read(db, clock, used)
+    assert {row.destination for row in report(db, clock, used)} == expected
+
+
+def test_a_shadow_model_stores_and_stays_silent(db: Database, clock: FakeClock) -> None:
+    used = policy(model(Mode.SHADOW))
+    closed_study(db, clock, used)
+    outcome_id = read(db, clock, used)
+    assert len(findings.of_outcome(db, outcome_id)) == 1
+    assert work_items.state(db, WorkKind.REPORT, outcome_id) is None
+    assert state(db) is StudyState.DONE
+
+
+def test_what_does_not_suit_is_not_applicable_and_what_cannot_succeed_has_failed(
+    db: Database, clock: FakeClock
+) -> None:
+    for study_number, (error, expected) in enumerate(
+        ((Unsuitable("a gap"), OutcomeState.NOT_APPLICABLE), (Failed("NaN"), OutcomeState.FAILED))
+    ):
+        uid = f"1.2.4.{study_number}"
+        for number in range(3):
+            arrive(db, clock.now(), slice_of(number, study=uid, series=f"{uid}.1"))
+        used = policy(model())
+        close_due(db, clock.forward(QUIET_S), used)
+        item = begun(db, clock)
+        with db.transaction():
+            reading.reject(db, clock.now(), used, item, error)
+        (outcome,) = outcomes.current(db, uid)
+        assert (outcome.state, outcome.reason) == (expected, str(error))
+        study = studies.study(db, uid)
+        assert study is not None
+        assert study.state is StudyState.DONE
+
+
+def test_three_deaths_end_in_a_failed_outcome_and_retry_keeps_the_run_number(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    for _ in range(3):
+        item = begun(db, clock)
+        with db.transaction():
+            reading.died(db, clock.now(), used, item, "the model's child was killed by signal 11")
+        clock.forward(60)
+    (outcome,) = outcomes.current(db, STUDY)
+    assert outcome.state is OutcomeState.FAILED
+    assert "signal 11" in outcome.reason
+    assert operations.retry(db, clock.now(), used, STUDY) == ["brain is tried again"]
+    read(db, clock, used)
+    (outcome,) = outcomes.current(db, STUDY)
+    assert (outcome.state, outcome.run_number) == (OutcomeState.RESULT, 1)
+
+
+def test_a_forced_run_adds_one_to_the_run_number_and_supersedes(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    first = read(db, clock, used)
+    rows = report(db, clock, used)
+    assert operations.force(db, clock.now(), used, STUDY) == ["brain runs again"]
+    second = read(db, clock, used)
+    (outcome,) = outcomes.current(db, STUDY)
+    assert (outcome.id, outcome.run_number, outcome.revision) == (second, 2, 1)
+    assert second != first
+    assert gate(db, used, rows[0], PATIENT).state is ResultState.SUPERSEDED
+
+
+def test_a_killed_rooms_items_are_ready_at_once_and_count_no_death(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    for _ in range(5):
+        assert begun(db, clock).attempts == 1
+        assert recovery.take_back(db, clock.now(), "infer:", (WorkKind.INFER,)) == 1
+        assert outcomes.current(db, STUDY)[0].state is OutcomeState.PENDING
+    read(db, clock, used)
+    assert outcomes.current(db, STUDY)[0].state is OutcomeState.RESULT
+
+
+def test_a_room_that_dies_again_and_again_over_one_item_parks_it(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    for _ in range(21):
+        begun(db, clock)
+        recovery.take_back(db, clock.now(), "infer:", (WorkKind.INFER,))
+    assert outcomes.current(db, STUDY)[0].state is OutcomeState.FAILED
+    assert state(db) is StudyState.DONE
+
+
+def test_an_expired_lease_counts_a_death(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    item = begun(db, clock)
+    assert recovery.recover_expired(db, clock.forward(31), used) == 1
+    (again,) = work_items.claim(db, clock.forward(60), WorkKind.INFER, "infer:2", 30)
+    assert (again.id, again.attempts) == (item.id, 2)
+
+
+def test_a_worker_that_lost_its_item_writes_nothing(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    lost = begun(db, clock)
+    recovery.recover_expired(db, clock.forward(31), used)
+    with db.transaction():
+        assert not reading.complete(db, clock.now(), used, lost, [volume_finding()], mask(lost), {})
+    assert findings.of_outcome(db, int(lost.subject)) == []
+
+
+def test_an_item_whose_outcome_was_superseded_is_not_begun(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    (item,) = work_items.claim(db, clock.now(), WorkKind.INFER, "infer:1", 30)
+    with db.transaction():
+        outcomes.move(db, clock.now(), int(item.subject), OutcomeState.SUPERSEDED, "newer")
+        assert reading.begin(db, clock.now(), item) is None
+    assert work_items.state(db, WorkKind.INFER, item.subject) is WorkState.FINISHED
