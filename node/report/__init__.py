@@ -1,0 +1,1 @@
+"""The report room: findings become DICOM objects. The only place that knows highdicom."""

@@ -1,0 +1,111 @@
+"""Attributes that every output bears alike: who made it, when, how far to trust it; and nothing random.
+
+highdicom stamps the clock and random UIDs into what it builds; `stamp` puts the stored values in their place.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TypedDict
+
+from highdicom import ContributingEquipment
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import UID
+from pydicom.valuerep import DT
+
+from node import __version__
+from node.domain.uid import derived_uid
+from node.report.coding import LO, fitted
+from node.report.evidence import Evidence
+
+#: Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090): by these, too, we know our own again.
+MANUFACTURER = "Matins"
+MODEL_NAME = "Matins"
+#: Implementation Class UID (0002,0012), PS3.7 §D.3.3.2.
+IMPLEMENTATION_CLASS_UID = derived_uid("implementation class", "Matins")
+IMPLEMENTATION_VERSION_NAME = f"MATINS_{__version__}"[:16]
+#: Attributes of patient and study that viewers show of each instance; the same on all of one study.
+_STUDY_ROW = ("IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription")
+
+
+def moment(evidence: Evidence) -> datetime:
+    """The finish time in the zone of the sources, if they name one, else in the zone it was given in."""
+    offset = str(evidence.source.get("TimezoneOffsetFromUTC", "")).strip()
+    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
+        return evidence.finished_at
+    minutes = int(offset[1:3]) * 60 + int(offset[3:5])
+    zone = timezone(timedelta(minutes=minutes if offset[0] == "+" else -minutes))
+    return evidence.finished_at.astimezone(zone)
+
+
+def series_description(evidence: Evidence, label: str) -> str:
+    """The series as a reader sees it: "AI", what it is, which model, how far it is qualified; at most 64 characters."""
+    card = evidence.card
+    tail = f" {fitted(card.version, 16)} {card.content_qualification}"
+    return fitted(f"AI {label} {card.title}", LO - len(tail)) + tail
+
+
+class Equipment(TypedDict):
+    """Keywords of a highdicom constructor for General Equipment (PS3.3 §C.7.5.1)."""
+
+    manufacturer: str
+    manufacturer_model_name: str
+    software_versions: str
+    device_serial_number: str
+
+
+def equipment(evidence: Evidence) -> Equipment:
+    """Ourselves as the equipment that made the object."""
+    return Equipment(
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=__version__,
+        device_serial_number=serial_number(evidence),
+    )
+
+
+def serial_number(evidence: Evidence) -> str:
+    """The start of the model's digest: what stands in for a serial number of software."""
+    return evidence.model_digest.removeprefix("sha256:")[:16]
+
+
+def model_equipment(evidence: Evidence) -> ContributingEquipment:
+    """The model as the equipment that processed the images (PS3.3 §C.12.1.1.5)."""
+    card = evidence.card
+    return ContributingEquipment(
+        manufacturer=fitted(card.manufacturer),
+        manufacturer_model_name=fitted(card.name),
+        software_versions=fitted(card.version),
+        device_serial_number=serial_number(evidence),
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        contribution_datetime=moment(evidence),
+        contribution_description=fitted(f"{card.title}: {card.purpose}", 1024),
+    )
+
+
+def stamp(dataset: Dataset, evidence: Evidence, kind: str) -> None:
+    """Write what all outputs share over what highdicom wrote, in place."""
+    when = moment(evidence)
+    date, time = f"{when:%Y%m%d}", f"{when:%H%M%S.%f}"
+    for moment_of in ("InstanceCreation", "Series", "Content"):
+        setattr(dataset, f"{moment_of}Date", date)
+        setattr(dataset, f"{moment_of}Time", time)
+    dataset.SoftwareVersions = [__version__, fitted(f"{evidence.card.name} {evidence.card.version}")]
+    dataset.ContentQualification = evidence.card.content_qualification
+    dataset.SpecificCharacterSet = evidence.source.SpecificCharacterSet
+    for keyword in _STUDY_ROW:
+        if keyword in evidence.source:
+            dataset.add(evidence.source[keyword])
+    if "TimezoneOffsetFromUTC" in evidence.source:
+        dataset.add(evidence.source["TimezoneOffsetFromUTC"])
+    for item in dataset.ContributingEquipmentSequence:
+        # The acquisition keeps the time the scanner gave; every other item is ours.
+        if item.PurposeOfReferenceCodeSequence[0].CodeValue != codes.DCM.AcquisitionEquipment.value:
+            item.ContributionDateTime = DT(when)
+    dimensions = evidence.uid(kind, "dimension organization")
+    for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in dataset.get(keyword, ()):
+            item.DimensionOrganizationUID = dimensions
+    dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME

@@ -1,0 +1,165 @@
+"""What all outputs of one outcome share, as one frozen value, and the identifiers that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from node.domain.finding import MILLILITRE, VOLUME, Finding
+from node.domain.geometry import Grid
+from node.domain.model_card import ModelCard
+from node.domain.uid import derived_uid
+from node.errors import Failed
+
+#: A slice may lie this far from where the grid has it: positions are written with few digits.
+_POSITION_TOLERANCE_MM = 0.2
+#: A measured volume may differ from the mask's own by this share.
+_VOLUME_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """One outcome of one model on one series, ready to be written down.
+
+    mask: (slice, row, column) uint8, 0 is background, n is segment n of the card; its slices are in the
+    order of `sources` and lie on the same pixels.
+
+    Raises (at construction):
+        Failed: mask, grid, sources and findings do not belong together, or the mask is empty.
+    """
+
+    #: Headers in mask order, from `report.sources.normalise`.
+    sources: tuple[Dataset, ...]
+    grid: Grid
+    mask: NDArray[np.uint8]
+    findings: tuple[Finding, ...]
+    card: ModelCard
+    #: SHA-256 over the model's files.
+    model_digest: str
+    #: SHA-256 over the card.
+    card_digest: str
+    #: SHA-256 over the contents of the input instances.
+    content_digest: str
+    #: 1 for the first run; `force` adds one, `retry` does not.
+    run_number: int
+    revision: int
+    #: When the model was through, as stored; all dates and times of the outputs come from it. Aware; its
+    #: zone is the one in which they are written where the sources name none.
+    finished_at: datetime
+    #: How a destination wants its outputs.
+    profile: str = "standard"
+
+    def __post_init__(self) -> None:
+        if self.finished_at.utcoffset() is None:
+            raise ValueError("finish time must be aware")
+        if self.mask.dtype != np.uint8:
+            raise ValueError(f"mask must be uint8, not {self.mask.dtype}")
+        _check_grid(self)
+        for finding in self.findings:
+            _check_finding(self, finding)
+
+    @property
+    def source(self) -> Dataset:
+        """The header that speaks for patient, study and equipment."""
+        return self.sources[0]
+
+    @property
+    def study_instance_uid(self) -> str:
+        """The study that was read, and to which the outputs belong."""
+        return str(self.source.StudyInstanceUID)
+
+    @property
+    def source_series_instance_uid(self) -> str:
+        """The series that was read."""
+        return str(self.source.SeriesInstanceUID)
+
+    def uid(self, kind: str, role: str) -> str:
+        """The UID that an output of `kind` has in a `role`: "instance", "series" …; the same work, the same UID."""
+        return result_uid(
+            study_instance_uid=self.study_instance_uid,
+            content_digest=self.content_digest,
+            model_digest=self.model_digest,
+            card_digest=self.card_digest,
+            kind=kind,
+            profile=self.profile,
+            series_instance_uid=self.source_series_instance_uid,
+            run_number=self.run_number,
+            role=role,
+        )
+
+    def tracking_uid(self, segment_number: int) -> str:
+        """The tracking UID that segment and measurement groups share (PS3.16 TID 1411)."""
+        given = (finding.tracking_uid for finding in self.findings if finding.segment_number == segment_number)
+        return next((uid for uid in given if uid), self.uid("tracking", f"segment {segment_number}"))
+
+    def tracking_identifier(self, segment_number: int) -> str:
+        """The readable name beside the tracking UID (0062,0020)."""
+        given = (f.tracking_identifier for f in self.findings if f.segment_number == segment_number)
+        label = next(segment.label for segment in self.card.segments if segment.number == segment_number)
+        return next((text for text in given if text), f"{label} {segment_number}")
+
+    @property
+    def device_uid(self) -> str:
+        """The UID of the observer: this model with this card, in every study the same (PS3.16 TID 1004)."""
+        return derived_uid("device observer", self.model_digest, self.card_digest)
+
+
+def result_uid(
+    *,
+    study_instance_uid: str,
+    content_digest: str,
+    model_digest: str,
+    card_digest: str,
+    kind: str,
+    profile: str,
+    series_instance_uid: str,
+    run_number: int,
+    role: str = "instance",
+) -> str:
+    """The UID of a result, known before it is built."""
+    return derived_uid(
+        role,
+        study_instance_uid,
+        content_digest,
+        model_digest,
+        card_digest,
+        kind,
+        profile,
+        series_instance_uid,
+        run_number,
+    )
+
+
+def _check_grid(evidence: Evidence) -> None:
+    shape = evidence.mask.shape
+    first = evidence.source
+    expected = (len(evidence.sources), int(first.Rows), int(first.Columns))
+    if shape != evidence.grid.shape or shape != expected:
+        raise Failed(f"mask {shape}, grid {evidence.grid.shape} and sources {expected} differ in shape")
+    affine = evidence.grid.matrix
+    for index, header in enumerate(evidence.sources):
+        place = affine[:3, 3] + index * affine[:3, 0]
+        if np.abs(place - np.array(header.ImagePositionPatient, dtype=np.float64)).max() > _POSITION_TOLERANCE_MM:
+            raise Failed(f"slice {index + 1} of the mask does not lie where {header.SOPInstanceUID} does")
+    if not evidence.mask.any():
+        raise Failed("the mask is empty: nothing was segmented")
+    if int(evidence.mask.max()) > max(segment.number for segment in evidence.card.segments):
+        raise Failed(f"the mask has a value {int(evidence.mask.max())} that the card declares no segment for")
+
+
+def _check_finding(evidence: Evidence, finding: Finding) -> None:
+    """A finding with a segment must show it, and its volume must be that segment's."""
+    if finding.segment_number is None:
+        return
+    voxels = int(np.count_nonzero(evidence.mask == finding.segment_number))
+    if not voxels:
+        raise Failed(f"segment {finding.segment_number} of a finding is empty")
+    volume_ml = voxels * evidence.grid.voxel_volume_ml
+    for measurement in finding.measurements:
+        is_volume = measurement.quantity == VOLUME and measurement.unit == MILLILITRE
+        if is_volume and abs(measurement.value - volume_ml) > _VOLUME_TOLERANCE * volume_ml:
+            raise Failed(f"measured {measurement.value:.3f} mL, but the mask holds {volume_ml:.3f} mL")

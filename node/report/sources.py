@@ -1,0 +1,192 @@
+"""Headers of the source instances as the builders need them: decoded, complete, of one mind.
+
+What a scanner wrote is never changed; these are copies, without pixels. The first header in mask order
+speaks for patient, study and equipment; the others keep what identifies and places one slice.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydicom import DataElement, Dataset, dcmread
+from pydicom import config as pydicom_config
+from pydicom.datadict import dictionary_has_tag, dictionary_VM
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+from pydicom.valuerep import DA, TM, validate_value
+
+from node.domain.geometry import Grid
+from node.domain.uid import derived_uid
+from node.errors import Failed, Transient
+
+#: What each slice says for itself; the first header is read whole.
+_OWN = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "Rows", "Columns")
+#: What the first says for all slices.
+_SHARED = (
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "SliceThickness",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+)
+#: Type 2 in every image: must be there, may be empty (PS3.3 §C.7.1.1, §C.7.2.1, §C.7.4.1).
+_TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PositionReferenceIndicator",
+)
+#: Never touched, whatever their form: by these the archive files the result.
+_IDENTITY = ("PatientName", "PatientID", "IssuerOfPatientID", "StudyInstanceUID", "AccessionNumber")
+#: Kept though their form may be wrong: identity, and what is written anew below.
+_KEPT = frozenset({"SpecificCharacterSet", *_IDENTITY, *_TYPE_2, *_OWN, *_SHARED})
+_SEXES = frozenset({"M", "F", "O", ""})
+#: Direction cosines of one stack may differ by rounding (see `domain.geometry`); ten digits place 512 pixels to 1 nm.
+_COSINE_DIGITS = 10
+_MILLIMETRE_DIGITS = 6
+
+
+def read_headers(paths: Sequence[Path]) -> list[Dataset]:
+    """Read the headers of `paths`, in that order: the first whole, the others as far as a slice needs.
+
+    Raises:
+        Transient: a file cannot be read now.
+        Failed: a file is not DICOM.
+    """
+    headers: list[Dataset] = []
+    for path in paths:
+        tags = list(_OWN) if headers else None
+        try:
+            headers.append(dcmread(path, stop_before_pixels=True, specific_tags=tags, force=False))
+        except InvalidDicomError as error:
+            raise Failed(f"{path.name} is not a DICOM file") from error
+        except OSError as error:
+            raise Transient(f"{path.name} cannot be read: {error.strerror}") from error
+    return headers
+
+
+def normalise(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
+    """Mend copies of `headers` (in mask order) so that builders meet no absent or unsound attribute.
+
+    Text becomes UTF-8; absent type 2 attributes are empty; unsound optional ones go (PS3.5 §6.2); an
+    unknown sex is empty; positions, orientation and spacing are written alike on all slices. An identity is
+    never changed.
+    """
+    if not headers:
+        raise Failed("no source instances")
+    first = _speaking_header(headers[0])
+    for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
+        setattr(first, keyword, _sound_time(first, keyword))
+    first.PatientSex = _sex(first)
+    first.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or _frame_of_reference(first)
+    first.ImageOrientationPatient = _rounded(first, "ImageOrientationPatient", _COSINE_DIGITS)
+    first.PixelSpacing = _rounded(first, "PixelSpacing", _MILLIMETRE_DIGITS)
+    first.SliceThickness = first.get("SliceThickness") or round(grid.spacing_mm[0], _MILLIMETRE_DIGITS)
+    mended = [first, *(_slice_header(header, first) for header in headers[1:])]
+    for header in mended:
+        header.ImagePositionPatient = _rounded(header, "ImagePositionPatient", _MILLIMETRE_DIGITS)
+    return tuple(mended)
+
+
+def _speaking_header(header: Dataset) -> Dataset:
+    """A decoded copy of a whole header without what cannot be written again."""
+    copy = Dataset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each fault that matters is dealt with here
+        for tag in header.keys():  # noqa: SIM118 - a Dataset iterates over elements, and would read them
+            element = None if tag.is_private or tag.element == 0 else _readable(header, tag)
+            if element is not None and (element.keyword in _KEPT or _is_sound(element)):
+                copy.add(element)
+        copy.decode()
+    copy.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in _TYPE_2:
+        if keyword not in copy:
+            setattr(copy, keyword, "")
+    return copy
+
+
+def _readable(header: Dataset, tag: BaseTag) -> DataElement | None:
+    """The element, if its bytes are a value of its VR at all ("75,5" is no number)."""
+    try:
+        return header[tag]
+    except (ValueError, TypeError, NotImplementedError):
+        return None
+
+
+def _slice_header(header: Dataset, first: Dataset) -> Dataset:
+    copy = Dataset()
+    for keyword in _OWN:
+        if keyword in header:
+            copy.add(header[keyword])
+    for keyword in _SHARED:
+        if keyword in first:
+            copy.add(first[keyword])
+    return copy
+
+
+def _is_sound(element: DataElement) -> bool:
+    """Whether value and multiplicity are as PS3.5 §6.2 and PS3.6 have them, in sequences all the way down."""
+    if element.VR == "SQ":
+        return all(_is_sound_item(item, coded=element.keyword.endswith("CodeSequence")) for item in element.value)
+    values = element.value if isinstance(element.value, MultiValue) else [element.value]
+    if len(values) > 1 and dictionary_has_tag(element.tag) and dictionary_VM(element.tag) == "1":
+        return False
+    try:
+        for value in values:
+            validate_value(element.VR, value, pydicom_config.RAISE)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _is_sound_item(item: Dataset, *, coded: bool) -> bool:
+    elements = [_readable(item, tag) for tag in item.keys()]  # noqa: SIM118 - as above
+    return all(each is not None and _is_sound(each) for each in elements) and (not coded or _is_code(item))
+
+
+def _is_code(item: Dataset) -> bool:
+    """Whether a code sequence item has what PS3.3 Table 8.8-1 requires."""
+    value = item.get("CodeValue") or item.get("LongCodeValue") or item.get("URNCodeValue")
+    return bool(value and item.get("CodeMeaning") and (item.get("CodingSchemeDesignator") or "URNCodeValue" in item))
+
+
+def _sound_time(header: Dataset, keyword: str) -> str:
+    """The date or time where it is one, else nothing."""
+    value = header.get(keyword) or ""
+    try:
+        (TM if keyword.endswith("Time") else DA)(value)
+    except (ValueError, TypeError):
+        return ""
+    return str(value)
+
+
+def _sex(header: Dataset) -> str:
+    sex = str(header.PatientSex or "").strip().upper()
+    return sex if sex in _SEXES else ""
+
+
+def _frame_of_reference(header: Dataset) -> str:
+    """A Segmentation needs one (PS3.3 §A.51.3); a series without has at least its own."""
+    return derived_uid("frame of reference", str(header.SeriesInstanceUID))
+
+
+def _rounded(header: Dataset, keyword: str, digits: int) -> list[float]:
+    """Numbers that fit 16 characters of DS (PS3.5 §6.2) and lose nothing that can be measured.
+
+    Raises:
+        Failed: the attribute is absent or empty.
+    """
+    values = header.get(keyword)
+    if not values:
+        raise Failed(f"{header.SOPInstanceUID} has no {keyword}")
+    return [round(float(value), digits) for value in values]

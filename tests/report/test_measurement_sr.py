@@ -1,0 +1,177 @@
+"""The report's number is the Segmentation's, and every tracking UID owns coordinates."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pytest
+from highdicom.sr.utils import find_content_items
+from pydicom import Dataset, dcmread
+from pydicom.sr.codedict import codes
+
+from node.errors import Failed
+from node.report.composition import compose, encode
+from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, evidence_on
+from tests.report.test_seg import with_two_segments
+
+Series = Callable[[Scan], list[Path]]
+
+
+def items(dataset: Dataset, name: object, **wanted: object) -> list[Dataset]:
+    return list(find_content_items(dataset, name=name, recursive=True, **wanted))
+
+
+def groups_of(report: Dataset) -> list[Dataset]:
+    return items(report, codes.DCM.MeasurementGroup)
+
+
+def tracking_of(group: Dataset) -> str:
+    return str(items(group, codes.DCM.TrackingUniqueIdentifier)[0].UID)
+
+
+def template_of(group: Dataset) -> str:
+    return str(group.ContentTemplateSequence[0].TemplateIdentifier)
+
+
+@pytest.mark.parametrize("scan", SCANS.values(), ids=SCANS.keys())
+def test_the_volume_is_that_of_the_segmentation(scan: Scan, series: Series, tmp_path: Path) -> None:
+    built = compose(evidence_on(series(scan)), ["measurement_sr"], AVAILABLE, {})
+    for kind, dataset in built.items():
+        (tmp_path / kind).write_bytes(encode(dataset))
+    segmentation = highdicom.seg.segread(tmp_path / "seg")
+    volume = segmentation.get_volume(combine_segments=True)
+    expected_ml = np.count_nonzero(volume.array) * volume.voxel_volume / 1000
+    [number] = items(dcmread(tmp_path / "measurement_sr"), codes.SCT.Volume)
+    measured = number.MeasuredValueSequence[0]
+    assert measured.MeasurementUnitsCodeSequence[0].CodeValue == "mL"
+    assert float(measured.NumericValue) == pytest.approx(expected_ml, rel=1e-3)
+
+
+def test_it_can_be_read_as_a_measurement_report(series: Series, tmp_path: Path) -> None:
+    evidence = with_two_segments(series(SCANS["oblique"]))
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(encode(build(evidence, "measurement_sr")))
+    report = highdicom.sr.srread(path)
+    assert isinstance(report, highdicom.sr.Comprehensive3DSR)
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    assert len(groups) == len(report.content.get_planar_roi_measurement_groups()) == 2
+    for number, group in enumerate(groups, start=1):
+        assert group.tracking_uid == evidence.tracking_uid(number)
+        reference = group.referenced_segment
+        assert reference.referenced_sop_instance_uid == evidence.uid("seg", "instance")
+        assert list(reference.referenced_segment_numbers) == [number]
+
+
+def test_it_names_the_source_series_not_every_image(series: Series) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    report = build(evidence, "measurement_sr")
+    [source] = items(report, codes.DCM.SourceSeriesForSegmentation)
+    assert source.UID == evidence.source_series_instance_uid
+    assert items(report, codes.DCM.SourceImageForSegmentation) == []
+
+
+def test_every_tracking_uid_owns_coordinates_and_a_segment(series: Series) -> None:
+    evidence = with_two_segments(series(SCANS["axial"]))
+    by_tracking: dict[str, set[str]] = {}
+    for group in groups_of(build(evidence, "measurement_sr")):
+        kinds = {str(item.ValueType) for item in group.ContentSequence}
+        by_tracking.setdefault(tracking_of(group), set()).update(kinds)
+    assert set(by_tracking) == {evidence.tracking_uid(1), evidence.tracking_uid(2)}
+    assert all({"SCOORD", "IMAGE", "NUM"} <= kinds for kinds in by_tracking.values())
+
+
+def test_the_tracking_uid_is_that_of_the_segment(series: Series) -> None:
+    built = compose(evidence_on(series(SCANS["axial"])), ["measurement_sr"], AVAILABLE, {})
+    tracked = {tracking_of(group) for group in groups_of(built["measurement_sr"])}
+    assert tracked == {built["seg"].SegmentSequence[0].TrackingUID}
+
+
+@pytest.mark.parametrize("name", ["axial", "oblique", "reversed"])
+def test_the_outline_encloses_the_segment_on_its_largest_slice(name: str, series: Series) -> None:
+    evidence = evidence_on(series(SCANS[name]))
+    report = build(evidence, "measurement_sr")
+    [region] = items(report, codes.DCM.ImageRegion)
+    assert region.GraphicType == "POLYLINE"
+    points = np.array(region.GraphicData).reshape(-1, 2)
+    np.testing.assert_array_equal(points[0], points[-1])
+    image = region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    index = [str(source.SOPInstanceUID) for source in evidence.sources].index(image)
+    counts = np.count_nonzero(evidence.mask, axis=(1, 2))
+    assert counts[index] == counts.max()
+    rows, columns = np.nonzero(evidence.mask[index])
+    # Sub-pixel coordinates: the pixel of index i reaches from i to i + 1.
+    np.testing.assert_allclose(points.min(axis=0), [columns.min(), rows.min()])
+    np.testing.assert_allclose(points.max(axis=0), [columns.max() + 1, rows.max() + 1])
+    x, y = points.T
+    area = abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2
+    assert area == pytest.approx(counts.max() - 0.5)
+
+
+def test_it_is_preliminary_unverified_and_complete(series: Series) -> None:
+    report = build(evidence_on(series(SCANS["axial"])), "measurement_sr")
+    flags = (report.PreliminaryFlag, report.VerificationFlag, report.CompletionFlag)
+    assert flags == ("PRELIMINARY", "UNVERIFIED", "COMPLETE")
+
+
+def test_the_observer_is_the_device_and_the_same_in_every_study(series: Series) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    reports = [build(each, "measurement_sr") for each in (evidence, replace(evidence, content_digest="9" * 64))]
+    uids = [items(report, codes.DCM.DeviceObserverUID)[0].UID for report in reports]
+    assert uids[0] == uids[1] == evidence.device_uid
+    assert items(reports[0], codes.DCM.ObserverType)[0].ConceptCodeSequence[0].CodeValue == "121007"
+
+
+def test_it_says_procedure_language_and_algorithm(series: Series) -> None:
+    report = build(evidence_on(series(SCANS["axial"])), "measurement_sr")
+    [procedure] = items(report, codes.DCM.ProcedureReported)
+    assert procedure.ConceptCodeSequence[0].CodeValue == "24587-8"
+    [language] = items(report, codes.DCM.LanguageOfContentItemAndDescendants)
+    assert language.ConceptCodeSequence[0].CodeValue == "en"
+    for group in groups_of(report):
+        assert items(group, codes.DCM.AlgorithmName)[0].TextValue == "brain-t1"
+        parameters = {item.TextValue for item in items(group, codes.DCM.AlgorithmParameters)}
+        assert parameters == {"model=" + "1f" * 32, "card=" + "2e" * 32}
+
+
+def test_every_object_it_rests_on_is_listed_as_evidence(series: Series) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    report = build(evidence, "measurement_sr")
+    listed = {
+        str(instance.ReferencedSOPInstanceUID)
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for each in study.ReferencedSeriesSequence
+        for instance in each.ReferencedSOPSequence
+    }
+    assert listed == {str(s.SOPInstanceUID) for s in evidence.sources} | {evidence.uid("seg", "instance")}
+
+
+def test_a_probability_is_written_where_the_model_gives_one(series: Series) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    likely = replace(evidence.findings[0], probability=0.75)
+    [number] = items(build(replace(evidence, findings=(likely,)), "measurement_sr"), codes.DCM.Probability)
+    assert float(number.MeasuredValueSequence[0].NumericValue) == 0.75
+
+
+def test_findings_without_a_segment_are_refused_with_the_reason(series: Series) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    elsewhere = replace(evidence.findings[0], segment_number=None, measurements=())
+    with pytest.raises(Failed, match="no finding has a segment"):
+        build(replace(evidence, findings=(elsewhere,)), "measurement_sr")
+
+
+@pytest.mark.parametrize("scan", SCANS.values(), ids=SCANS.keys())
+def test_dsrdump_reads_it(scan: Scan, series: Series, tmp_path: Path) -> None:
+    dsrdump = shutil.which("dsrdump")
+    if dsrdump is None:
+        pytest.skip("no dsrdump: apt-get install dcmtk")
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(encode(build(evidence_on(series(scan)), "measurement_sr")))
+    dumped = subprocess.run([dsrdump, path], capture_output=True, text=True, errors="replace", timeout=60)
+    assert dumped.returncode == 0, dumped.stderr
+    assert '"Volume")=' in dumped.stdout
