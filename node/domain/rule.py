@@ -11,7 +11,8 @@ from node.domain.finding import MILLILITRE, VOLUME, Code
 from node.domain.history import FACT_ATTRIBUTES
 from node.domain.priority import Lane
 
-
+#: Placeholder in `because` for the texts in which `has` or `has_any` found a phrase.
+MENTION = "mention"
 #: The name under which the order's own priority stands among the reasons; no rule may bear it.
 ORDER = "requested-priority"
 
@@ -54,6 +55,8 @@ OPERATORS: dict[Kind, frozenset[Operator]] = {
     Kind.NUMBER: _NUMBER_OPERATORS,
     Kind.BOOLEAN: frozenset({Operator.IS}),
 }
+#: Operators that look for mentions.
+MENTION_OPERATORS = frozenset({Operator.HAS, Operator.HAS_ANY})
 #: Operators whose value is a list.
 LIST_OPERATORS = frozenset({Operator.ONE_OF, Operator.HAS_ANY})
 
@@ -102,6 +105,7 @@ _FIELDS = (
         "STAT HIGH ROUTINE MEDIUM LOW",
     ),
     _text("patient_location", "where the patient is", FACT_ATTRIBUTES["patient_location"]),
+    _text("history.any", "history", "any of the attributes of history.…"),
     *(
         _text(f"history.{code}", code.replace("_", " "), attribute)
         for code, attribute in FACT_ATTRIBUTES.items()
@@ -205,7 +209,8 @@ class Rule:
     #: The file's name without `.toml`: what it notices.
     id: str
     title: str
-    #: The sentence shown to the reader; `{field}` is filled with the value found.
+    #: The sentence shown to the reader; `{field}` is filled with the value found, `{mention}` with the
+    #: texts in which `has` or `has_any` found a phrase.
     because: str
     when: Clause
     #: What it adds to the score; never negative.

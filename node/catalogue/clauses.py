@@ -1,0 +1,146 @@
+"""The `when` of a rule: from TOML tables to clauses, checked against the vocabulary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from node.domain.rule import (
+    FIELDS,
+    LIST_OPERATORS,
+    OPERATORS,
+    AllOf,
+    AnyOf,
+    Clause,
+    Comparison,
+    Field,
+    Kind,
+    Not,
+    Operator,
+)
+from node.errors import Misconfigured
+
+_MAXIMUM_DEPTH = 8
+_COMPARISON_KEYS = {"field", "op", "value", "model", "code"}
+_FORM = "Write { field = …, op = …, value = … }, or all / any = [ … ], or not = { … }"
+
+
+class ClauseReader:
+    """Reads the clauses of one rule file; `known` are the (model, code) that models of this node can find."""
+
+    def __init__(self, file: Path, known: Collection[tuple[str, str]]) -> None:
+        self._file = file
+        self._known = known
+
+    def read(self, table: Any, key: str = "when", depth: int = 0) -> Clause:
+        """Turn a table into a clause.
+
+        Raises:
+            Misconfigured: an unknown key, field, operator, model or code, or a value of the wrong type.
+        """
+        if not isinstance(table, dict) or not table:
+            raise self._wrong(key, "is not a clause", _FORM)
+        if depth > _MAXIMUM_DEPTH:
+            raise self._wrong(key, f"is nested more than {_MAXIMUM_DEPTH} deep", "Make two rules of it")
+        if "field" in table:
+            return self._comparison(table, key)
+        if len(table) != 1 or not table.keys() <= {"all", "any", "not"}:
+            raise self._wrong(key, f"unknown clause: {', '.join(sorted(table))}", _FORM)
+        word, inner = next(iter(table.items()))
+        if word == "not":
+            return Not(self.read(inner, f"{key}.not", depth + 1))
+        if not isinstance(inner, list) or not inner:
+            raise self._wrong(f"{key}.{word}", "is not a list of clauses", _FORM)
+        parts = tuple(self.read(part, f"{key}.{word}[{index}]", depth + 1) for index, part in enumerate(inner))
+        return AllOf(parts) if word == "all" else AnyOf(parts)
+
+    def _comparison(self, table: dict[str, Any], key: str) -> Comparison:
+        unknown = sorted(table.keys() - _COMPARISON_KEYS)
+        if unknown:
+            raise self._wrong(f"{key}.{unknown[0]}", "unknown key", "Remove it, or correct its spelling")
+        field = self._field(table["field"], key)
+        operator = self._operator(table.get("op"), field, key)
+        if "value" not in table:
+            raise self._wrong(f"{key}.value", "is missing", "Add it")
+        value = self._value(table["value"], field, operator, f"{key}.value")
+        model, code = self._who(table, field, key)
+        return Comparison(field=field.name, operator=operator, value=value, model=model, code=code)
+
+    def _field(self, name: Any, key: str) -> Field:
+        field = FIELDS.get(name) if isinstance(name, str) else None
+        if field is None:
+            close = get_close_matches(str(name), FIELDS, n=1)
+            remedy = f"Did you mean {close[0]}?" if close else f"Choose one of {', '.join(sorted(FIELDS))}"
+            raise self._wrong(f"{key}.field", f'there is no field "{name}"', remedy)
+        return field
+
+    def _operator(self, word: Any, field: Field, key: str) -> Operator:
+        # "known" would let a rule count the absence of a model's answer, and so lower a study when it comes.
+        fitting = set(OPERATORS[field.kind])
+        if field.nullable and not field.is_finding:
+            fitting.add(Operator.KNOWN)
+        found = next((operator for operator in fitting if operator.value == word), None)
+        if found is None:
+            problem = f'{field.name} is {field.kind}; "{word}" does not go with it'
+            raise self._wrong(f"{key}.op", problem, f"Choose one of {' '.join(sorted(fitting))}")
+        return found
+
+    def _value(self, value: Any, field: Field, operator: Operator, key: str) -> str | float | bool | tuple[str, ...]:
+        if operator is Operator.KNOWN or field.kind is Kind.BOOLEAN:
+            if not isinstance(value, bool):
+                raise self._wrong(key, f"{value!r} is not true or false", "Give true or false, without quotes")
+            return value
+        if field.kind is Kind.NUMBER:
+            return self._number(value, field, key)
+        if operator in LIST_OPERATORS:
+            if not isinstance(value, list) or not value:
+                raise self._wrong(key, f"{operator} wants a list of texts", 'Write ["one", "another"]')
+            return tuple(self._text(part, field, operator, f"{key}[{index}]") for index, part in enumerate(value))
+        return self._text(value, field, operator, key)
+
+    def _number(self, value: Any, field: Field, key: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            remedy = f"Give a number{f' of {field.unit}' if field.unit else ''}, without quotes"
+            raise self._wrong(key, f"{field.name} is a number and {value!r} is none", remedy)
+        if not field.low <= value <= field.high:
+            problem = f"{field.name} can never be {value}"
+            raise self._wrong(key, problem, f"Give a number from {field.low:g} to {field.high:g} {field.unit}".rstrip())
+        return float(value)
+
+    def _text(self, value: Any, field: Field, operator: Operator, key: str) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise self._wrong(key, f"{field.name} is text and {value!r} is none", "Give a text in quotes")
+        if operator in {Operator.IS, Operator.ONE_OF} and field.choices and value.upper() not in field.choices:
+            remedy = f"Choose one of {', '.join(sorted(field.choices))}"
+            raise self._wrong(key, f'{field.name} can never be "{value}"', remedy)
+        if operator is Operator.MATCHES:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise self._wrong(key, f"not a regular expression: {error}", "Mend it") from None
+        return value
+
+    def _who(self, table: dict[str, Any], field: Field, key: str) -> tuple[str, str]:
+        """Return model and code of a comparison, both empty unless it is about a finding."""
+        named = {name: table.get(name, "") for name in ("model", "code")}
+        for name, value in named.items():
+            if not isinstance(value, str) or (value and not field.is_finding):
+                raise self._wrong(f"{key}.{name}", f"does not go with {field.name}", "Remove it")
+        model, code = named["model"], named["code"]
+        if not field.is_finding:
+            return "", ""
+        findable = sorted({known_code for known_model, known_code in self._known if model in {"", known_model}})
+        if not findable:
+            problem = f'no model "{model}" finds anything' if model else "no model finds anything"
+            raise self._wrong(f"{key}.model", problem, "Mend the model's card, or remove the rule")
+        if code not in findable:
+            problem = f'no model finds "{code}"' if code else "a finding needs a code"
+            raise self._wrong(f"{key}.code", problem, f"Choose one of {', '.join(findable)}")
+        return model, code
+
+    def _wrong(self, key: str, problem: str, remedy: str) -> Misconfigured:
+        return Misconfigured(self._file, key, problem, remedy)
