@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import importlib.metadata
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from node.catalogue import (
     load_rules_leniently,
     trust,
 )
+from node.catalogue.lock import read_lock
 from node.domain.model_card import NUMBER_FIELDS, TEXT_FIELDS, Mode
 from node.domain.priority import Lane
 from node.domain.rule import FIELDS, AllOf, AnyOf, Comparison, Missing, Not, Operator, reads_findings
@@ -229,6 +232,24 @@ def test_a_mistake_in_a_card_names_file_key_and_remedy(models: Path, before, aft
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("name", ["../liver", "", "/tmp", "Liver", "liver/../liver"])
+def test_only_a_model_of_the_folder_can_be_trusted(models: Path, name: str) -> None:
+    shutil.copytree(models / "liver", models.parent / "liver")
+    with pytest.raises(Misconfigured, match="no name of a model"):
+        trust(models, name, models / "models.lock")
+    assert not (models / "models.lock").exists()
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_of_its_model_alone(models: Path, lock: Path, monkeypatch) -> None:
+    def refuse(card_file: Path, files: object) -> None:
+        raise PermissionError(13, "Permission denied", str(card_file))
+
+    monkeypatch.setattr("node.catalogue.models.entry_of", refuse)
+    (model,) = load_models(models, [lock], LIVE)
+    assert "Permission denied" in model.problem
+    assert not model.runs
+
+
 def test_a_link_out_of_the_folder_is_refused(models: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     (models / "liver" / "liver.pt").unlink()
@@ -267,8 +288,6 @@ def test_missing_weights_are_a_problem_of_that_model_with_a_remedy(models: Path,
 
 
 def test_weights_of_a_package_are_found_without_importing_it(models: Path) -> None:
-    import importlib.metadata
-
     version = importlib.metadata.version("tabulate")
     sys.modules.pop("tabulate", None)
     rewrite(models, "file:liver.pt", f"package:tabulate=={version}/tabulate/__init__.py")
@@ -282,6 +301,19 @@ def test_every_shipped_model_is_sound_locked_and_complete() -> None:
     found = load_models(ROOT / "models", [ROOT / "models" / "models.lock"], dict.fromkeys(names, Mode.LIVE))
     assert {model.card.name: model.problem for model in found} == dict.fromkeys(names, "")
     assert "brain-t1" in names
+
+
+def test_the_shipped_lock_has_the_digests_that_the_package_was_published_with() -> None:
+    published = {
+        str(path): base64.urlsafe_b64decode(path.hash.value + "=").hex()
+        for path in importlib.metadata.files("deepbet") or ()
+        if path.hash
+    }
+    locked = read_lock(ROOT / "models" / "models.lock")["brain-t1"].files
+    assert locked == {
+        "weights:coarse": published["data/models/bbox_model.pt"],
+        "weights:fine": published["data/models/model.pt"],
+    }
 
 
 def test_conditions_may_name_every_plain_field_of_an_instance() -> None:

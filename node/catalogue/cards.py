@@ -18,7 +18,7 @@ CARD = "model.toml"
 _CARD: TypeAdapter[ModelCard] = TypeAdapter(ModelCard)
 
 #: A model's name is a folder, a key of `config.toml` and part of what is shown.
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 #: Content Qualification (0018,9004), PS3.3 §C.8.13.2.1.1.
 _QUALIFICATIONS = ("RESEARCH", "PRODUCT", "SERVICE")
 _TEXT_OPERATORS = ("one_of", "none_of", "matches", "matches_not")
@@ -53,7 +53,7 @@ def read_card(folder: Path) -> ModelCard:
 def _check_head(card: ModelCard, folder: str, complaint: Complaint) -> None:
     if card.name != folder:
         raise complaint("name", f'the card says "{card.name}" but its folder is "{folder}"', "Make the two the same")
-    if not _NAME.fullmatch(card.name):
+    if not NAME.fullmatch(card.name):
         raise complaint("name", "a model's name is small letters, digits and single dashes", "Rename the folder too")
     for key in ("version", "title", "purpose", "intended_use", "licence", "citation", "manufacturer", "pipeline"):
         if not getattr(card, key).strip():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from node.catalogue.cards import CARD, read_card
+from node.catalogue.cards import CARD, NAME, read_card
 from node.catalogue.toml_file import read_document, validate
 from node.catalogue.weights import digest_of_file, digest_of_model, files_of, locate_all
 from node.errors import Misconfigured, Unsuitable
@@ -69,6 +69,8 @@ def trust(models_folder: Path, name: str, lock: Path) -> str:
     Raises:
         Misconfigured: the card is wrong, or weights are missing.
     """
+    if not NAME.fullmatch(name):
+        raise Misconfigured(models_folder, name, "is no name of a model", "Give the name of a folder in it")
     folder = models_folder / name
     card_file = folder / CARD
     card = read_card(folder)

@@ -86,7 +86,8 @@ def _load(folder: Path, locks: Sequence[Path], mode: Mode) -> Model:
     card = read_card(folder)
     try:
         weights = locate_all(card, folder, card_file)
-    except Unsuitable as error:
+        entry = entry_of(card_file, files_of(card, folder, weights))
+    except (Unsuitable, OSError) as error:
         return Model(
             card=card,
             folder=folder,
@@ -96,7 +97,6 @@ def _load(folder: Path, locks: Sequence[Path], mode: Mode) -> Model:
             mode=mode,
             problem=str(error),
         )
-    entry = entry_of(card_file, files_of(card, folder, weights))
     return Model(
         card=card,
         folder=folder,

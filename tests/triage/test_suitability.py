@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.catalogue.cards import read_card
 from node.domain.finding import Code, Segment
 from node.domain.model_card import Condition, ModelCard, Preference, Weights
 from node.domain.patient import Patient
 from node.domain.study import Instance, Pixels, Plane, Series
 from node.triage.suitability import Verdict, choose, judge
 
+ROOT = Path(__file__).parents[2]
 MR, CT, SR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.33"
 CODE = Code("1", "99T", "Thing")
 CARD = ModelCard(
@@ -211,6 +213,29 @@ def test_of_a_real_study_the_t1_series_suits_and_the_others_say_why(test_data: P
     assert names[choice.chosen] == "T1pre_reg"
     assert reasons["FLAIR_reg"] == "FLAIR, not T1-weighted; echo time is 127.8 ms, more than 30 ms"
     assert reasons["HippoCrop"] == "Only 32 mm across: not a whole head"
+
+
+@pytest.mark.parametrize(
+    ("folder", "chosen", "said"),
+    [
+        ("studyforrest_T1w", "anat-T1w", {"anat-T1w": "384 slices"}),
+        (
+            "brain_tumor_progression_Study1",
+            "T1pre_reg",
+            {"T1pre_reg": "22 slices, 6.5 mm apart", "FLAIR_reg": "not T1-weighted", "HippoCrop": "32 mm in one"},
+        ),
+        ("Lung_Dx-A0002", None, {"ThoraxRoutine  8.0.0  B40f": "the modality is CT"}),
+    ],
+)  # fmt: skip
+def test_the_shipped_brain_model_chooses_among_real_series(test_data: Path, folder: str, chosen, said) -> None:
+    card = read_card(ROOT / "models" / "brain-t1")
+    found = _described(test_data / "dicom" / folder)
+    choice = choose(found, card)
+    names = {each.series_instance_uid: each.first.series_description for each in found}
+    assert names.get(choice.chosen or "") == chosen
+    for verdict in choice.verdicts:
+        assert said[names[verdict.series_instance_uid]].lower() in verdict.reason.lower()
+        assert verdict.suits == (names[verdict.series_instance_uid] == chosen)
 
 
 def test_a_real_oblique_head_suits(test_data: Path) -> None:
