@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.triage.completeness import Complete, Signals, judge
 
+#: A slow machine is no failure.
+bounded = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 QUIET_S, FORCED_S = 60.0, 3600.0
 ARRIVED = Signals(since_first_s=100.0, since_last_s=60.0, received=20)
 
@@ -42,6 +44,7 @@ def test_the_answer_and_its_reason(signals: Signals, complete: Complete, said: s
 seconds = st.floats(0, 10_000, allow_nan=False)
 
 
+@bounded
 @given(
     first=seconds,
     last=seconds,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.catalogue import load_rules
@@ -20,6 +20,8 @@ from node.triage.facts import ModelResult, RankFacts
 from node.triage.rank import highest_score, overtaking_window_min, rank
 from node.triage.rules import compile_rules
 
+#: A slow machine is no failure.
+bounded = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROOT = Path(__file__).parents[2]
 NIGHT = datetime(2026, 11, 20, 3, 0, tzinfo=UTC)
 BRAIN = Code("12738006", "SCT", "Brain")
@@ -254,6 +256,7 @@ _facts = st.builds(
 )
 
 
+@bounded
 @given(_rules, _facts)
 def test_a_model_never_lowers_a_study_nor_makes_it_stat(rules, facts: RankFacts) -> None:
     with_models = rank(facts, rules, points_per_minute=0.1)
@@ -263,6 +266,7 @@ def test_a_model_never_lowers_a_study_nor_makes_it_stat(rules, facts: RankFacts)
     assert with_models.lane is not Lane.STAT or without.lane is Lane.STAT
 
 
+@bounded
 @given(_rules, _facts)
 def test_a_model_in_shadow_has_no_say(rules, facts: RankFacts) -> None:
     shadows = tuple(replace(result, mode=Mode.SHADOW) for result in facts.results)
@@ -271,11 +275,13 @@ def test_a_model_in_shadow_has_no_say(rules, facts: RankFacts) -> None:
     )
 
 
+@bounded
 @given(_rules, _rules, _facts)
 def test_one_more_rule_never_lowers_a_study(rules, more, facts: RankFacts) -> None:
     assert rank(facts, (*rules, *more), points_per_minute=0.1).place <= rank(facts, rules, points_per_minute=0.1).place
 
 
+@bounded
 @given(_rules, _facts, st.randoms(use_true_random=False))
 def test_the_order_of_facts_and_rules_is_no_matter(rules, facts: RankFacts, shuffle) -> None:
     def shuffled(values):
@@ -289,6 +295,7 @@ def test_the_order_of_facts_and_rules_is_no_matter(rules, facts: RankFacts, shuf
     assert rank(again, shuffled(rules), points_per_minute=0.1) == rank(facts, rules, points_per_minute=0.1)
 
 
+@bounded
 @given(_rules, _facts, _facts, st.sampled_from([0.05, 0.1, 0.2]))
 def test_nobody_is_overtaken_after_the_window(
     rules, facts: RankFacts, newer: RankFacts, points_per_minute: float
@@ -300,6 +307,7 @@ def test_nobody_is_overtaken_after_the_window(
     assert ranking.lane.order < waits.lane.order or ranking.place > waits.place
 
 
+@bounded
 @given(_rules, st.lists(_facts, max_size=6))
 def test_the_order_is_the_same_after_a_restart(rules, studies: list[RankFacts]) -> None:
     def order(facts: list[RankFacts]):

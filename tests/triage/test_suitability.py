@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.catalogue.cards import read_card
@@ -17,6 +17,8 @@ from node.domain.patient import Patient
 from node.domain.study import Instance, Pixels, Plane, Series
 from node.triage.suitability import Verdict, choose, judge
 
+#: A slow machine is no failure.
+bounded = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ROOT = Path(__file__).parents[2]
 MR, CT, SR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.33"
 CODE = Code("1", "99T", "Thing")
@@ -141,6 +143,7 @@ def test_documents_beside_the_images_of_a_series_are_no_matter() -> None:
     assert judge(found, CARD).suits
 
 
+@bounded
 @given(st.randoms(use_true_random=False), st.sampled_from([None, 3]))
 def test_the_order_of_arrival_is_no_matter(shuffle: random.Random, odd: int | None) -> None:
     found = series() if odd is None else swapped(series(), odd, image_type=("DERIVED",), echo_time_ms=50.0)
