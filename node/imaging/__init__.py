@@ -1,0 +1,1 @@
+"""Volumes and models: series to volume, resampling, pipelines, masks, measurements."""

