@@ -19,7 +19,7 @@ def _create(db: Database, script: str) -> None:
 
 @MIGRATIONS()
 def studies(db: Database) -> None:
-    """Studies, their instances as received, and their revisions."""
+    """Studies and their revisions."""
     _create(
         db,
         """
@@ -53,6 +53,23 @@ def studies(db: Database) -> None:
         );
         CREATE INDEX study_open ON study (open) WHERE open = 1;
         CREATE INDEX study_rank ON study (lane_order, sort_key DESC);
+        CREATE TABLE revision (
+            study_instance_uid TEXT NOT NULL REFERENCES study,
+            number INTEGER NOT NULL,
+            closed_at TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            PRIMARY KEY (study_instance_uid, number)
+        )
+        """,
+    )
+
+
+@MIGRATIONS()
+def instances(db: Database) -> None:
+    """Instances as received, every version of them."""
+    _create(
+        db,
+        """
         CREATE TABLE instance (
             id INTEGER PRIMARY KEY,
             study_instance_uid TEXT NOT NULL REFERENCES study,
@@ -76,14 +93,7 @@ def studies(db: Database) -> None:
             description TEXT NOT NULL DEFAULT '',
             UNIQUE (sop_instance_uid, digest)
         );
-        CREATE INDEX instance_study ON instance (study_instance_uid, current);
-        CREATE TABLE revision (
-            study_instance_uid TEXT NOT NULL REFERENCES study,
-            number INTEGER NOT NULL,
-            closed_at TEXT NOT NULL,
-            reason TEXT NOT NULL,
-            PRIMARY KEY (study_instance_uid, number)
-        )
+        CREATE INDEX instance_study ON instance (study_instance_uid, current)
         """,
     )
 

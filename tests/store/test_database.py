@@ -59,7 +59,7 @@ def test_rooms_that_start_together_migrate_once(tmp_path: Path) -> None:
 
 def test_migrations_are_recorded_by_topic(db: Database) -> None:
     names = [row["name"] for row in db.rows("SELECT name FROM _sqlite_migrations ORDER BY id")]
-    assert names == ["studies", "work_items", "outcomes", "outbox", "history"]
+    assert names == ["studies", "instances", "work_items", "outcomes", "outbox", "history"]
 
 
 def test_a_newer_database_is_refused(db: Database) -> None:

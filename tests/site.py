@@ -1,0 +1,191 @@
+"""A whole site on the loopback address: the node as a user starts it, archives, and senders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node.demo.sender import Address, Answer, send
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(what: str, check: Callable[[], Any], *, limit_s: float = 120.0) -> Any:
+    """Ask again until the answer is truthy, and return it; fail loudly after the limit."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        found = check()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"waited {limit_s:g} s for {what}")
+
+
+@dataclass
+class ArchiveProcess:
+    """The demo's archive in a process of its own."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    forward_to: str = ""
+    process: subprocess.Popen[str] | None = None
+
+    def start(self) -> ArchiveProcess:
+        self.folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "node.demo.archive", "--port", str(self.port), "--folder", str(self.folder)]
+        if self.forward_to:
+            command += ["--forward-to", self.forward_to]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("ready"), line
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(20)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self.process = None
+
+    def objects(self) -> list[Path]:
+        return sorted(self.folder.rglob("*.dcm"))
+
+
+class Site:
+    """The node in a folder of its own, with the peers that a test names."""
+
+    def __init__(self, folder: Path, *, quiet_s: float = 1.0, models: Path | None = None, model: str = "brain-t1") -> None:
+        self.folder = folder
+        self.port, self.web_port = free_port(), free_port()
+        self.quiet_s = quiet_s
+        self.models = models or ROOT / "models"
+        self.model = model
+        self.peers: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "serve.log"
+
+    @property
+    def address(self) -> Address:
+        return Address("127.0.0.1", self.port, "MATINS")
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "var"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    def peer(self, name: str, *, port: int | None = None, roles: Sequence[str] = (), **settings: object) -> None:
+        """Add a peer whose AE title is its name."""
+        lines = ["[[peers]]", f'name = "{name}"', f'ae_title = "{name}"', f"roles = {json.dumps(list(roles))}"]
+        if port is not None:
+            lines += ['host = "127.0.0.1"', f"port = {port}"]
+        if "source" in roles:
+            lines.append('addresses = ["127.0.0.0/8"]')
+        lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+        self.peers.append("\n".join(lines))
+
+    def write_config(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.config.write_text(
+            f"[node]\nport = {self.port}\n[web]\nport = {self.web_port}\n[data]\nminimum_free_percent = 1\n"
+            f'[catalogue]\nmodels_folder = "{self.models}"\nrules_folder = "{ROOT / "rules"}"\n'
+            f"[deliver]\nbackoff_s = 0.5\nbackoff_maximum_s = 2\n"
+            f'[models.{self.model}]\nmode = "live"\n' + "\n".join(self.peers)
+        )
+
+    def start(self, *, wrap: Sequence[str] = ()) -> None:
+        self.write_config()
+        command = [*wrap, sys.executable, "-m", "node", "serve", "--config", str(self.config)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--quiet", str(self.quiet_s)], stdout=log, stderr=log, cwd=ROOT, env=dict(os.environ)
+            )
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        seen = self.log.read_bytes().count(b"all rooms ready") if self.log.exists() else 0
+
+        def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            return self.log.read_bytes().count(b"all rooms ready") > seen
+
+        wait_until("all rooms ready", ready)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(60)
+        self.process = None
+        return code
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `matins` on this site."""
+        command = [sys.executable, "-m", "node", *arguments, "--config", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+    def json(self, *arguments: str) -> Any:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def story(self, study: str) -> Any:
+        return self.json("show", study)
+
+    def send(self, files: Sequence[Path], *, calling: str) -> list[Answer]:
+        return send(files, self.address, calling_ae_title=calling)
+
+    def rooms(self) -> dict[str, int]:
+        """Process ids of the rooms that run."""
+        assert self.process is not None
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _parent(entry) == self.process.pid:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"node" in words:
+                    found[words[words.index(b"node") + 1].decode()] = int(entry.name)
+        return found
+
+
+def _parent(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
+
+
+@contextmanager
+def running(site: Site, *archives: ArchiveProcess) -> Iterator[Site]:
+    """Start the archives and the node, and end them all."""
+    try:
+        for archive in archives:
+            archive.start()
+        site.start()
+        yield site
+    finally:
+        site.stop()
+        for archive in archives:
+            archive.stop()
