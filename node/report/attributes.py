@@ -70,11 +70,16 @@ def serial_number(evidence: Evidence) -> str:
     return evidence.model_digest.removeprefix("sha256:")[:16]
 
 
+def vendor(evidence: Evidence) -> str:
+    """Who made the model, as a text that is never empty: type 1 where it is written (PS3.3 §C.12.1)."""
+    return fitted(evidence.card.manufacturer) or "unknown"
+
+
 def model_equipment(evidence: Evidence) -> ContributingEquipment:
-    """The model as the equipment that processed the images (PS3.3 §C.12.1.1.5)."""
+    """The model as the equipment that processed the images (PS3.3 §C.12.1)."""
     card = evidence.card
     return ContributingEquipment(
-        manufacturer=fitted(card.manufacturer),
+        manufacturer=vendor(evidence),
         manufacturer_model_name=fitted(card.name),
         software_versions=fitted(card.version),
         device_serial_number=serial_number(evidence),

@@ -61,7 +61,7 @@ def read_headers(paths: Sequence[Path]) -> list[Dataset]:
 
     Raises:
         Transient: a file cannot be read now.
-        Failed: a file is not DICOM.
+        Failed: a file is gone, or is not DICOM.
     """
     headers: list[Dataset] = []
     for path in paths:
@@ -70,6 +70,8 @@ def read_headers(paths: Sequence[Path]) -> list[Dataset]:
             headers.append(dcmread(path, stop_before_pixels=True, specific_tags=tags, force=False))
         except InvalidDicomError as error:
             raise Failed(f"{path.name} is not a DICOM file") from error
+        except FileNotFoundError as error:
+            raise Failed(f"{path.name} is gone; `matins check` says what else is") from error
         except OSError as error:
             raise Transient(f"{path.name} cannot be read: {error.strerror}") from error
     return headers
@@ -79,11 +81,20 @@ def normalise(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
     """Mend copies of `headers` (in mask order) so that builders meet no absent or unsound attribute.
 
     Text becomes UTF-8; absent type 2 attributes are empty; unsound optional ones go (PS3.5 §6.2); an
-    unknown sex is empty; positions, orientation and spacing are written alike on all slices. An identity is
-    never changed.
+    unsound date, time or sex is empty; positions, orientation and spacing are written alike on all slices.
+    Patient ID, name and accession number are never changed.
+
+    Raises:
+        Failed: there are no sources, or one has no geometry.
     """
     if not headers:
         raise Failed("no source instances")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they quote values; each fault that matters is dealt with here
+        return _mended(headers, grid)
+
+
+def _mended(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
     first = _speaking_header(headers[0])
     for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
         setattr(first, keyword, _sound_time(first, keyword))
@@ -91,7 +102,7 @@ def normalise(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
     first.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or _frame_of_reference(first)
     first.ImageOrientationPatient = _rounded(first, "ImageOrientationPatient", _COSINE_DIGITS)
     first.PixelSpacing = _rounded(first, "PixelSpacing", _MILLIMETRE_DIGITS)
-    first.SliceThickness = first.get("SliceThickness") or round(grid.spacing_mm[0], _MILLIMETRE_DIGITS)
+    first.SliceThickness = round(float(first.get("SliceThickness") or grid.spacing_mm[0]), _MILLIMETRE_DIGITS)
     mended = [first, *(_slice_header(header, first) for header in headers[1:])]
     for header in mended:
         header.ImagePositionPatient = _rounded(header, "ImagePositionPatient", _MILLIMETRE_DIGITS)
@@ -101,13 +112,11 @@ def normalise(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
 def _speaking_header(header: Dataset) -> Dataset:
     """A decoded copy of a whole header without what cannot be written again."""
     copy = Dataset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # each fault that matters is dealt with here
-        for tag in header.keys():  # noqa: SIM118 - a Dataset iterates over elements, and would read them
-            element = None if tag.is_private or tag.element == 0 else _readable(header, tag)
-            if element is not None and (element.keyword in _KEPT or _is_sound(element)):
-                copy.add(element)
-        copy.decode()
+    for tag in header.keys():  # noqa: SIM118 - a Dataset iterates over elements, and would read them
+        element = None if tag.is_private or tag.element == 0 else _readable(header, tag)
+        if element is not None and (element.keyword in _KEPT or _is_sound(element)):
+            copy.add(element)
+    copy.decode()
     copy.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _TYPE_2:
         if keyword not in copy:
@@ -143,7 +152,8 @@ def _is_sound(element: DataElement) -> bool:
         return False
     try:
         for value in values:
-            validate_value(element.VR, value, pydicom_config.RAISE)
+            # Numbers as the text they were: pydicom judges no DS or IS that it has read itself.
+            validate_value(element.VR, str(value) if element.VR in {"DS", "IS"} else value, pydicom_config.RAISE)
     except (ValueError, TypeError):
         return False
     return True

@@ -213,6 +213,14 @@ def test_a_title_of_any_length_fits_the_series_description(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_card_without_a_manufacturer_is_no_error(kind: str, series: Series, tmp_path: Path) -> None:
+    evidence = replace(evidence_on(series(SCANS["axial"])), card=replace(card(), manufacturer="", purpose=""))
+    path = tmp_path / "output.dcm"
+    path.write_bytes(encode(build(evidence, kind)))
+    assert errors_of(path) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_says_what_made_it(kind: str, series: Series) -> None:
     output = build(evidence_on(series(SCANS["axial"])), kind)
     assert output.ManufacturerModelName == MODEL_NAME == "Matins"

@@ -46,9 +46,14 @@ def test_what_is_no_dicom_file_fails_for_good(tmp_path: Path) -> None:
         read_headers([path])
 
 
-def test_a_file_that_is_away_is_tried_again(tmp_path: Path) -> None:
-    with pytest.raises(Transient, match=r"gone\.dcm cannot be read"):
+def test_a_file_that_is_gone_fails_for_good(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"gone\.dcm is gone"):
         read_headers([tmp_path / "gone.dcm"])
+
+
+def test_a_disk_that_does_not_answer_is_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(Transient, match="cannot be read"):
+        read_headers([tmp_path])  # a folder: the nearest to a fault of the disk
 
 
 def test_absent_type_2_attributes_are_empty(series: Series) -> None:
@@ -102,6 +107,18 @@ def test_numbers_with_a_decimal_comma_are_left_out_and_nothing_else(series: Seri
     first = mended(series(replace(SCANS["axial"], raw={"PatientWeight": b"75,5"})))[0]
     assert "PatientWeight" not in first
     assert first.PatientAge == "056Y"
+
+
+def test_sound_optional_attributes_are_kept(series: Series) -> None:
+    kept = {
+        "PatientWeight": "75",
+        "PatientSize": "1.80",
+        "PatientAge": "056Y",
+        "EthnicGroup": "x",
+        "PregnancyStatus": 4,
+    }
+    first = mended(series(Scan(header=dict(kept))))[0]
+    assert {keyword: str(first[keyword].value) for keyword in kept} == {k: str(v) for k, v in kept.items()}
 
 
 def test_a_code_without_a_meaning_is_left_out(series: Series) -> None:

@@ -35,12 +35,12 @@ from pydicom.sr.codedict import codes
 from node.domain.finding import VOLUME, Code, Finding, Measurement
 from node.errors import Failed
 from node.report.attributes import (
-    MANUFACTURER,
     equipment,
     model_equipment,
     serial_number,
     series_description,
     stamp,
+    vendor,
 )
 from node.report.coding import coded, fitted
 from node.report.contour import largest_region, largest_slice, outline
@@ -107,7 +107,7 @@ def _content(
     observer = DeviceObserverIdentifyingAttributes(
         uid=evidence.device_uid,
         name=fitted(f"{card.name} {card.version}"),
-        manufacturer_name=fitted(card.manufacturer) or MANUFACTURER,
+        manufacturer_name=vendor(evidence),
         model_name=fitted(card.name),
         serial_number=serial_number(evidence),
     )
@@ -190,5 +190,5 @@ def _algorithm(evidence: Evidence) -> AlgorithmIdentification:
         version=card.version,
         parameters=[f"model={evidence.model_digest}", f"card={evidence.card_digest}"],
         family=codes.DCM.ArtificialIntelligence,
-        manufacturer=card.manufacturer,
+        manufacturer=vendor(evidence),
     )

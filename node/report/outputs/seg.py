@@ -12,7 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.domain.finding import Segment
-from node.report.attributes import equipment, model_equipment, series_description, stamp
+from node.report.attributes import equipment, model_equipment, series_description, stamp, vendor
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
 
@@ -41,6 +41,7 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
         series_description=series_description(evidence, "SEG"),
         contributing_equipment=[model_equipment(evidence)],
     )
+    segmentation.ContentCreatorName = ""  # type 2 (PS3.3 Table 10-12): no person made it
     stamp(segmentation, evidence, KIND)
     _pad_with_zero(segmentation)
     return segmentation
@@ -58,7 +59,7 @@ def _description(evidence: Evidence, segment: Segment) -> SegmentDescription:
             name=fitted(card.name),
             family=codes.DCM.ArtificialIntelligence,
             version=fitted(card.version),
-            source=fitted(card.manufacturer),
+            source=vendor(evidence),
             parameters={"model": evidence.model_digest, "card": evidence.card_digest},
         ),
         tracking_uid=evidence.tracking_uid(segment.number),
