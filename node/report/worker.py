@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -98,21 +98,39 @@ def report(db: Database, clock: Clock, policy: Policy, available: Mapping[str, O
             work_items.finish(db, clock.now(), item, "no longer wanted")
             reading.settle(db, clock.now(), item.study_instance_uid)
         return
-    kept = {(each.profile, each.kind): each for each in artifacts.of_outcome(db, outcome.id)}
+    kept = {(each.profile, each.kind): _kept(each) for each in artifacts.of_outcome(db, outcome.id)}
     evidence: Evidence | None = None
     results = []
     for profile, kinds in wanted(destinations(db, policy, outcome)).items():
         wanted_kinds = in_order(kinds, available)
-        missing = [kind for kind in wanted_kinds if (profile, kind) not in kept]
-        if missing:
+        if any((profile, kind) not in kept for kind in wanted_kinds):
             evidence = evidence or gather(db, policy, outcome)
-            given = {kind: _header(db, kept[profile, kind]) for kind in wanted_kinds if kind not in missing}
             evidence = evidence if evidence.profile == profile else replace(evidence, profile=profile)
-            built = compose(evidence, missing, available, given)
-            results += [_store(db, kind, profile, dataset) for kind, dataset in built.items()]
-        results += [_kept(kept[profile, kind]) for kind in wanted_kinds if kind not in missing]
+            kept |= {
+                (profile, kind): each for kind, each in _built(db, evidence, wanted_kinds, available, kept).items()
+            }
+        results += [kept[profile, kind] for kind in wanted_kinds]
     with db.transaction():
         reporting.complete(db, clock.now(), policy, item, results)
+
+
+def _built(
+    db: Database,
+    evidence: Evidence,
+    kinds: Sequence[str],
+    available: Mapping[str, Output],
+    kept: Mapping[tuple[str, str], BuiltResult],
+) -> dict[str, BuiltResult]:
+    """Build and store the kinds that are neither recorded nor, under their derived UID, on disk already.
+
+    A file that outlived its row (a database rebuilt from the spool) may have been sent: it goes out as it is, for
+    one UID never has two contents.
+    """
+    there = {kind: kept[evidence.profile, kind] for kind in kinds if (evidence.profile, kind) in kept}
+    there |= {kind: found for kind in kinds if kind not in there and (found := _on_disk(db, evidence, kind))}
+    given = {kind: dcmread(db.folder / each.path, stop_before_pixels=True) for kind, each in there.items()}
+    built = compose(evidence, [kind for kind in kinds if kind not in there], available, given)
+    return there | {kind: _store(db, kind, evidence.profile, dataset) for kind, dataset in built.items()}
 
 
 def wanted(peers: Iterable[Peer]) -> dict[str, set[str]]:
@@ -178,16 +196,28 @@ def _card(policy: Policy, outcome: Outcome) -> ModelCard:
     raise Failed(f"the card of {outcome.model} has changed since it read the study; `matins force` reads it again")
 
 
-def _header(db: Database, artifact: Artifact) -> Dataset:
-    """What another output needs to refer to one that is stored already."""
-    return dcmread(db.folder / artifact.path, stop_before_pixels=True)
+def _on_disk(db: Database, evidence: Evidence, kind: str) -> BuiltResult | None:
+    """The stored file of an output, if there is one: files are written whole or not at all."""
+    path = _path(evidence.uid(kind, "instance"))
+    file = db.folder / path
+    if not file.is_file():
+        return None
+    return _result(kind, evidence.profile, dcmread(file, stop_before_pixels=True), path, file.read_bytes())
 
 
 def _store(db: Database, kind: str, profile: str, dataset: Dataset) -> BuiltResult:
     """Put a dataset into the results folder, durably, under its SOP Instance UID."""
     content = encode(dataset)
-    path = f"{artifacts.RESULTS}/{dataset.SOPInstanceUID}.dcm"
+    path = _path(str(dataset.SOPInstanceUID))
     files.write_durably(db.folder / path, content)
+    return _result(kind, profile, dataset, path, content)
+
+
+def _path(sop_instance_uid: str) -> str:
+    return f"{artifacts.RESULTS}/{sop_instance_uid}.dcm"
+
+
+def _result(kind: str, profile: str, dataset: Dataset, path: str, content: bytes) -> BuiltResult:
     return BuiltResult(
         kind=kind,
         profile=profile,

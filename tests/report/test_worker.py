@@ -224,6 +224,23 @@ def test_what_is_recorded_is_not_built_again(db: Database, clock: FakeClock, mon
     assert len(outbox.of_study(db, outcome_of(db, outcome_id).study_instance_uid)) == 2
 
 
+def test_a_file_that_outlived_its_row_goes_out_as_it_is(db: Database, clock: FakeClock) -> None:
+    outcome_id = finished_outcome(db, clock)
+    step(db, clock, policy(MODEL))
+    whole = results(db, outcome_id)
+    before = {path.name: path.read_bytes() for path in (db.folder / "results").iterdir()}
+    with db.transaction():
+        db.execute("DELETE FROM outbox")
+        db.execute("DELETE FROM artifact WHERE kind != 'mask'")
+        db.execute("UPDATE outcome SET finished_at = '2031-01-01T00:00:00.000000+00:00'")
+        db.execute("UPDATE work_item SET state = 'ready' WHERE kind = 'report'")
+    step(db, clock, policy(MODEL))
+    assert {path.name: path.read_bytes() for path in (db.folder / "results").iterdir()} == before
+    assert {kind: each.digest for kind, each in results(db, outcome_id).items()} == {
+        kind: each.digest for kind, each in whole.items()
+    }
+
+
 def test_a_report_that_is_missing_beside_its_segmentation_is_built_on_the_stored_one(
     db: Database, clock: FakeClock
 ) -> None:
