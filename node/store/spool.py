@@ -30,8 +30,8 @@ class Spool:
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def new_file(self) -> Path:
-        """Return a fresh path for bytes that are still arriving."""
-        return self._incoming / f"{secrets.token_hex(12)}.tmp"
+        """Return a fresh path for bytes that are still arriving; its name says which process writes."""
+        return self._incoming / f"{os.getpid()}-{secrets.token_hex(12)}.tmp"
 
     def keep(self, chunks: Iterable[bytes | memoryview], sop_instance_uid: str, digest: str) -> str:
         """Write the chunks as one object and return its path relative to the data folder.
@@ -68,9 +68,20 @@ class Spool:
                     yield str(path.relative_to(self._data))
 
     def sweep(self) -> int:
-        """Remove what was never acknowledged; only while nothing is being received. Returns the count."""
+        """Remove what was never acknowledged, and return the count; only while this process receives nothing.
+
+        What another living process is writing (an import) stays.
+        """
         swept = 0
         for path in self._incoming.iterdir():
-            path.unlink(missing_ok=True)
-            swept += 1
+            if not _is_written_elsewhere(path):
+                path.unlink(missing_ok=True)
+                swept += 1
         return swept
+
+
+def _is_written_elsewhere(path: Path) -> bool:
+    writer = path.name.partition("-")[0]
+    if not writer.isdigit() or int(writer) == os.getpid():
+        return False
+    return Path("/proc", writer).exists()

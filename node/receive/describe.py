@@ -1,0 +1,120 @@
+"""Describing: every kept instance gets its typed header, read by a child with limits, in the background of receiving.
+
+A process of its own below the listener, so that parsing never delays an answer to a scanner. It holds the database;
+its own child parses. One header that kills that child costs one instance; the rest go on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+
+import structlog
+
+from node import log as logging
+from node.config import Settings
+from node.domain.time import Clock, SystemClock
+from node.domain.work import WorkKind
+from node.loop import Herald, Stop, run, stop_on_signals
+from node.receive.protocol import Answer, Job
+from node.receive.reader import HeaderReader
+from node.store import instances, work_items
+from node.store.database import Database, open_database
+from node.store.work_items import WorkItem
+from node.workflow.recovery import take_back
+
+ROOM = "listen"
+_OWNER = "describe:"
+#: Items claimed at once, and the longest that answers wait to be written together.
+_BATCH = 64
+_WRITE_AFTER_S = 0.1
+
+log = structlog.get_logger()
+
+
+def describe_step(
+    db: Database, clock: Clock, settings: Settings, reader: HeaderReader, stop: Stop
+) -> Callable[[], bool]:
+    """Return a step that describes one batch; `True` if there was anything to describe."""
+    owner = f"{_OWNER}{os.getpid()}"
+    issuers = {peer.name: peer.issuer for peer in settings.peers}
+    lease_s = (settings.receive.describe_limit_s + 10.0) * 3 * _BATCH
+
+    def step() -> bool:
+        items = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, owner, lease_s, limit=_BATCH)
+        left = deque(items)
+        try:
+            _describe(db, clock, left, issuers, reader, stop)
+        finally:
+            if left:
+                with db.transaction():
+                    for item in left:
+                        work_items.give_back(db, clock.now(), item, "not reached", wait_s=0 if stop.is_set() else None)
+        return bool(items)
+
+    return step
+
+
+def _describe(
+    db: Database, clock: Clock, left: deque[WorkItem], issuers: dict[str, str], reader: HeaderReader, stop: Stop
+) -> None:
+    """Describe the items and record the answers as they come; what is recorded leaves `left`."""
+    held = instances.with_ids(db, [int(item.subject) for item in left])
+    jobs = [Job(id=each.id, path=str(db.folder / each.path), issuer=issuers.get(each.source, "")) for each in held]
+    answered: list[Answer] = []
+    written_s = time.monotonic()
+    with closing(reader.read(jobs)) as answers:
+        for answer in answers:
+            answered.append(answer)
+            if stop.is_set():
+                break
+            if time.monotonic() - written_s >= _WRITE_AFTER_S:
+                _record(db, clock, left, answered)
+                written_s = time.monotonic()
+    _record(db, clock, left, answered)
+
+
+def _record(db: Database, clock: Clock, left: deque[WorkItem], answered: list[Answer]) -> None:
+    """Finish as many items as there are answers, in order; nothing is written for one that was taken from us."""
+    with db.transaction():
+        for item, answer in zip(left, answered, strict=False):
+            if not work_items.finish(db, clock.now(), item, answer.undescribable):
+                continue
+            if answer.instance is not None:
+                instances.record_description(db, answer.id, answer.instance, ours=answer.ours)
+            else:
+                instances.record_undescribable(db, clock.now(), answer.id, answer.undescribable)
+    for _ in answered:
+        left.popleft()
+    answered.clear()
+
+
+def main() -> int:
+    """Describe until SIGTERM, or until standard input ends with the listener; its first line is the settings."""
+    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    logging.configure(ROOM)
+    stop = stop_on_signals()
+    threading.Thread(target=_end_with_the_listener, args=(stop,), name="listener-watch", daemon=True).start()
+    clock = SystemClock()
+    # Descriptions are made again from the spool if a power cut takes them.
+    db = open_database(settings.data.folder, ROOM, sync_commits=False)
+    take_back(db, clock.now(), _OWNER, (WorkKind.DESCRIBE,))
+    with HeaderReader(settings.receive.describe_memory_bytes, settings.receive.describe_limit_s) as reader:
+        run(db, describe_step(db, clock, settings, reader, stop), stop, Herald())
+    db.close()
+    return 0
+
+
+def _end_with_the_listener(stop: Stop) -> None:
+    while os.read(0, 1 << 10):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

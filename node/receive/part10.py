@@ -1,0 +1,120 @@
+"""The Part 10 wrapping of kept objects: preamble and file meta group (PS3.10 §7.1), written and read.
+
+The file meta says who sent the object, so that the index can be rebuilt from the files alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from node import __version__
+from node.domain.uid import derived_uid
+from node.errors import Refused
+from node.receive.header import Content, Encoding, element_at, text_of
+from node.receive.status import CANNOT_UNDERSTAND
+
+IMPLEMENTATION_CLASS_UID = derived_uid("implementation class", "Matins")
+IMPLEMENTATION_VERSION_NAME = f"MATINS_{__version__}"[:16]
+
+_PREAMBLE = 128
+_MAGIC = b"DICM"
+_META = Encoding(explicit=True, order="<")
+_CLASS, _SYNTAX = (0x0002, 0x0002), (0x0002, 0x0010)
+_SENDING, _RECEIVING = (0x0002, 0x0017), (0x0002, 0x0018)
+#: A file meta group is some hundred bytes.
+_LONGEST_META = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileMeta:
+    """What the file meta group says."""
+
+    #: Empty where there is no file meta group.
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    #: AE titles of who sent it over a network and who received it; empty where it came another way.
+    sending_ae_title: str
+    receiving_ae_title: str
+    #: Where the data set starts in the file.
+    dataset_offset: int
+
+
+def head(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, sending: str, receiving: str) -> bytes:
+    """Return a zeroed preamble (CVE-2019-11687), "DICM" and the file meta group for one data set."""
+    elements = [
+        _long(0x0001, b"OB", b"\x00\x01"),
+        _short(0x0002, b"UI", sop_class_uid),
+        _short(0x0003, b"UI", sop_instance_uid),
+        _short(0x0010, b"UI", transfer_syntax_uid),
+        _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+    ]
+    for number, ae_title in ((0x0016, sending), (0x0017, sending), (0x0018, receiving)):
+        if ae_title:
+            elements.append(_short(number, b"AE", ae_title))
+    group = b"".join(elements)
+    length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(group))
+    return bytes(_PREAMBLE) + _MAGIC + length + group
+
+
+def read_meta(content: Content) -> FileMeta:
+    """Read the head of a file; one without preamble, or without file meta as old equipment wrote it, is read too.
+
+    Raises:
+        Refused: it is no DICOM file, or does not say its transfer syntax.
+    """
+    offset = _PREAMBLE + len(_MAGIC)
+    if bytes(content[_PREAMBLE:offset]) != _MAGIC:
+        offset = 0
+        if bytes(content[:2]) == b"\x08\x00":
+            return _without_meta(content)
+        if bytes(content[:2]) != b"\x02\x00":
+            raise Refused(CANNOT_UNDERSTAND, "no DICOM file")
+    found: dict[tuple[int, int], str] = {}
+    limit = offset + _LONGEST_META
+    try:
+        while bytes(content[offset : offset + 2]) == b"\x02\x00":
+            element = element_at(content, offset, _META)
+            offset = element.start + element.length
+            if offset > min(limit, len(content)):
+                raise Refused(CANNOT_UNDERSTAND, "the file meta group does not end")
+            if element.tag in (_CLASS, _SYNTAX, _SENDING, _RECEIVING):
+                found[element.tag] = text_of(content, element)
+    except struct.error as error:
+        raise Refused(CANNOT_UNDERSTAND, "the file ends inside its file meta group") from error
+    if not found.get(_SYNTAX):
+        raise Refused(CANNOT_UNDERSTAND, "the file does not say its transfer syntax")
+    return FileMeta(
+        sop_class_uid=found.get(_CLASS, ""),
+        transfer_syntax_uid=found[_SYNTAX],
+        sending_ae_title=found.get(_SENDING, ""),
+        receiving_ae_title=found.get(_RECEIVING, ""),
+        dataset_offset=offset,
+    )
+
+
+def _without_meta(content: Content) -> FileMeta:
+    """A bare data set: explicit if its first element has a VR, else implicit, the default (PS3.5 §10.1)."""
+    explicit = bytes(content[4:6]).isalpha() and bytes(content[4:6]).isupper()
+    syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+    return FileMeta(
+        sop_class_uid="",
+        transfer_syntax_uid=str(syntax),
+        sending_ae_title="",
+        receiving_ae_title="",
+        dataset_offset=0,
+    )
+
+
+def _short(number: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii")
+    if len(value) % 2:
+        value += b"\0" if vr == b"UI" else b" "
+    return struct.pack("<HH2sH", 0x0002, number, vr, len(value)) + value
+
+
+def _long(number: int, vr: bytes, value: bytes) -> bytes:
+    return struct.pack("<HH2s2xI", 0x0002, number, vr, len(value)) + value

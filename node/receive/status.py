@@ -1,0 +1,23 @@
+"""DIMSE statuses of a C-STORE response: PS3.4 §B.2.3, and PS3.7 Annex C for the general ones."""
+
+from __future__ import annotations
+
+SUCCESS = 0x0000
+
+#: PS3.4 Table B.2-1: refused, the peer may try again.
+OUT_OF_RESOURCES = 0xA700
+#: PS3.4 Table B.2-1: the data set is not what the command says.
+DOES_NOT_MATCH = 0xA900
+#: PS3.4 Table B.2-1: it cannot be read, or says too little to be filed.
+CANNOT_UNDERSTAND = 0xC000
+
+#: PS3.7 Annex C: a fault of our own.
+PROCESSING_FAILURE = 0x0110
+#: PS3.7 Annex C: the SOP Instance UID is none.
+INVALID_OBJECT_INSTANCE = 0x0117
+#: PS3.7 Annex C: not the SOP Class of the presentation context, or none that is stored.
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+#: PS3.7 Annex C: this peer may not store.
+NOT_AUTHORISED = 0x0124
+#: PS3.7 Annex C: an operation that is not offered on this presentation context.
+UNRECOGNISED_OPERATION = 0x0211
