@@ -68,6 +68,8 @@ class WebSettings(_Section):
 
     address: str = "127.0.0.1"
     port: Port = 8042
+    #: Further names under which browsers ask for it; a request under any other name is refused.
+    names: tuple[str, ...] = Field(default=(), strict=False)
 
 
 class StowSettings(_Section):

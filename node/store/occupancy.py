@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ def occupied(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise Misconfigured(folder, "data.folder", str(error), "Name a folder that Matins may write") from error
     try:
-        if not _lock(descriptor):
+        if not _lock_patiently(descriptor):
             other = _holder(descriptor)
             problem = f"another `matins serve` ({other}) serves this data folder"
             raise Misconfigured(folder, "data.folder", problem, "End it first, or name another folder with --data")
@@ -47,6 +48,15 @@ def is_occupied(folder: Path) -> bool:
         return not _lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock_patiently(descriptor: int) -> bool:
+    """Try for a moment: whoever asks `is_occupied` holds the lock for some microseconds."""
+    for _ in range(10):
+        if _lock(descriptor):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _lock(descriptor: int) -> bool:

@@ -1,0 +1,264 @@
+"""`matins`: every command, its options and its help; what it does stands in `commands/`, loaded when it is called.
+
+Exit codes: 0 done, 1 failed, 2 wrong use or bad settings.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from node import __version__, log
+from node.errors import MatinsError, Misconfigured
+from node.learn.training import Kind, TrainingPlan
+
+
+class _Commands(TyperGroup):
+    """Turns our errors into one line on standard error and the exit code that belongs to them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MatinsError as error:
+            typer.echo(f"matins: {error}", err=True)
+            raise typer.Exit(2 if isinstance(error, Misconfigured) else 1) from None
+
+
+def _family(help_text: str) -> typer.Typer:
+    # Plain help: boxes cut long lines where standard output is no terminal.
+    return typer.Typer(
+        cls=_Commands,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=help_text,
+    )
+
+
+app = _family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
+models = _family("Models of this node.")
+rules = _family("Rules of this node.")
+app.add_typer(models, name="models")
+app.add_typer(rules, name="rules")
+
+Config = Annotated[Path | None, typer.Option("--config", help="config.toml; default: the one here, else Matins' own")]
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder, in place of the one in config.toml")]
+Quiet = Annotated[float | None, typer.Option("--quiet", metavar="SECONDS", help="In place of every quiet time")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="UID, its beginning, or accession number")]
+
+
+def main() -> None:
+    """Run the command line of this process and end it with the exit code."""
+    log.configure("cli", level=logging.WARNING)
+    app(prog_name="matins")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"matins {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(config: Config = None, data: Data = None, quiet: Quiet = None) -> None:
+    """Run all rooms until SIGTERM or Ctrl-C, then drain them."""
+    from node import supervisor
+    from node.commands.output import say
+    from node.commands.site import config_file
+
+    log.configure("serve")
+    raise typer.Exit(supervisor.serve(config_file(config), data, quiet, say))
+
+
+@app.command()
+def check(
+    config: Config = None,
+    data: Data = None,
+    as_json: Json = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Index the spool anew first")] = False,
+    warm: Annotated[bool, typer.Option(help="Load each model and run it once on nothing")] = True,
+) -> None:
+    """Try everything that the settings name; every failure names the file, the key and the remedy."""
+    from node.commands import checking
+
+    raise typer.Exit(checking.check(config, data, as_json=as_json, rebuild=rebuild, warm=warm))
+
+
+@app.command()
+def status(config: Config = None, data: Data = None, as_json: Json = False) -> None:
+    """What is where: rooms, disk, and what waits."""
+    from node.commands import showing, site
+
+    showing.status(site.settings_from(config, data), as_json=as_json)
+
+
+@app.command()
+def worklist(config: Config = None, data: Data = None, as_json: Json = False) -> None:
+    """All studies, the one to read first on top, with scores and reasons."""
+    from node.commands import showing, site
+
+    showing.worklist(site.settings_from(config, data), as_json=as_json)
+
+
+@app.command()
+def show(study: Study, config: Config = None, data: Data = None, as_json: Json = False) -> None:
+    """The whole story of one study."""
+    from node.commands import showing, site
+
+    showing.show(site.settings_from(config, data), study, as_json=as_json)
+
+
+@app.command()
+def instances(
+    config: Config = None,
+    data: Data = None,
+    uids: Annotated[bool, typer.Option("--uids", help="Print SOP Instance UIDs alone, one a line")] = False,
+    as_json: Json = False,
+) -> None:
+    """What is held, one line an instance."""
+    from node.commands import showing, site
+
+    showing.held_instances(site.settings_from(config, data), uids=uids, as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", exists=True, help="Files, or folders that are searched")
+    ],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Take in DICOM files as if they had been sent; their results go nowhere."""
+    from node.commands import operating, site
+
+    operating.import_files(site.settings_from(config, data), paths)
+
+
+@app.command()
+def export(
+    study: Study,
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; made if it is missing")],
+    config: Config = None,
+    data: Data = None,
+    every: Annotated[bool, typer.Option("--all", help="Every version of an instance, not the current alone")] = False,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="Also masks as NIfTI, findings.json, and the SEG and SR made here")
+    ] = False,
+) -> None:
+    """Write a study's instances as Part 10 files."""
+    from node.commands import exporting, site
+
+    settings = site.settings_from(config, data)
+    exporting.export(settings, study, target, every_version=every, with_findings=findings)
+
+
+@app.command()
+def retry(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study; default: all")] = None,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Try again what failed: models, reports and sendings."""
+    from node.commands import operating, site
+
+    operating.retry(site.settings_from(config, data), study)
+
+
+@app.command()
+def force(study: Study, config: Config = None, data: Data = None) -> None:
+    """Close a study that still waits for instances, else run its models once more."""
+    from node.commands import operating, site
+
+    operating.force(site.settings_from(config, data), study)
+
+
+@app.command()
+def release(study: Study, config: Config = None, data: Data = None) -> None:
+    """Let a held study go on; it is held again if the reason still stands."""
+    from node.commands import operating, site
+
+    operating.release(site.settings_from(config, data), study)
+
+
+@app.command()
+def train(
+    kind: Annotated[Kind, typer.Argument(help="What the model is to do")],
+    dataset: Annotated[Path, typer.Option("--dataset", help="Folder with images and labels")],
+    model: Annotated[Path, typer.Option("--model", help="Folder of the new model; made by the training")],
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data set")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed and data give the same model")] = 0,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Train a model. This version can train none of the kinds yet: it says so and ends with exit code 1."""
+    from node.commands import site
+    from node.learn.training import train as run_training
+
+    site.settings_from(config, data)
+    run_training(TrainingPlan(kind=kind, dataset=dataset, model=model, epochs=epochs, seed=seed))
+
+
+@models.command("list")
+def models_list(config: Config = None, data: Data = None, as_json: Json = False) -> None:
+    """Each model, how far it may speak, and why it cannot run where it cannot."""
+    from node.commands import catalogue, site
+
+    catalogue.list_models(site.settings_from(config, data), as_json=as_json)
+
+
+@models.command("trust")
+def models_trust(
+    name: Annotated[str, typer.Argument(help="Name of the model's folder")],
+    config: Config = None,
+    data: Data = None,
+    here: Annotated[bool, typer.Option("--site", help="Lock it in the data folder, not beside the models")] = False,
+) -> None:
+    """Lock a model as its files lie on disk now; only what is locked runs."""
+    from node.commands import catalogue, site
+
+    catalogue.trust_model(site.settings_from(config, data), name, site=here)
+
+
+@rules.command("check")
+def rules_check(config: Config = None, data: Data = None, as_json: Json = False) -> None:
+    """Read every rule; a mistake names the file, the key and the remedy."""
+    from node.commands import catalogue, site
+
+    catalogue.check_rules(site.settings_from(config, data), as_json=as_json)
+
+
+def _add_room(room: str, help_text: str) -> None:
+    def command(config: Config = None, data: Data = None, quiet: Quiet = None) -> None:
+        from node.commands.room import run_room
+
+        raise typer.Exit(run_room(room, config, data, quiet))
+
+    app.command(room, help=help_text)(command)
+
+
+for _room, _help_text in {
+    "listen": "Run one room: receive what is sent.",
+    "retrieve": "Run one room: ask other nodes.",
+    "infer": "Run one room: the models.",
+    "report": "Run one room: build the results.",
+    "deliver": "Run one room: send the results.",
+    "clock": "Run one room: close studies that are complete, and watch over leases.",
+    "web": "Run one room: the worklist page.",
+}.items():
+    _add_room(_room, _help_text)

@@ -1,0 +1,89 @@
+"""`models list`, `models trust`, `rules check`: what stands in `models/` and `rules/`."""
+
+from __future__ import annotations
+
+from node.catalogue import finding_codes, load_models_leniently, load_rules_leniently, trust
+from node.commands.output import print_json, say, table
+from node.config import Settings
+from node.errors import Failed
+from node.workflow.policy import LOCK_NAME, locks
+
+
+def list_models(settings: Settings, *, as_json: bool) -> None:
+    """Print each model, how far it may speak, and why it cannot run where it cannot.
+
+    Raises:
+        Failed: a card, lock or mode is wrong; the sound models are printed first.
+    """
+    modes = {name: section.mode for name, section in settings.models.items()}
+    models, problems = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    rows = [
+        {
+            "model": model.card.name,
+            "version": model.card.version,
+            "title": model.card.title,
+            "mode": model.mode.value,
+            "runs": model.runs,
+            "problem": model.problem,
+            "model_digest": model.model_digest,
+            "card_digest": model.card_digest,
+            "licence": model.card.licence,
+            "intended_use": model.card.intended_use,
+        }
+        for model in models
+    ]
+    if as_json:
+        print_json({"models": rows, "problems": [str(problem) for problem in problems]})
+    elif rows:
+        shown = ("model", "version", "mode", "model_digest", "problem")
+        table(shown, [[str(row[key])[:16] if key == "model_digest" else row[key] for key in shown] for row in rows])
+    else:
+        say(f"no models in {settings.catalogue.models_folder}")
+    if problems:
+        raise Failed("; ".join(str(problem) for problem in problems))
+
+
+def trust_model(settings: Settings, name: str, *, site: bool) -> None:
+    """Lock a model as it lies on disk, in `models/models.lock` or in the site's own lock in the data folder.
+
+    Raises:
+        Misconfigured: the card is wrong, or weights are missing.
+        Failed: the lock cannot be written.
+    """
+    folder = settings.data.folder if site else settings.catalogue.models_folder
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        digest = trust(settings.catalogue.models_folder, name, folder / LOCK_NAME)
+    except OSError as error:
+        raise Failed(f"{folder / LOCK_NAME} cannot be written: {error.strerror}") from error
+    say(f"{name} is trusted as it is: {digest} in {folder / LOCK_NAME}")
+
+
+def check_rules(settings: Settings, *, as_json: bool) -> None:
+    """Read every rule and print it.
+
+    Raises:
+        Failed: a rule is wrong, with the file, the key and the remedy.
+    """
+    modes = {name: section.mode for name, section in settings.models.items()}
+    models, _ = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    rules, problems = load_rules_leniently(settings.catalogue.rules_folder, finding_codes(models))
+    rows = [
+        {
+            "rule": rule.id,
+            "version": rule.version,
+            "title": rule.title,
+            "because": rule.because,
+            "points": rule.points,
+            "lane": rule.lane.value if rule.lane else None,
+            "source": rule.source,
+        }
+        for rule in rules
+    ]
+    if as_json:
+        print_json({"rules": rows, "problems": [str(problem) for problem in problems]})
+    else:
+        shown = ("rule", "points", "lane", "title")
+        table(shown, [[row[key] or "" for key in shown] for row in rows])
+    if problems:
+        raise Failed("; ".join(str(problem) for problem in problems))

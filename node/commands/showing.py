@@ -1,0 +1,160 @@
+"""`status`, `worklist`, `show`, `instances`: what is where, for people or as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.commands.output import person, print_json, say, table
+from node.commands.site import opened
+from node.config import Settings
+from node.errors import Failed
+from node.store import instances
+from node.workflow.standing import node_standing
+from node.workflow.story import find_study, study_story, worklist_story
+
+
+def status(settings: Settings, *, as_json: bool) -> None:
+    """Print how the node stands."""
+    with opened(settings) as db:
+        standing = node_standing(db, settings)
+    if as_json:
+        print_json(standing)
+        return
+    serving = "is served" if standing["serving"] else "is not served by `matins serve` now"
+    say(f"{standing['ae_title']} at {standing['address']}:{standing['port']} {serving}")
+    space = standing["disk"]
+    say(f"data   {standing['data_folder']}, {space['free_percent']} % free{'' if space['ok'] else ': TOO LITTLE'}")
+    for room in standing["rooms"] if standing["serving"] else []:
+        say(f"room   {room['room']}: {room['state']} since {_minute(room['since'])} {room['reason']}".rstrip())
+    _counts("studies", standing["studies"])
+    for what in ("work_items", "results"):
+        for name, counts in standing[what].items():
+            _counts(f"{what.replace('_', ' ')} · {name}", counts)
+
+
+def worklist(settings: Settings, *, as_json: bool) -> None:
+    """Print all studies, the one to read first on top."""
+    with opened(settings) as db:
+        told = worklist_story(db)
+    if as_json:
+        print_json(told)
+        return
+    if not told["studies"]:
+        say("no studies")
+        return
+    table(
+        ("", "lane", "score", "patient", "study", "arrived", "state", "why"),
+        [_line(study) for study in told["studies"]],
+    )
+
+
+def show(settings: Settings, study: str, *, as_json: bool) -> None:
+    """Print the whole story of one study.
+
+    Raises:
+        Failed: there is no such study.
+    """
+    with opened(settings) as db:
+        told = study_story(db, find_study(db, study))
+    if told is None:
+        raise Failed(f"the study {study} has just gone")
+    if as_json:
+        print_json(told)
+        return
+    _show_head(told)
+    _show_outcomes(told)
+    say("\nevents")
+    for event in told["events"]:
+        move = f"{event['before']} → {event['after']}" if event["before"] else event["after"]
+        reason = f": {event['reason']}" if event["reason"] else ""
+        say(f"  {event['at'][:19]}  {event['room']:8} {event['about']} {event['subject']}  {move}{reason}")
+
+
+def held_instances(settings: Settings, *, uids: bool, as_json: bool) -> None:
+    """Print what is held: a line an instance, or its SOP Instance UID alone."""
+    with opened(settings) as db:
+        held = instances.of_study(db)
+        folder = db.folder
+    if uids:
+        if as_json:
+            print_json([each.sop_instance_uid for each in held])
+        else:
+            say("\n".join(each.sop_instance_uid for each in held)) if held else None
+        return
+    rows = [
+        {
+            "study_instance_uid": each.study_instance_uid,
+            "series_instance_uid": each.series_instance_uid,
+            "sop_instance_uid": each.sop_instance_uid,
+            "sop_class_uid": each.sop_class_uid,
+            "transfer_syntax_uid": each.transfer_syntax_uid,
+            "source": each.source,
+            "state": each.state,
+            "reason": each.reason,
+            "size": each.size,
+            "path": str(folder / each.path),
+        }
+        for each in held
+    ]
+    if as_json:
+        print_json({"instances": rows})
+    else:
+        shown = ("sop_instance_uid", "series_instance_uid", "study_instance_uid", "source", "state", "size")
+        table(shown, [[row[key] for key in shown] for row in rows])
+
+
+def _line(study: dict[str, Any]) -> list[str]:
+    why = "; ".join(f"{each['because']} (+{each['points']:g})" for each in study["reasons"])
+    what = " ".join(part for part in (study["modality"], study["study_description"]) if part)
+    return [
+        str(study["place"]),
+        study["lane"],
+        f"{study['score']:g}",
+        person(study),
+        what or study["study_instance_uid"],
+        _minute(study["received_at"]),
+        study["state"],
+        why or study["reason"],
+    ]
+
+
+def _show_head(told: dict[str, Any]) -> None:
+    say(f"{person(told)}   {told['patient_id']}   {told['modality']} {told['study_description']}".rstrip())
+    say(f"study     {told['study_instance_uid']}, revision {told['revision']}, {told['instances']} instances")
+    say(f"state     {told['state']}: {told['reason']}")
+    say(f"rank      {told['lane']}, score {told['score']:g}")
+    for reason in told["reasons"]:
+        say(f"          +{reason['points']:g}  {reason['because']}  [{reason['rule']}]")
+    for series in told["series"]:
+        say(
+            f"series    {series['series_instance_uid']}  {series['modality']} {series['series_description']}"
+            f" ({series['instances']} instances)"
+        )
+        for reason in series["undescribable"]:
+            say(f"          undescribable: {reason}")
+
+
+def _show_outcomes(told: dict[str, Any]) -> None:
+    for outcome in told["outcomes"]:
+        reason = f": {outcome['reason']}" if outcome["reason"] else ""
+        say(f"model     {outcome['model']} ({outcome['mode']}): {outcome['state'].replace('_', ' ')}{reason}")
+        for series in outcome["series"]:
+            verdict = "suits" if series["suits"] else f"does not suit: {series['reason']}"
+            say(f"          {series['series_instance_uid'] or '(undescribed)'} {verdict}")
+    for finding in told["findings"]:
+        measured = f" {finding['value']:.1f} {finding['unit']}" if finding["value"] is not None else ""
+        sure = f", probability {finding['probability']:.2f}" if finding["probability"] is not None else ""
+        say(f"finding   {finding['code']['code_meaning']}{measured}{sure}  [{finding['model']}]")
+    for result in told["results"]:
+        reason = f": {result['reason']}" if result["reason"] else ""
+        say(f"result    {result['kind']} → {result['destination']}: {result['state']}{reason}")
+        say(f"          {result['path']}")
+
+
+def _counts(heading: str, counts: dict[str, int]) -> None:
+    if counts:
+        say(f"{heading}: " + ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in counts.items()))
+
+
+def _minute(iso: str) -> str:
+    return iso[:16].replace("T", " ") + " UTC"

@@ -1,0 +1,88 @@
+"""The web room's process: one HTTP server that tells its supervisor how it is and ends when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from node.config import Settings
+from node.domain.time import SystemClock
+from node.errors import Misconfigured
+from node.loop import Herald, Stop, stop_on_signals
+from node.store.database import open_database
+from node.web.pages import application
+
+_TICK_S = 0.1
+#: Requests that are still being answered get this long when the room ends.
+_GRACE_S = 5
+
+log = structlog.get_logger()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own treatment of signals, which would raise them again at the end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the room."""
+        yield
+
+
+def main(settings: Settings) -> int:
+    """Serve the pages until SIGTERM; return the exit code.
+
+    Raises:
+        Misconfigured: the address cannot be listened on.
+    """
+    stop, herald = stop_on_signals(), Herald()
+    listening = _listen(settings)
+    db = open_database(settings.data.folder, "web")
+    config = uvicorn.Config(
+        application(db, settings, SystemClock()),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_S,
+        limit_concurrency=64,
+    )
+    try:
+        asyncio.run(_serve(_Server(config), listening, stop, herald))
+    finally:
+        listening.close()
+        db.close()
+    return 0
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket, stop: Stop, herald: Herald) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    announced = False
+    while not serving.done():
+        if server.started and not announced:
+            announced = True
+            host, port = listening.getsockname()[:2]
+            herald.ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+            log.info("pages_ready", address=host, port=port)
+        if stop.is_set() and not server.should_exit:
+            herald.stopping()
+            server.should_exit = True
+        # From the event loop itself: if that hangs, the watchdog hears nothing.
+        herald.alive()
+        await asyncio.wait([serving], timeout=_TICK_S)
+    await serving
+
+
+def _listen(settings: Settings) -> socket.socket:
+    address, port = settings.web.address, settings.web.port
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family)
+    except OSError as error:
+        problem = f"cannot listen on {address}:{port}: {error.strerror}"
+        raise Misconfigured("config.toml", "web", problem, "Name a free port and an address of this machine") from error

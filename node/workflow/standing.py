@@ -1,0 +1,77 @@
+"""How the node stands: disk, rooms, and what waits where; for `matins status` and `/healthz`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from node.config import Settings
+from node.store import events, tallies
+from node.store.database import Database
+from node.store.occupancy import is_occupied
+
+Standing = dict[str, Any]
+
+#: Moves of rooms that are looked back over; a room that has not moved within them is not told.
+_LOOK_BACK = 500
+
+
+def node_standing(db: Database, settings: Settings) -> Standing:
+    """What is where, as plain values."""
+    return {
+        "ae_title": settings.node.ae_title,
+        "address": settings.node.address,
+        "port": settings.node.port,
+        "data_folder": str(settings.data.folder),
+        "serving": is_occupied(settings.data.folder),
+        "rooms": rooms(db),
+        "disk": disk(settings),
+        "studies": tallies.studies_by_state(db),
+        "work_items": tallies.work_by_state(db),
+        "results": tallies.results_by_state(db),
+    }
+
+
+def rooms(db: Database) -> list[Standing]:
+    """The last move of each room that `matins serve` started, by name; empty where systemd starts them."""
+    latest: dict[str, Standing] = {}
+    for event in events.latest(db, "room", _LOOK_BACK):
+        if event.subject not in latest:
+            latest[event.subject] = {
+                "room": event.subject,
+                "state": event.after,
+                "since": event.at,
+                "reason": event.reason,
+            }
+    return [latest[name] for name in sorted(latest)]
+
+
+def disk(settings: Settings, folder: Path | None = None) -> Standing:
+    """How full the disk of the data folder (or of `folder`) is; `ok` says that the listener still accepts."""
+    usage = shutil.disk_usage(folder or settings.data.folder)
+    free_percent = 100.0 * usage.free / usage.total
+    return {
+        "free_bytes": usage.free,
+        "free_percent": round(free_percent, 1),
+        "minimum_free_percent": settings.data.minimum_free_percent,
+        "ok": free_percent >= settings.data.minimum_free_percent,
+    }
+
+
+def health(db: Database, settings: Settings) -> Standing:
+    """Whether the node is fit for work: {"ok": bool, "checks": {what: "ok" or why not}}; names no patient.
+
+    Rooms count only while a `matins serve` owns the data folder: under systemd, systemd knows.
+
+    Raises:
+        Transient: the database does not answer.
+    """
+    tallies.studies_by_state(db)
+    checks: dict[str, str] = {"database": "ok"}
+    space = disk(settings)
+    checks["disk"] = "ok" if space["ok"] else f"{space['free_percent']} % free"
+    if is_occupied(settings.data.folder):
+        for room in rooms(db):
+            checks[f"room {room['room']}"] = "ok" if room["state"] == "ready" else str(room["state"])
+    return {"ok": all(each == "ok" for each in checks.values()), "checks": checks}
