@@ -107,17 +107,22 @@ def routine(brain: Image) -> DemoStudy:
 def urgent(brain: Image) -> DemoStudy:
     """Return the urgent study: a localizer, then coronal slices of 1.2 mm tilted by 10° and sent interleaved.
 
-    Requested Procedure Priority (0040,1003) belongs to the Modality Worklist (PS3.3 §C.4.11), not to any image IOD;
-    modalities that pass it on write it at the top level, a standard extended SOP Class (PS3.2), and so does this.
+    Requested Procedure Priority (0040,1003) belongs to the Modality Worklist (PS3.3 §C.4.11), not to any image IOD, and
+    the Request Attributes Sequence has no place for it; modalities that pass it on write it at the top level, which
+    makes a standard extended SOP Class (PS3.2), and so does this.
     """
     header = _header("urgent", "Demo^Template Two", "DEMO-0002", birth_date="19450911", sex="M", age="081Y")
     header.RequestedProcedurePriority = "STAT"
     header.StudyDescription = "MR brain, emergency"
     header.AdmittingDiagnosesDescription = "Suspected intracranial haemorrhage"
-    header.AdditionalPatientHistory = "Fall three hours ago, takes an anticoagulant (warfarin); headache, vomiting"
+    header.AdditionalPatientHistory = "Thunderclap headache two hours ago, then vomiting; takes warfarin"
     header.MedicalAlerts = "ANTICOAGULATION"
     header.CurrentPatientLocation = "Emergency department"
-    header.ReasonForTheRequestedProcedure = "Head injury under anticoagulation"
+    request = Dataset()
+    request.RequestedProcedureID = header.StudyID
+    request.ScheduledProcedureStepID = header.StudyID
+    request.ReasonForTheRequestedProcedure = "Sudden severe headache, right hemiparesis"
+    header.RequestAttributesSequence = [request]
     localizer = series(header, 1, _LOCALIZER, _three_planes(brain))
     tilted = template.tilted_coronal(brain, _TILT_DEGREES, _TILTED_SPACING_MM)
     oblique = series(header, 2, _TILTED_MPRAGE, [_pixels(tilted)])

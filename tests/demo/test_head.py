@@ -104,8 +104,8 @@ def test_the_urgent_study_carries_its_order_and_history(studies: dict[str, DemoS
     for instance in studies["urgent"].instances:
         assert instance.RequestedProcedurePriority == "STAT"
         assert "haemorrhage" in instance.AdmittingDiagnosesDescription
-        assert "warfarin" in instance.AdditionalPatientHistory
-        assert instance.ReasonForTheRequestedProcedure
+        assert "Thunderclap headache" in instance.AdditionalPatientHistory
+        assert "hemiparesis" in instance.RequestAttributesSequence[0].ReasonForTheRequestedProcedure
     assert studies["routine"].instances[0].RequestedProcedurePriority == "ROUTINE"
 
 
