@@ -19,8 +19,12 @@ LONGEST_FUNCTION = 60
 LONGEST_MODULE = 300
 #: Where an exception of any kind becomes a recorded failure or a DIMSE status.
 BROAD_EXCEPT_IN = ("node/loop.py", "node/receive/association.py")
-#: Where the environment is read: the commands, what starts the rooms, and each room's own process.
-ENVIRONMENT_IN = ("node/cli.py", "node/commands/", "node/supervisor.py", "node/__main__.py")
+#: Where the environment is read: the commands, what starts the rooms, where the loop looks for who started it, and
+#: where a model's child is given its own.
+ENVIRONMENT_IN = (
+    *("node/cli.py", "node/commands/", "node/supervisor.py", "node/__main__.py"),
+    *("node/loop.py", "node/infer/model_child.py"),
+)
 #: Values in, values out: no clock, no disk. `domain/time.py` is the clock that the edge passes in.
 PURE = ("node/domain/", "node/triage/", "node/report/outputs/")
 CLOCKS_IN = ("node/domain/time.py",)
