@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from node.supervisor import ROOMS
+
 FOLDER = Path(__file__).resolve().parents[1] / "systemd"
-ROOMS = ("listen", "retrieve", "infer", "report", "deliver", "clock", "web")
 NETWORKED = {"listen", "retrieve", "deliver", "web"}
 #: systemd's exposure score times ten; an ordinary unit has 92.
 EXPOSURE_LIMIT = 15
@@ -64,6 +65,7 @@ def test_a_unit_starts_its_room_and_is_told_when_it_is_ready_and_alive(room: str
     assert found["Service.NotifyAccess"] == ["main"]
     assert int(found["Service.WatchdogSec"][-1]) > 0
     assert found["Service.Restart"] == ["on-failure"]
+    assert found["Service.RestartPreventExitStatus"] == ["2"]
     assert found["Install.WantedBy"] == found["Unit.PartOf"] == ["matins.target"]
 
 
