@@ -73,7 +73,9 @@ class ArchiveProcess:
 class Site:
     """The node in a folder of its own, with the peers that a test names."""
 
-    def __init__(self, folder: Path, *, quiet_s: float = 1.0, models: Path | None = None, model: str = "brain-t1") -> None:
+    def __init__(
+        self, folder: Path, *, quiet_s: float = 1.0, models: Path | None = None, model: str = "brain-t1"
+    ) -> None:
         self.folder = folder
         self.port, self.web_port = free_port(), free_port()
         self.quiet_s = quiet_s

@@ -135,7 +135,7 @@ class Storm:
             contents.setdefault(each.sop_instance_uid, set()).add(each.sha256)
             kinds[dataset.StudyInstanceUID].append(f"{dataset.Modality} {each.sop_instance_uid}")
         report.sent_differently = [uid for uid, found in contents.items() if len(found) > 1]
-        report.unread = [study for study, found in kinds.items() if {each.split()[0] for each in found} != {"SEG", "SR"}]
+        report.unread = [
+            study for study, found in kinds.items() if {each.split()[0] for each in found} != {"SEG", "SR"}
+        ]
         report.doubled = [study for study, found in kinds.items() if len(set(found)) > 2]
-
-
