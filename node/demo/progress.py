@@ -18,9 +18,11 @@ class Shown:
         self._began_s = time.monotonic()
 
     def say(self, text: str = "", *, bold: bool = False) -> None:
-        """Print `text` as it is."""
+        """Print `text` as it is; what the console cannot write becomes a question mark."""
         style = "bold" if bold else None
-        self._console.print(text, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        encoding = self._console.encoding
+        writable = text.encode(encoding, "replace").decode(encoding)
+        self._console.print(writable, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print one line with the time that has passed."""

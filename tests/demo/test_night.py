@@ -55,7 +55,8 @@ def test_a_whole_night_brings_every_result_back_and_leaves_only_the_results(tmp_
     assert volumes == [pytest.approx(head.REFERENCE_VOLUME_ML, abs=tolerance)] * 2
     assert "Thunderclap" in output
     assert "not applicable" in output
-    assert re.search(r"Localizer: .+\n +T2 TSE tra 5 mm: .+", output)
+    assert re.search(r"^ +Localizer: .*only 3 slices", output, re.MULTILINE)
+    assert re.search(r"^ +T2 TSE tra 5 mm: .*echo time of 95 ms", output, re.MULTILINE)
     paths = [Path(found) for found in re.findall(r"^ +S(?:EG|R) +(/.+)$", output, re.MULTILINE)]
     assert sorted(path.name for path in paths) == [
         "routine-seg.dcm",

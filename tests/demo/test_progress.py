@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from rich.console import Console
@@ -18,6 +18,12 @@ def test_lines_are_printed_as_they_are_and_never_broken() -> None:
     text = "[bold]/a/long/path " + "x" * 200 + " :smile: 100"
     shown.say(text, bold=True)
     assert stream.getvalue() == text + "\n"
+
+
+def test_a_console_that_knows_ascii_alone_gets_question_marks() -> None:
+    content = BytesIO()
+    Shown(Console(file=TextIOWrapper(content, "ascii", write_through=True))).say("“189 × 197”")
+    assert content.getvalue() == b"?189 ? 197?\n"
 
 
 def test_a_note_starts_with_the_seconds_passed() -> None:
