@@ -21,8 +21,8 @@ def test_lines_are_printed_as_they_are_and_never_broken() -> None:
 
 
 def test_a_console_that_knows_ascii_alone_gets_question_marks() -> None:
-    content = BytesIO()
-    Shown(Console(file=TextIOWrapper(content, "ascii", write_through=True))).say("“189 × 197”")
+    stream = TextIOWrapper(content := BytesIO(), "ascii", write_through=True)
+    Shown(Console(file=stream)).say("“189 × 197”")
     assert content.getvalue() == b"?189 ? 197?\n"
 
 
