@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,6 +18,11 @@ from typing import Any
 from node.demo.sender import Address, Answer, send
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def end_with_us() -> None:
+    """In a child before exec: it gets SIGTERM when the test run ends, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def free_port() -> int:
@@ -52,7 +57,7 @@ class ArchiveProcess:
         command = [sys.executable, "-m", "node.demo.archive", "--port", str(self.port), "--folder", str(self.folder)]
         if self.forward_to:
             command += ["--forward-to", self.forward_to]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=end_with_us)  # noqa: PLW1509
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("ready"), line
@@ -121,7 +126,11 @@ class Site:
         command = [*wrap, sys.executable, "-m", "node", "serve", "--config", str(self.config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--quiet", str(self.quiet_s)], stdout=log, stderr=log, cwd=ROOT, env=dict(os.environ)
+                [*command, "--quiet", str(self.quiet_s)],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                preexec_fn=end_with_us,  # noqa: PLW1509
             )
         self.wait_ready()
 
@@ -133,7 +142,7 @@ class Site:
             assert self.process.poll() is None, self.log.read_text()
             return self.log.read_bytes().count(b"all rooms ready") > seen
 
-        wait_until("all rooms ready", ready)
+        wait_until("all rooms ready", ready, limit_s=60)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process is None:

@@ -15,6 +15,8 @@ from tests.journeys.storm import Storm
 from tests.journeys.tiny_model import tiny_head, tiny_model_folder
 from tests.site import ArchiveProcess, Site, running, wait_until
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,6 +22,8 @@ SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 DCIODVFY = Path(sys.executable).parent / "dciodvfy"
 
+pytestmark = pytest.mark.timeout(600)
+
 
 class Night:
     """One night with two scanners and two archives, the first of which forwards to us what it gets."""

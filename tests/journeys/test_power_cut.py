@@ -17,6 +17,8 @@ _CALL = re.compile(r"^\d+\s+(?P<call>\w+)\((?P<arguments>.*)")
 _SPOOLED = re.compile(r"/spool/incoming/\w+\.tmp")
 _FOLDER = re.compile(r"/spool/[0-9a-f]{2}>")
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.mark.interop
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed (Debian: strace)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,9 @@ def tiny_model_folder(folder: Path) -> Path:
     """A models folder with the one model in it, trusted."""
     (folder / "tiny").mkdir(parents=True)
     (folder / "tiny" / "model.toml").write_text(_CARD)
-    torch.jit.script(_Bright()).save(folder / "tiny" / "net.pt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # TorchScript is what cards name today
+        torch.jit.script(_Bright()).save(folder / "tiny" / "net.pt")
     trust(folder, "tiny", folder / "models.lock")
     return folder
 
