@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -68,10 +67,9 @@ class Describing:
 
     def _start(self, now_s: float) -> None:
         # It speaks to the listener alone: whoever started the room hears from the room.
-        environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-        command = (sys.executable, "-m", "node.receive.describe")
+        command = ("env", "-u", "NOTIFY_SOCKET", sys.executable, "-m", "node.receive.describe")
         self._started_s = now_s
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.write(self._settings.model_dump_json().encode() + b"\n")

@@ -32,7 +32,11 @@ class HeaderReader:
     """One describing child at a time, started anew after each death."""
 
     def __init__(self, memory_bytes: int, limit_s: float) -> None:
-        self._command = (sys.executable, "-m", "node.receive.describer", str(memory_bytes), str(limit_s))
+        # Threads of a library that multiplies matrices would take address space and do nothing here.
+        self._command = (
+            *("env", "OPENBLAS_NUM_THREADS=1", sys.executable, "-m", "node.receive.describer"),
+            *(str(memory_bytes), str(limit_s)),
+        )
         self._limit_s = limit_s
         self._child: subprocess.Popen[bytes] | None = None
         self._unread = b""
@@ -128,12 +132,7 @@ class HeaderReader:
 
     def _start(self) -> None:
         self._unread = b""
-        self._child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        )
+        self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         line = self._line(_START_S)
         if line != READY.rstrip():
             raise Transient(f"the describing child does not start: {self._end(too_late=line is None)}")

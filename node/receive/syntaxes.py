@@ -55,7 +55,7 @@ _VERIFICATION = "1.2.840.10008.1.1"
 
 def is_lossy(transfer_syntax_uid: str, lossy_image_compression: str) -> bool:
     """Whether pixels have lost information, by transfer syntax and Lossy Image Compression (0028,2110)."""
-    base = ".".join(transfer_syntax_uid.split(".")[:9])
+    base = ".".join(transfer_syntax_uid.split(".")[:8])
     if lossy_image_compression == "01" or transfer_syntax_uid in _LOSSY or base in _VIDEO:
         return True
     return transfer_syntax_uid in _PERHAPS_LOSSY and lossy_image_compression != "00"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pydicom.config
 import pynetdicom._config
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
@@ -42,7 +43,8 @@ class Acceptor:
 
     def stop(self, drain_s: float) -> None:
         """Accept nobody new, let associations finish for `drain_s` seconds, then abort them."""
-        self._server.shutdown()
+        if self.is_alive():
+            self._server.shutdown()
         deadline_s = time.monotonic() + drain_s
         while not self._lobby.is_empty() and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
@@ -59,8 +61,9 @@ def start(settings: Settings, db: Database, spool: Spool, clock: Clock) -> Accep
     """
     # Its own handlers describe every PDU, with values, for a log that we do not keep.
     pynetdicom._config.LOG_HANDLER_LEVEL = "none"
-    # UIDs are judged by ourselves, so that a wrong one gets a status instead of an abort.
+    # UIDs are judged by ourselves, so that a wrong one gets a status instead of an abort, or a warning at each step.
     pynetdicom._config.VALIDATORS["UI"] = lambda _uid: (True, "")
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     entity = ApplicationEntity(settings.node.ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
