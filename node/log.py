@@ -66,6 +66,7 @@ def configure(room: str, form: Form = "auto", stream: TextIO | None = None, leve
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         _Mark(room),
         structlog.processors.format_exc_info,
+        _in_one_line,
         drop_identifying,
         neutralise,
     ]
@@ -98,6 +99,13 @@ class _Mark:
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("room", self._room)
         return event
+
+
+def _in_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Write a traceback as `line | line | line`."""
+    if isinstance(traceback := event.get("exception"), str):
+        event["exception"] = " | ".join(line.strip() for line in traceback.splitlines())
+    return event
 
 
 def _renderer(as_json: bool) -> Processor:
