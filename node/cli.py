@@ -197,6 +197,17 @@ def release(study: Study, config: Config = None, data: Data = None) -> None:
 
 
 @app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the whole folder of the night where it is")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Show the worklist page, until Ctrl-C")] = False,
+) -> None:
+    """A whole night in two minutes: made-up patients, an embedded archive, and results that come back as DICOM."""
+    from node.demo.night import run_night
+
+    raise typer.Exit(run_night(keep=keep, open_browser=open_browser))
+
+
+@app.command()
 def train(
     kind: Annotated[Kind, typer.Argument(help="What the model is to do")],
     dataset: Annotated[Path, typer.Option("--dataset", help="Folder with images and labels")],

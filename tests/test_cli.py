@@ -382,8 +382,8 @@ def commands() -> Iterator[list[str]]:
             yield [str(group.name), str(command.name)]
 
 
-@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
-def test_every_command_has_help_and_takes_config_and_data(command: list[str]) -> None:
+@pytest.mark.parametrize("command", [words for words in commands() if words != ["demo"]], ids=" ".join)
+def test_every_command_but_the_demo_takes_config_and_data(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"], terminal_width=200)
     assert result.exit_code == 0
     assert "--config" in result.stdout

@@ -15,6 +15,9 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+
+import structlog
 
 from node import log
 from node.commands.site import settings_from
@@ -52,6 +55,7 @@ def run_room(room: str, config: Path | None, data: Path | None, quiet_s: float |
     """Run one room until SIGTERM; return the exit code: 0 ended when asked, 1 failed, 2 bad settings."""
     faulthandler.enable()
     log.configure(room)
+    sys.excepthook = _log_crash
     if os.environ.pop(SUPERVISED, ""):
         threading.Thread(target=_end_with_the_supervisor, name="supervisor-watch", daemon=True).start()
     try:
@@ -64,6 +68,11 @@ def run_room(room: str, config: Path | None, data: Path | None, quiet_s: float |
         print(f"matins {room}: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return 1
     return code
+
+
+def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An error that nobody foresaw is one line of the log, like everything else."""
+    structlog.get_logger().critical("room_crashed", exc_info=(kind, error, trace))
 
 
 def _end_with_the_supervisor() -> None:

@@ -12,6 +12,9 @@ from node.store import instances
 from node.workflow.standing import node_standing
 from node.workflow.story import find_study, study_story, worklist_story
 
+#: Moves of each instance's description that only the JSON tells.
+_ORDINARY = frozenset({"ready", "claimed", "finished"})
+
 
 def status(settings: Settings, *, as_json: bool) -> None:
     """Print how the node stands."""
@@ -65,6 +68,8 @@ def show(settings: Settings, study: str, *, as_json: bool) -> None:
     _show_outcomes(told)
     say("\nevents")
     for event in told["events"]:
+        if event["subject"].startswith("describe:") and event["after"] in _ORDINARY:
+            continue
         move = f"{event['before']} → {event['after']}" if event["before"] else event["after"]
         reason = f": {event['reason']}" if event["reason"] else ""
         say(f"  {event['at'][:19]}  {event['room']:8} {event['about']} {event['subject']}  {move}{reason}")

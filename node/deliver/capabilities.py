@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Comprehensive3DSRStorage,
@@ -57,15 +57,20 @@ def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
     wanted = sorted({SOP_CLASS_OF_OUTPUT[name] for name in peer.outputs if name in SOP_CLASS_OF_OUTPUT})
     for sop_class_uid in (str(Verification), *wanted, *_OTHERS):
         ae.add_requested_context(sop_class_uid)
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
-    if not association.is_established:
-        problem, remedy = _why_not(association, peer, our_ae_title)
-        return Probe(problem=problem, remedy=remedy)
+    # pynetdicom leaves a socket open whose peer has hung up.
+    opened: list[socket.socket] = []
+    note = (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
+    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[note])
     try:
+        if not association.is_established:
+            problem, remedy = _why_not(association, peer, our_ae_title)
+            return Probe(problem=problem, remedy=remedy)
         return _answers(association, wanted if "destination" in peer.roles else [])
     finally:
         if association.is_established:
             association.release()
+        for each in opened:
+            each.close()
 
 
 def _answers(association: Association, wanted: list[str]) -> Probe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import uvicorn
 
 from node.config import Settings
 from node.domain.time import SystemClock
-from node.errors import Misconfigured
+from node.errors import Misconfigured, Transient
 from node.loop import Herald, Stop, stop_on_signals
 from node.store.database import open_database
 from node.web.pages import application
@@ -37,7 +38,8 @@ def main(settings: Settings) -> int:
     """Serve the pages until SIGTERM; return the exit code.
 
     Raises:
-        Misconfigured: the address cannot be listened on.
+        Misconfigured: the address is not this machine's, or the port needs privileges.
+        Transient: the port is taken; its holder may be ending.
     """
     stop, herald = stop_on_signals(), Herald()
     listening = _listen(settings)
@@ -84,5 +86,9 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((address, port), family=family)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Transient(f"port {port} of {address} ([web] port) is taken by another program") from error
         problem = f"cannot listen on {address}:{port}: {error.strerror}"
-        raise Misconfigured("config.toml", "web", problem, "Name a free port and an address of this machine") from error
+        raise Misconfigured(
+            "config.toml", "web", problem, "Name an address of this machine and a port above 1023"
+        ) from error

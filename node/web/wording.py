@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,8 +42,17 @@ def person_name(text: str) -> str:
 
 
 def points(value: float) -> str:
-    """Points of a score, without needless decimals."""
-    return f"{value:+g}" if value else "±0"
+    """Points of a score, without needless decimals; nothing for a reason that only names a lane."""
+    return f"{value:+g}" if value else ""
+
+
+def telling(events: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Events without the three ordinary moves of each instance's description."""
+    return [
+        event
+        for event in events
+        if not (event["subject"].startswith("describe:") and event["after"] in {"ready", "claimed", "finished"})
+    ]
 
 
 def number(value: float) -> str:
@@ -70,6 +79,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "person_name": person_name,
     "points": points,
     "number": number,
+    "telling": telling,
     "words": words,
     "end_of": end_of,
 }

@@ -49,4 +49,10 @@ def test_a_date_that_is_none_stays_as_it_is() -> None:
 
 def test_numbers_have_the_decimals_that_say_something() -> None:
     assert [wording.number(value) for value in (1825.4, 12.34, 0.041, 0.0)] == ["1825", "12.3", "0.041", "0"]
-    assert [wording.points(value) for value in (30.0, 2.5, 0.0)] == ["+30", "+2.5", "±0"]
+    assert [wording.points(value) for value in (30.0, 2.5, 0.0)] == ["+30", "+2.5", ""]
+
+
+def test_the_ordinary_moves_of_descriptions_are_not_told() -> None:
+    moves = [("describe:1", "ready"), ("describe:1", "parked"), ("infer:1", "ready")]
+    events = [{"subject": subject, "after": after} for subject, after in moves]
+    assert wording.telling(events) == events[1:]

@@ -1,0 +1,100 @@
+"""What a destination answers when it is asked what it can do."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    Comprehensive3DSRStorage,
+    SegmentationStorage,
+    Verification,
+)
+
+from node.config import Peer
+from node.deliver.capabilities import SOP_CLASS_OF_OUTPUT, probe
+from node.report.outputs import outputs
+
+ALL = (Verification, SegmentationStorage, Comprehensive3DSRStorage)
+
+
+@contextmanager
+def archive(*contexts: str, title: str = "ARCHIVE", knows: str = "MATINS", echo: int = 0x0000) -> Iterator[Peer]:
+    """An archive that accepts `contexts` and calls only from the AE title `knows`."""
+    ae = AE(ae_title=title)
+    ae.require_called_aet = True
+    ae.require_calling_aet = [knows]
+    for context in contexts:
+        ae.add_supported_context(context)
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, lambda _event: echo)])
+    assert server is not None
+    try:
+        yield peer(server.server_address[1])
+    finally:
+        server.shutdown()
+
+
+def peer(port: int) -> Peer:
+    return Peer(name="PACS", ae_title="ARCHIVE", host="127.0.0.1", port=port, roles=("destination",))
+
+
+def test_a_destination_that_answers_and_accepts_is_fine() -> None:
+    with archive(*ALL) as pacs:
+        answer = probe(pacs, "MATINS", patience_s=5)
+    assert answer.ok
+    assert set(answer.accepted) == set(ALL)
+    assert len(answer.refused) == 1
+
+
+def test_a_class_that_is_refused_is_named() -> None:
+    with archive(Verification, Comprehensive3DSRStorage) as pacs:
+        answer = probe(pacs, "MATINS", patience_s=5)
+    assert not answer.ok
+    assert SegmentationStorage in answer.problem
+    assert "outputs" in answer.remedy
+
+
+def test_an_archive_that_does_not_know_us_is_told_apart_from_one_of_another_name() -> None:
+    with archive(*ALL, knows="OTHER") as pacs:
+        answer = probe(pacs, "MATINS", patience_s=5)
+    assert "does not know our AE title MATINS" in answer.problem
+    with archive(*ALL, title="ELSEWHERE") as pacs:
+        answer = probe(pacs, "MATINS", patience_s=5)
+    assert "is not called ARCHIVE" in answer.problem
+
+
+def test_a_failing_echo_is_told_with_its_status() -> None:
+    with archive(*ALL, echo=0x0122) as pacs:
+        assert "0x0122" in probe(pacs, "MATINS", patience_s=5).problem
+
+
+def test_nobody_there_is_told_with_the_place() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    answer = probe(peer(port), "MATINS", patience_s=2)
+    assert f"nobody answers at 127.0.0.1:{port}" in answer.problem
+
+
+def test_something_that_speaks_no_dicom_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        answer = probe(peer(server.getsockname()[1]), "MATINS", patience_s=2)
+        thread.join()
+    assert "no DICOM" in answer.problem
+
+
+@pytest.mark.parametrize("kind", sorted(outputs()))
+def test_every_output_has_its_class(kind: str) -> None:
+    assert kind in SOP_CLASS_OF_OUTPUT
