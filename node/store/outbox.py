@@ -58,7 +58,8 @@ def claim(db: Database, now: Instant, destination: str, owner: str, lease_s: flo
         )
         ids = tuple(row["id"] for row in rows)
         marks = ", ".join("?" for _ in ids)
-        return _rows(db, f"WHERE o.id IN ({marks}) ORDER BY o.id", ids)
+        join = "JOIN study s USING (study_instance_uid)"
+        return _rows(db, f"{join} WHERE o.id IN ({marks}) ORDER BY s.lane_order, s.sort_key DESC, o.id", ids)
 
 
 def heartbeat(db: Database, now: Instant, row: OutboxRow, lease_s: float) -> bool:
@@ -95,6 +96,11 @@ def release(db: Database, owner_prefix: str) -> int:
             (owner_prefix + "%",),
         )
     return freed.rowcount
+
+
+def owned(db: Database, owner_prefix: str) -> list[OutboxRow]:
+    """Rows leased to an owner whose name starts so: what a killed sender held."""
+    return _rows(db, "WHERE o.state = 'queued' AND o.owner LIKE ? ORDER BY o.id", (owner_prefix + "%",))
 
 
 def of_study(db: Database, study_instance_uid: str) -> list[OutboxRow]:

@@ -142,6 +142,15 @@ def unfinished(db: Database, study: str, kind: WorkKind) -> int:
     return int(row["number"]) if row else 0
 
 
+def open_subjects(db: Database, kind: WorkKind, *, limit: int) -> list[str]:
+    """Subjects of up to `limit` items of a kind that are not done, oldest first."""
+    rows = db.rows(
+        "SELECT subject FROM work_item WHERE kind = ? AND state IN ('ready', 'claimed') ORDER BY id LIMIT ?",
+        (kind, limit),
+    )
+    return [row["subject"] for row in rows]
+
+
 def expired(db: Database, now: Instant) -> list[WorkItem]:
     """Claimed items whose lease has run out, or is of an earlier boot."""
     rows = db.rows(

@@ -1,0 +1,61 @@
+"""The process of one destination: started by the room with an errand on standard input, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import resource
+import sys
+import threading
+
+from node import log
+from node.deliver.destination import Destination
+from node.deliver.lifeline import Pulse, end_with_the_room, owner_of, receive_errand
+from node.domain.time import SystemClock
+from node.loop import run, stop_on_signals
+from node.store.database import open_database
+
+#: Whatever a peer sends, this process grows no further: bytes of address space, and copies of the largest object.
+_MEMORY_BYTES = 768 << 20
+_COPIES = 6
+
+
+def main() -> int:
+    """Serve one destination until SIGTERM, or until the room is gone; return the exit code."""
+    faulthandler.enable()
+    log.configure("deliver")
+    # It logs a line or more a failed attempt; ours says the same once, with the remedy.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    stop = stop_on_signals()
+    errand = receive_errand()
+    threading.Thread(target=end_with_the_room, name="lifeline", daemon=True).start()
+    peer = errand.settings.peer_named(errand.destination)
+    assert peer is not None
+    pulse = Pulse(sys.stdout.fileno())
+    db = open_database(errand.settings.data.folder, "deliver")
+    owner = owner_of(os.getpid())
+    destination = Destination(
+        db,
+        SystemClock(),
+        errand.settings,
+        peer,
+        owner=owner,
+        stop=stop,
+        pulse=pulse,
+        limit_memory=_limit_memory,
+    )
+    pulse.ready("")
+    run(db, destination.step, stop, pulse)
+    db.close()
+    return 0
+
+
+def _limit_memory(largest_bytes: int) -> None:
+    soft = _MEMORY_BYTES + _COPIES * largest_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

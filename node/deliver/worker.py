@@ -1,0 +1,72 @@
+"""The room that delivers: starts a child for each destination with rows, and looks after it. Sends nothing itself."""
+
+from __future__ import annotations
+
+import structlog
+
+from node.config import Settings
+from node.deliver.children import Children
+from node.domain.time import Clock, SystemClock
+from node.domain.work import ResultState, WorkKind
+from node.loop import Herald, run, stop_on_signals
+from node.store import outbox, outcomes, work_items
+from node.store.database import Database, open_database
+from node.workflow import identity
+from node.workflow.policy import Policy
+
+OWNER = "deliver:"
+#: Reports in the making that are looked at to start a child before its first row is there.
+_FORESEEN = 8
+_LEASE_S = 60.0
+
+log = structlog.get_logger()
+
+
+def main(settings: Settings) -> int:
+    """Run the room until SIGTERM; return the exit code."""
+    db = open_database(settings.data.folder, "deliver")
+    clock = SystemClock()
+    herald, stop = Herald(), stop_on_signals()
+    freed = outbox.release(db, OWNER)
+    if freed:
+        log.warning("rows_taken_back", count=freed)
+    destinations = destinations_of(settings)
+    children = Children(db, clock, settings)
+
+    def step() -> bool:
+        waiting = outbox.waiting(db)
+        hold_for_unknown(db, clock, sorted(set(waiting) - destinations))
+        needed = destinations & set(waiting)
+        if destinations - set(children.running()):
+            needed |= foreseen(db, settings)
+        children.look_after(needed)
+        return False
+
+    herald.ready(f"sends to {len(destinations)} destination(s)")
+    run(db, step, stop, herald)
+    herald.stopping()
+    children.drain()
+    db.close()
+    return 0
+
+
+def destinations_of(settings: Settings) -> frozenset[str]:
+    """Names of the peers that are destinations."""
+    return frozenset(peer.name for peer in settings.peers if "destination" in peer.roles)
+
+
+def foreseen(db: Database, settings: Settings) -> set[str]:
+    """Destinations of the reports that are being made: their children start meanwhile (half a second)."""
+    policy = Policy(settings, (), ())
+    made = (outcomes.outcome(db, int(each)) for each in work_items.open_subjects(db, WorkKind.REPORT, limit=_FORESEEN))
+    return {peer.name for outcome in made if outcome for peer in identity.destinations(db, policy, outcome)}
+
+
+def hold_for_unknown(db: Database, clock: Clock, names: list[str]) -> None:
+    """Hold the rows of destinations that are no longer in the settings, with the remedy."""
+    for name in names:
+        rows = outbox.claim(db, clock.now(), name, f"{OWNER}room", _LEASE_S, limit=100)
+        reason = f"no peer {name} with the role destination is configured; add it to config.toml, then `matins retry`"
+        with db.transaction():
+            for row in rows:
+                outbox.move(db, clock.now(), row, ResultState.HELD, reason)
