@@ -243,7 +243,7 @@ def load_settings(file: Path, *, data: Path | None = None, quiet_s: float | None
         with file.open("rb") as stream:
             document = tomllib.load(stream)
     except FileNotFoundError:
-        raise Misconfigured(file, "", "no such file", "Give the path with --config, or run `matins init`") from None
+        raise Misconfigured(file, "", "no such file", "Give the path with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured(file, "", f"not TOML: {error}", "Mend the line named") from None
     if "quiet_s" in document:

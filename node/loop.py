@@ -78,12 +78,16 @@ class Herald:
             self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """The room is ending in good order."""
+        """The room is ending in good order; nothing more is told."""
         self._tell("STOPPING=1")
+        if self._notifier is not None:
+            self._notifier.socket.close()
+            self._notifier = None
 
     def _tell(self, state: str) -> None:
         if self._notifier is not None:
-            self._notifier.notify(state)
+            # sdnotify would drop the whole message over a character that Latin-1 lacks.
+            self._notifier.notify(state.encode("ascii", "replace").decode())
 
 
 def run(db: Database, step: Callable[[], bool], stop: Stop, herald: Herald, *, fallback_s: float = _FALLBACK_S) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,3 +107,15 @@ def test_a_faulty_beat_does_not_end_the_scheduler() -> None:
         raise ZeroDivisionError
 
     guarded(beat)()
+
+
+def test_a_status_in_any_script_reaches_the_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        herald = Herald()
+        herald.ready("sends → PACS")
+        assert supervisor.recv(4096) == b"READY=1\nSTATUS=sends ? PACS"
+        herald.stopping()
+        assert supervisor.recv(4096) == b"STOPPING=1"

@@ -58,8 +58,8 @@ def open_studies(db: Database) -> list[StudyRow]:
 
 
 def worklist(db: Database) -> list[StudyRow]:
-    """All studies in reading order: lane, then score with age, then arrival."""
-    return _studies(db, "ORDER BY lane_order, sort_key DESC, first_wall, study_instance_uid")
+    """All studies in reading order: lane, then score with age, then arrival; those not yet closed come last."""
+    return _studies(db, "ORDER BY lane_order, revision = 0, sort_key DESC, first_wall, study_instance_uid")
 
 
 def move(db: Database, now: Instant, study_instance_uid: str, after: StudyState, reason: str) -> None:

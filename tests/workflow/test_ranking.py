@@ -24,3 +24,11 @@ def test_the_same_rank_again_is_no_event(db: Database, clock: FakeClock) -> None
         ranking.rerank(db, clock.now(), used, STUDY)
         ranking.rerank(db, clock.now(), used, STUDY)
     assert [event for event in events.of_study(db, STUDY) if event.about == "rank"] == []
+
+
+def test_a_study_that_still_receives_stands_behind_the_ranked_ones_of_its_lane(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    arrive(db, clock.now(), slice_of(1))
+    close_due(db, clock.forward(QUIET_S), used)
+    arrive(db, clock.now(), slice_of(1, study="1.2.4", series="1.2.4.1"))
+    assert [study.study_instance_uid for study in studies.worklist(db)] == [STUDY, "1.2.4"]
