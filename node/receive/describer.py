@@ -25,7 +25,7 @@ from node.receive.fields import MALFORMED, instance_of, is_ours
 from node.receive.protocol import ANSWER, JOB, READY, Answer, Job
 
 #: What a header can raise as a whole.
-_UNREADABLE = (*MALFORMED, InvalidDicomError, OSError, EOFError, RecursionError, MemoryError)
+_UNREADABLE = (*MALFORMED, InvalidDicomError, OSError, EOFError, MemoryError)
 #: Open files: the pipes, the object, and what a codec opens.
 _FILES = 32
 

@@ -11,14 +11,19 @@ from datetime import date
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from node.domain.history import FACT_ATTRIBUTES, Fact
 from node.domain.patient import Patient
 from node.domain.study import Instance, Order, Pixels, Plane
 
 #: What pydicom raises on values that are not what their VR says.
-MALFORMED = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NotImplementedError)
+MALFORMED = (
+    *(ValueError, TypeError, ArithmeticError, LookupError, AttributeError, NotImplementedError),
+    *(BytesLengthException, RecursionError),
+)
 #: Longest text kept of one value; the longest VR with a limit (LT) has 10240 characters.
 _LONGEST = 10240
 _AGE_YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
@@ -117,7 +122,7 @@ def _values(header: Dataset, keyword: str) -> list[Any]:
         return []
     if value is None:
         return []
-    return list(value) if isinstance(value, MultiValue | list | tuple) else [value]
+    return list(value) if isinstance(value, MultiValue | Sequence | list | tuple) else [value]
 
 
 def _clean(value: object) -> str:

@@ -21,7 +21,7 @@ PEER = {"name": "SCANNER", "ae_title": "SCANNER1", "addresses": ["127.0.0.1/32"]
 
 
 def mr_slice(number: int = 1, *, seed: int = 0, signed: bool = False, **changes: object) -> Dataset:
-    """Slice `number` of a made-up MR series, 16 by 12 pixels, Explicit VR Little Endian."""
+    """Slice `number` of a made-up MR series, 40 by 36 pixels, Explicit VR Little Endian."""
     dataset = Dataset()
     dataset.SOPClassUID = MRImageStorage
     dataset.SOPInstanceUID = f"{SERIES}.{number}"
@@ -47,13 +47,13 @@ def mr_slice(number: int = 1, *, seed: int = 0, signed: bool = False, **changes:
     dataset.PixelSpacing = [1, 1]
     dataset.SliceThickness = 2
     dataset.EchoTime = 2.5
-    dataset.Rows, dataset.Columns = 16, 12
+    dataset.Rows, dataset.Columns = 40, 36
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.PixelRepresentation = int(signed)
     low, high = (-2048, 2048) if signed else (0, 4096)
-    values = np.random.default_rng(seed).integers(low, high, (16, 12), dtype=np.int16)
+    values = np.random.default_rng(seed).integers(low, high, (40, 36), dtype=np.int16)
     dataset.PixelData = values.tobytes()
     dataset["PixelData"].VR = "OW"
     for keyword, value in changes.items():
@@ -70,8 +70,7 @@ def encoded(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
     """The data set alone, as it goes over the network; big endian pixels are swapped as 16-bit words."""
     plain = Dataset({element.tag: element for element in dataset})
     if syntax == ExplicitVRBigEndian and "PixelData" in plain:
-        plain.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
-        plain["PixelData"].VR = "OW"
+        plain.add_new("PixelData", "OW", np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes())
     stream = io.BytesIO()
     if UID(syntax).is_encapsulated:
         plain["PixelData"].is_undefined_length = True

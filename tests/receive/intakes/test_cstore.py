@@ -165,8 +165,8 @@ def test_dcmtk_stores_and_echoes(door: cstore.Acceptor, db: Database, test_data:
         pytest.skip("DCMTK's storescu is not installed")
     peer = ["-aet", "SCANNER1", "-aec", "MATINS", "127.0.0.1", str(door.port)]
     subprocess.run(["echoscu", *peer], check=True, timeout=30)
-    folder = test_data / "dicom" / "Lung_Dx-A0002"
+    folder = test_data / "dicom" / "brain_tumor_progression_Study1"
     subprocess.run(["storescu", "+sd", "+r", *peer, str(folder)], check=True, timeout=60)
-    assert len(instances.of_study(db)) == 30
+    assert len(instances.of_study(db)) == 76
     refused = subprocess.run(["echoscu", "-aet", "NOBODY", *peer[2:]], capture_output=True, text=True, timeout=30)
     assert "Calling AE Title Not Recognized" in refused.stdout + refused.stderr
