@@ -33,14 +33,19 @@ class Mask:
     sop_instance_uids: tuple[str, ...]
 
 
+def segment_numbers(labels: NDArray[np.uint8]) -> list[int]:
+    """Return the numbers other than 0 that `labels` holds, in order."""
+    return [number for number in range(1, int(labels.max(initial=0)) + 1) if (labels == number).any()]
+
+
 def to_bytes(mask: Mask) -> bytes:
     """Return the file's content; the same mask gives the same bytes."""
-    numbers = np.flatnonzero(np.bincount(mask.labels.ravel(), minlength=256)[1:]).astype(np.uint8) + np.uint8(1)
+    numbers = segment_numbers(mask.labels)
     arrays = {
         "shape": np.array(mask.grid.shape, dtype=np.int64),
         "affine": mask.grid.matrix,
         "sop_instance_uids": np.array(mask.sop_instance_uids),
-        "segment_numbers": numbers,
+        "segment_numbers": np.array(numbers, dtype=np.uint8),
     }
     for number in numbers:
         packed = zlib.compress(np.packbits(mask.labels == number).data, _LEVEL)
@@ -57,7 +62,8 @@ def read_mask(path: Path) -> Mask:
         Failed: it is gone or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # From memory: np.load leaves a file open that is no archive.
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             shape = tuple(int(size) for size in archive["shape"])
             affine = tuple(tuple(float(value) for value in row) for row in archive["affine"])
             labels = np.zeros(shape, dtype=np.uint8)

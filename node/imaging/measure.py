@@ -9,6 +9,7 @@ from node.domain.finding import MILLILITRE, VOLUME, Finding, Measurement
 from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
 from node.errors import Failed
+from node.imaging.mask import segment_numbers
 
 
 def volume_ml(labels: NDArray[np.uint8], grid: Grid, segment_number: int) -> float:
@@ -30,7 +31,7 @@ def findings(card: ModelCard, labels: NDArray[np.uint8], grid: Grid) -> tuple[Fi
             low, high = wanted.plausible_ml
             raise Failed(f"{label} volume of {value:.0f} mL is not plausible ({low:.0f} to {high:.0f} mL)")
         measured[wanted.segment_number] = Measurement(quantity=VOLUME, value=value, unit=MILLILITRE)
-    shown = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist())
+    shown = segment_numbers(labels)
     return tuple(
         Finding(
             code=segment.type,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from node.domain.geometry import Grid, to_patient
 #: Turns RAS into LPS and back.
 _FLIP = np.array([-1.0, -1.0, 1.0])
 #: Voxels computed at once on a CPU: coordinates of one slab stay in the cache and off the heap.
-_SLAB_VOXELS = 1 << 21
+_SLAB_VOXELS = 1 << 20
 
 Triple = tuple[float, float, float]
 Ranges = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -79,16 +80,24 @@ def resample(values: torch.Tensor, source: Grid, target: Grid, *, outside: float
 
     Up to half a voxel beyond the outermost voxel centres their value holds; farther off it is `outside`.
     """
+    # Walked in the order in which the source lies in memory, the work takes less than half of the time.
+    order = _alike(source, target)
+    result = torch.empty(target.shape, dtype=torch.float32, device=values.device)
+    _sample(values, source, _reordered(target, order), outside, into=result.permute(order))
+    return result
+
+
+def _sample(values: torch.Tensor, source: Grid, target: Grid, outside: float, *, into: torch.Tensor) -> None:
+    """Write what `resample` returns into `into`, which has the shape of `target` and any strides."""
     scale, shift = _normalised(source, target)
     device = values.device
     leaves = bool((np.abs(_corners([(0, size - 1) for size in target.shape]) @ scale.T + shift) > 1).any())
-    result = torch.empty(target.shape, dtype=torch.float32, device=device)
+    along = torch.arange(target.shape[2], dtype=torch.float32, device=device)
     depth = max(1, _SLAB_VOXELS // (target.shape[1] * target.shape[2])) if device.type == "cpu" else target.shape[0]
     for start in range(0, target.shape[0], depth):
         stop = min(start + depth, target.shape[0])
         starts = _line_starts(scale, shift, (start, stop), target.shape[1], device)
         where = torch.empty((stop - start, 1, *target.shape[1:], 3), dtype=torch.float32, device=device)
-        along = torch.arange(target.shape[2], dtype=torch.float32, device=device)
         for axis in range(3):
             # `grid_sample` reads coordinates as (column, row, slice).
             torch.add(starts[axis][:, :, None], along * float(scale[axis, 2]), out=where[:, 0, ..., 2 - axis])
@@ -99,8 +108,20 @@ def resample(values: torch.Tensor, source: Grid, target: Grid, *, outside: float
         if leaves:
             first, last = _inside(starts, scale[:, 2])
             piece.masked_fill_((along < first[:, :, None]) | (along > last[:, :, None]), outside)
-        result[start:stop] = piece
-    return result
+        into[start:stop] = piece
+
+
+def _alike(source: Grid, target: Grid) -> tuple[int, int, int]:
+    """Return the axes of `target` in the order of the axes of `source` that they follow best."""
+    directions = [grid.matrix[:3, :3] / grid.spacing_mm for grid in (source, target)]
+    likeness = np.abs(directions[0].T @ directions[1])
+    best = max(permutations(range(3)), key=lambda order: float(likeness[range(3), order].sum()))
+    return best[0], best[1], best[2]
+
+
+def _reordered(grid: Grid, order: tuple[int, int, int]) -> Grid:
+    a, b, c = order
+    return Grid((grid.shape[a], grid.shape[b], grid.shape[c]), _rows(grid.matrix[:, [a, b, c, 3]]))
 
 
 def _line_starts(

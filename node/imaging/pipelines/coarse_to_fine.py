@@ -25,6 +25,8 @@ from node.imaging.volume import Volume
 
 #: Roles of the two TorchScript files.
 COARSE, FINE = "coarse", "fine"
+#: Share of the values below which a difference is rounding alone.
+_FLAT = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,16 +124,16 @@ class CoarseToFine:
     def _window(self, coarse: torch.Tensor) -> tuple[float, float]:
         shares = (self._parameters.low_percentile / 100, self._parameters.high_percentile / 100)
         low, high = np.quantile(coarse.cpu().numpy(), shares)
-        if high <= low:
+        if high - low <= _FLAT * max(abs(low), abs(high)):
             raise Unsuitable("the volume is blank: nearly all voxels have the same value")
         return float(low), float(high)
 
     def _normalised(self, values: torch.Tensor, window: tuple[float, float]) -> torch.Tensor:
         """Clip to the window and bring to the mean and deviation that the networks expect; in place."""
         values.clamp_(*window)
-        deviation, mean = torch.std_mean(values)
-        scale = self._parameters.intensity_deviation / float(deviation)
-        return values.mul_(scale).add_(self._parameters.intensity_mean - float(mean) * scale)
+        values.sub_(values.mean())
+        deviation = torch.linalg.vector_norm(values) / (values.numel() - 1) ** 0.5
+        return values.mul_(self._parameters.intensity_deviation / deviation).add_(self._parameters.intensity_mean)
 
     def _forward(self, role: str, cube: torch.Tensor) -> torch.Tensor:
         """Run one network on a cube (x, y, z) and return its checked probability, same shape."""

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from node.errors import Failed
+from node.imaging.mask import Mask, read_mask, segment_numbers, to_bytes
+from tests.imaging.series import grid_of
+
+
+@pytest.fixture
+def mask() -> Mask:
+    labels = np.zeros((5, 7, 3), dtype=np.uint8)
+    labels[1:4, 2:5, 1:] = 1
+    labels[2, 3, 2] = 255
+    affine = np.array([[0.1, 2, 0, 5], [3, 0.2, 0.7, -6.25], [0, 0, 1 / 3, 1e-7], [0, 0, 0, 1]])
+    return Mask(labels, grid_of((5, 7, 3), affine), tuple(f"1.2.840.{n}" for n in range(5)))
+
+
+def test_a_mask_comes_back_as_it_was(mask: Mask, tmp_path: Path):
+    file = tmp_path / "mask.npz"
+    file.write_bytes(to_bytes(mask))
+    read = read_mask(file)
+    assert np.array_equal(read.labels, mask.labels)
+    assert read.labels.dtype == np.uint8
+    assert read.grid == mask.grid
+    assert read.sop_instance_uids == mask.sop_instance_uids
+
+
+def test_an_empty_mask_comes_back_too(mask: Mask, tmp_path: Path):
+    file = tmp_path / "mask.npz"
+    file.write_bytes(to_bytes(Mask(np.zeros_like(mask.labels), mask.grid, mask.sop_instance_uids)))
+    assert not read_mask(file).labels.any()
+
+
+def test_the_same_mask_has_the_same_bytes(mask: Mask):
+    assert to_bytes(mask) == to_bytes(mask)
+
+
+def test_segment_numbers_are_those_that_occur(mask: Mask):
+    assert segment_numbers(mask.labels) == [1, 255]
+    assert segment_numbers(np.zeros((2, 2, 2), dtype=np.uint8)) == []
+
+
+def test_a_damaged_mask_is_a_failure_at_any_place_of_the_damage(mask: Mask, tmp_path: Path):
+    content = to_bytes(mask)
+    file = tmp_path / "mask.npz"
+    for end in (0, 10, len(content) // 2, len(content) - 30):
+        file.write_bytes(content[:end])
+        with pytest.raises(Failed, match=r"mask\.npz cannot be read"):
+            read_mask(file)
+    with pytest.raises(Failed):
+        read_mask(tmp_path / "none.npz")
