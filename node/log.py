@@ -49,7 +49,7 @@ _UNFIT_FOR_KEY = re.compile(r"[^\w.-]", re.ASCII)
 #: A peer may send 64 KiB as one value; a line keeps its first and last part.
 _LONGEST = 2000
 #: Libraries that put what a peer sent into their messages: only their errors are worth a line.
-_TALKATIVE = ("pydicom", "pynetdicom", "highdicom", "httpx", "httpcore", "apscheduler", "uvicorn.access", "matplotlib")
+_TALKATIVE = ("pydicom", "pynetdicom", "highdicom", "apscheduler", "uvicorn.access")
 
 
 def configure(room: str, form: Form = "auto", stream: TextIO | None = None, level: int = logging.INFO) -> None:

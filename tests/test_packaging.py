@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,8 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 #: Heavier than what they would bring: sqlite-utils and MONAI import them where they find them.
 UNWANTED = ("pandas", "scikit-learn", "torchvision")
+#: pydicom finds these by itself.
+DECODERS = {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle", "pyjpegls"}
 
 
 def constraints() -> dict[str, Requirement]:
@@ -124,6 +127,17 @@ def test_everything_that_matins_needs_is_pinned():
                     pending.append(wanted)
     missing = {name for name in seen - set(pinned) - {"pip"} if not name.startswith(("nvidia-", "cuda-", "triton"))}
     assert missing == set()
+
+
+def test_every_dependency_of_the_core_is_imported_somewhere():
+    needed = {
+        canonicalize_name(Requirement(line).name) for line in metadata.requires("matins") or [] if ";" not in line
+    }
+    source = "\n".join(module.read_text() for module in (ROOT / "node").rglob("*.py"))
+    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", source, re.MULTILINE))
+    owners = metadata.packages_distributions()
+    used = {canonicalize_name(owner) for top in imported for owner in owners.get(top, [])}
+    assert needed - used - DECODERS == set()
 
 
 def test_the_core_stays_lean():
