@@ -116,13 +116,17 @@ class Door:
             address=association.requestor.address or "",
             application_context=str(request.application_context_name or ""),
         )
-        verdict = self._verdict(association, call)
+        try:
+            verdict = self._verdict(association, call)
+        except Exception as error:
+            log.exception("verdict_failed", reason=describe_error(error))
+            verdict = Rejection(result=2, source=2, diagnostic=1, reason="an internal error")
         if isinstance(verdict, Peer):
             association.peer = verdict
             log.info("association_accepted", peer=verdict.name, address=call.address)
             return
-        association.acse.send_reject(verdict.result, verdict.source, verdict.diagnostic)
         self._note(f"{_shown(call.calling_ae_title)} at {call.address}", "rejected", str(verdict))
+        association.acse.send_reject(verdict.result, verdict.source, verdict.diagnostic)
         association.kill()
 
     def store(self, event: Event) -> int | Dataset:
@@ -213,8 +217,8 @@ class Door:
         try:
             with self._db.transaction():
                 events.record(self._db, self._clock.now(), about, subject, after=after, reason=reason)
-        except Transient as error:
-            log.warning("refusal_not_recorded", reason=str(error))
+        except Exception as error:
+            log.warning("refusal_not_recorded", reason=describe_error(error))
 
 
 def _is_from(peer: Peer, address: str) -> bool:

@@ -43,6 +43,8 @@ _LONGEST_COMMAND = 64 << 10
 #: A-ABORT by the service provider, invalid PDU parameter value (PS3.8 §9.3.8).
 _ABORT = bytes.fromhex("07 00 00 00 00 04 00 00 02 06")
 _VERIFICATION = "1.2.840.10008.1.1"
+#: The accepting loop goes round at least this often.
+_TURN_S = 0.25
 
 log = structlog.get_logger()
 
@@ -67,6 +69,7 @@ class GuardedSocket(AssociationSocket):
         self._patience_s = limits.artim_s
         self._pdu_type: int | None = None
         self._deadline_s = 0.0
+        self._from = client.getpeername()[0]
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.settimeout(limits.idle_s)
 
@@ -82,7 +85,9 @@ class GuardedSocket(AssociationSocket):
         # From here on a peer may think between two PDUs.
         self._patience_s = self._limits.idle_s
         if nr_bytes > self._longest(pdu_type):
-            log.warning("pdu_too_long", pdu_type=pdu_type, length=nr_bytes, maximum=self._longest(pdu_type))
+            log.warning(
+                "pdu_too_long", address=self._from, pdu_type=pdu_type, length=nr_bytes, maximum=self._longest(pdu_type)
+            )
             self.send(_ABORT)
             return bytearray()
         return self._read(nr_bytes)
@@ -100,7 +105,7 @@ class GuardedSocket(AssociationSocket):
             while count < wanted:
                 left_s = self._deadline_s - time.monotonic()
                 if left_s <= 0:
-                    log.warning("pdu_too_slow", received=count, wanted=wanted)
+                    log.warning("pdu_too_slow", address=self._from, received=count, wanted=wanted)
                     break
                 client.settimeout(left_s)
                 try:
@@ -148,7 +153,7 @@ class BoundedMessages(DIMSEServiceProvider):
     def _abort(self, reason: str) -> None:
         self._over = True
         self.message = None
-        log.warning("message_too_long", reason=reason)
+        log.warning("message_too_long", address=self.assoc.requestor.address, reason=reason)
         self.assoc.acse.send_abort(0x02)
 
 
@@ -192,7 +197,9 @@ class GuardedAssociation(Association):
         response = type(msg)()
         response.MessageIDBeingRespondedTo = msg.MessageID
         response.Status = status
-        log.warning("request_refused", operation=type(msg).__name__, status=f"0x{status:04X}")
+        log.warning(
+            "request_refused", address=self.requestor.address, operation=type(msg).__name__, status=f"0x{status:04X}"
+        )
         self.dimse.send_msg(response, context_id)
 
 
@@ -245,6 +252,8 @@ class GuardedServer(ThreadedAssociationServer):
         self.limits = limits
         self.lobby = lobby
         self.ended = ended
+        #: When the accepting loop last went round, monotonic seconds.
+        self.last_turn_s = time.monotonic()
         self._is_listed = is_listed
         super().__init__(ae, address, ae.ae_title, contexts, evt_handlers=handlers, request_handler=GuardedHandler)
         ae._servers.append(self)
@@ -262,8 +271,13 @@ class GuardedServer(ThreadedAssociationServer):
         error = sys.exc_info()[1]
         log.error("connection_failed", reason=describe_error(error) if error else "")
 
+    def service_actions(self) -> None:
+        """Called by the accepting loop at each turn."""
+        super().service_actions()
+        self.last_turn_s = time.monotonic()
+
     def serve_in_background(self) -> threading.Thread:
         """Start accepting, in a thread."""
-        thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="accept", daemon=True)
+        thread = threading.Thread(target=self.serve_forever, args=(_TURN_S,), name="accept", daemon=True)
         thread.start()
         return thread

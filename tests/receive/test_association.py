@@ -205,3 +205,25 @@ def test_the_log_of_a_refusal_has_no_value_of_the_object(door: cstore.Acceptor, 
     told = capsys.readouterr()
     assert "object_refused" in told.out + told.err
     assert "CANARY" not in told.out + told.err
+
+
+def test_a_fault_in_the_verdict_lets_nobody_in(door: cstore.Acceptor, db: Database, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(association, "judge", broken)
+    with calling(door.port) as rejected:
+        answer = rejected.acceptor.primitive
+        assert (answer.result, answer.result_source, answer.diagnostic) == (2, 2, 1)
+        assert not rejected.is_established
+
+
+def test_a_refusal_stands_though_it_cannot_be_written_down(door: cstore.Acceptor, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the database is gone")
+
+    monkeypatch.setattr(events, "record", broken)
+    with calling(door.port, title="NOBODY") as rejected:
+        assert rejected.is_rejected
+    with calling(door.port) as scanner:
+        assert store(scanner, encoded(mr_slice())[:-1]).Status == 0xC000

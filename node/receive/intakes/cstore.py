@@ -24,6 +24,8 @@ from node.store.spool import Spool
 NAME = "cstore"
 
 _POLL_S = 0.05
+#: An accepting loop that has not gone round for so long hangs.
+_HUNG_S = 10.0
 
 
 class Acceptor:
@@ -38,12 +40,12 @@ class Acceptor:
         self.where = f"{server.ae.ae_title} at {host}:{port}"
 
     def is_alive(self) -> bool:
-        """Whether it still accepts."""
-        return self._thread.is_alive()
+        """Whether it still accepts: its loop goes round."""
+        return self._thread.is_alive() and time.monotonic() - self._server.last_turn_s < _HUNG_S
 
     def stop(self, drain_s: float) -> None:
         """Accept nobody new, let associations finish for `drain_s` seconds, then abort them."""
-        if self.is_alive():
+        if self._thread.is_alive():
             self._server.shutdown()
         deadline_s = time.monotonic() + drain_s
         while not self._lobby.is_empty() and time.monotonic() < deadline_s:
