@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from node.catalogue import Model
+from node.config import Settings
+from node.domain.model_card import Mode
+from node.domain.study import Instance
+from node.domain.work import OutcomeState, WorkKind
+from node.infer.admission import Residence
+from node.infer.model_child import COMMAND
+from node.infer.worker import InferRoom, Patience
+from node.loop import Herald, Stop, work_step
+from node.receive.fields import instance_of
+from node.store import instances, outcomes, work_items
+from node.store.database import Database, open_database
+from node.workflow.policy import Policy, load_policy
+from tests.fakes import FakeClock, arrive
+from tests.journeys.tiny_model import tiny_head, tiny_model_folder
+
+FAKE_CHILD = Path(__file__).with_name("fake_child.py")
+
+
+def fake(*arguments: object) -> list[str]:
+    """The command of a process that behaves as `arguments` say."""
+    return [sys.executable, str(FAKE_CHILD), *map(str, arguments)]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    folder = tiny_model_folder(tmp_path / "models")
+    return Settings.model_validate(
+        {
+            "data": {"folder": tmp_path / "var"},
+            "catalogue": {"models_folder": folder},
+            "models": {"tiny": {"mode": Mode.LIVE}},
+            "infer": {"device": "cpu", "threads": 1},
+        }
+    )
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    database = open_database(settings.data.folder, "infer")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@dataclass
+class Site:
+    """A data folder with studies that wait for the tiny model, and a room that reads them."""
+
+    db: Database
+    clock: FakeClock
+    settings: Settings
+    policy: Policy
+    stop: Stop
+    rooms: list[InferRoom]
+
+    @property
+    def model(self) -> Model:
+        model = self.policy.model("tiny")
+        assert model is not None
+        return model
+
+    def waits(self, study: str, *, change: Callable[[Instance], Instance] = lambda instance: instance) -> int:
+        """Let a study arrive and be given to the model; return the outcome's id."""
+        files = tiny_head(self.db.folder / "incoming" / study, study)
+        described = []
+        for file in files:
+            instance = change(instance_of(dcmread(file, stop_before_pixels=True), issuer="", has_pixels=True))
+            arrive(self.db, self.clock.now(), instance)
+            described.append(instance)
+        held = instances.of_study(self.db, study)
+        for file, each in zip(files, sorted(held, key=lambda held: held.id), strict=True):
+            place = self.db.folder / each.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(place)
+        with self.db.transaction():
+            outcome_id = outcomes.add(
+                self.db,
+                self.clock.now(),
+                study=study,
+                revision=1,
+                run_number=1,
+                model="tiny",
+                mode=Mode.LIVE,
+                model_digest=self.model.model_digest,
+                card_digest=self.model.card_digest,
+                series_instance_uid=described[0].series_instance_uid,
+                content_digest=f"content-{study}",
+                series=[],
+                state=OutcomeState.PENDING,
+                inputs=[each.id for each in held],
+            )
+            work_items.add(self.db, self.clock.now(), WorkKind.INFER, outcome_id, study)
+        return outcome_id
+
+    def room(
+        self, command: Sequence[str] = COMMAND, *, time_limit_s: float | None = None, grace_s: float = 0.0
+    ) -> InferRoom:
+        """A room whose model processes are started by `command`."""
+        policy = self.policy
+        if time_limit_s is not None:
+            limited = replace(self.model, card=replace(self.model.card, time_limit_s=time_limit_s))
+            policy = Policy(policy.settings, (limited,), policy.rules)
+        residence = Residence(self.settings.infer, command)
+        patience = Patience(Herald(), self.stop, grace_s)
+        room = InferRoom(self.db, self.clock, policy, residence, patience)
+        self.rooms.append(room)
+        return room
+
+    def step(self, room: InferRoom) -> bool:
+        """Claim and handle one study, as the loop does."""
+        self.clock.forward(10)
+        return work_step(self.db, self.clock, room.handling())()
+
+    def outcome(self, outcome_id: int) -> outcomes.Outcome:
+        found = outcomes.outcome(self.db, outcome_id)
+        assert found is not None
+        return found
+
+    def item_state(self, outcome_id: int, kind: WorkKind = WorkKind.INFER) -> str:
+        row = self.db.row("SELECT state FROM work_item WHERE kind = ? AND subject = ?", (kind, str(outcome_id)))
+        return str(row["state"]) if row else "none"
+
+
+@pytest.fixture
+def site(db: Database, clock: FakeClock, settings: Settings) -> Iterator[Site]:
+    made = Site(db, clock, settings, load_policy(settings), Stop(), [])
+    yield made
+    for room in made.rooms:
+        room.end()
