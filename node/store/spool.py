@@ -27,7 +27,13 @@ class Spool:
         self._data = folder
         self._root = folder / FOLDER
         self._incoming = self._root / _INCOMING
-        self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._incoming.is_dir():
+            # All folders at once: a name is durable only when the folder above it is synced too.
+            for byte in range(256):
+                (self._root / f"{byte:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(self._root)
+            sync_folder(folder)
+            self._incoming.mkdir(mode=0o700, exist_ok=True)
 
     def new_file(self) -> Path:
         """Return a fresh path for bytes that are still arriving; its name says which process writes."""
@@ -50,9 +56,6 @@ class Spool:
                     stream.write(chunk)
                 stream.flush()
                 os.fsync(stream.fileno())
-            if not final.parent.is_dir():
-                final.parent.mkdir(mode=0o700, exist_ok=True)
-                sync_folder(self._root)
             temporary.rename(final)
         except BaseException:
             temporary.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from tests.journeys.tiny_model import tiny_head, tiny_model_folder
 from tests.site import Site, running, wait_until
 
 _CALL = re.compile(r"^\d+\s+(?P<call>\w+)\((?P<arguments>.*)")
-_SPOOLED = re.compile(r"/spool/incoming/\w+\.tmp")
+_SPOOLED = re.compile(r"/spool/incoming/[\w-]+\.tmp>")
 _FOLDER = re.compile(r"/spool/[0-9a-f]{2}>")
 
 pytestmark = pytest.mark.timeout(600)
@@ -68,7 +68,7 @@ def events_of(trace: Path) -> list[str]:
         elif call.startswith("rename") and "/spool/" in arguments:
             events.append("renamed")
         # A P-DATA-TF PDU (PS3.8 §9.3.5: type 04H) to the sender.
-        elif call in ("sendto", "sendmsg", "write") and "<TCP" in arguments.upper() and '"\x04\x00' in arguments:
+        elif call in ("sendto", "sendmsg", "write") and "<socket:" in arguments and '"\x04\x00' in arguments:
             events.append("answer")
     return events
 
