@@ -7,13 +7,14 @@ walk does not understand, and everything compressed, goes through pydicom's deco
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     ExplicitVRBigEndian,
@@ -36,6 +37,22 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
 _DEPTH = 16
 
 Stored = NDArray[np.integer]
+
+#: What pydicom and its decoders raise over damaged objects.
+_DECODING_FAULTS: tuple[type[Exception], ...] = (
+    *(InvalidDicomError, BytesLengthException, struct.error, zlib.error),
+    *(
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +118,7 @@ def _decoded(content: bytes, pixels: Pixels, sop_instance_uid: str) -> Stored:
     """Let pydicom decode what is compressed or oddly written."""
     try:
         values: Stored = pixel_array(BytesIO(content), index=0, raw=True)
-    except (
-        *(InvalidDicomError, AttributeError, KeyError, TypeError, ValueError, IndexError),
-        *(RuntimeError, OSError, EOFError, struct.error, MemoryError),
-    ) as error:
+    except _DECODING_FAULTS as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise Failed(f"{sop_instance_uid}: pixel data cannot be decoded ({text[:200]})") from error
     if values.shape != (pixels.rows, pixels.columns):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -49,6 +50,8 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
     clock = SystemClock()
     herald, stop = Herald(), stop_on_signals()
     room = InferRoom(db, clock, load_policy(settings), Residence(settings.infer, command), Patience(herald, stop))
+    (db.folder / artifacts.MASKS).mkdir(exist_ok=True)
+    files.sync_folder(db.folder)
     files.sweep_temporary(db.folder / artifacts.MASKS)
     recovery.take_back(db, clock.now(), _OWNER, (WorkKind.INFER,))
     try:
@@ -208,7 +211,8 @@ class InferRoom:
         with self._db.transaction():
             reading.died(self._db, self._clock.now(), self._policy, item, reason)
         self._residence.dismiss(model)
-        self._residence.child(model)
+        with suppress(OSError):  # no memory for a process now: the next study asks again
+            self._residence.child(model)
 
     def _give_back(self, item: WorkItem, model: Model) -> None:
         self._residence.dismiss(model)

@@ -114,10 +114,12 @@ class CoarseToFine:
         fine_grid = grid_over(around, (parameters.fine_size,) * 3)
         fine = resample(values, volume.grid, fine_grid, outside=outside)
         probability = self._forward(FINE, self._normalised(fine, window))
-        inner = bounds((probability > parameters.threshold).cpu().numpy())
+        inner = bounds(largest_component((probability > parameters.threshold).cpu().numpy()))
         if inner is None:
             raise Failed("the second network finds nothing in the volume")
-        ranges = cover(volume.grid, part(fine_grid, (inner[0], inner[1], inner[2])))
+        # Between a voxel above the threshold and its neighbour below, the surface is somewhere: one voxel more.
+        (a, b), (c, d), (e, f) = inner
+        ranges = cover(volume.grid, part(fine_grid, ((a - 1, b + 1), (c - 1, d + 1), (e - 1, f + 1))))
         at_source = resample(probability, fine_grid, part(volume.grid, ranges), outside=0.0)
         return at_source.cpu().numpy(), ranges
 
