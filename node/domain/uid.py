@@ -26,3 +26,7 @@ def derived_uid(*parts: str | int) -> str:
     """
     name = "".join(f"{len(str(part))}:{part};" for part in parts)
     return f"2.25.{uuid.uuid5(_NAMESPACE, name).int}"
+
+
+#: Implementation Class UID (0002,0012) and of the association (PS3.7 §D.3.3.2): the same wherever we write or speak.
+IMPLEMENTATION_CLASS_UID = derived_uid("implementation class", "Matins")

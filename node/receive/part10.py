@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from node import __version__
-from node.domain.uid import derived_uid
+from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.errors import Refused
 from node.receive.header import Content, Encoding, element_at, text_of
 from node.receive.status import CANNOT_UNDERSTAND
 
-IMPLEMENTATION_CLASS_UID = derived_uid("implementation class", "Matins")
 IMPLEMENTATION_VERSION_NAME = f"MATINS_{__version__}"[:16]
 
 _PREAMBLE = 128

@@ -6,8 +6,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.errors import Refused
-from node.receive.part10 import IMPLEMENTATION_CLASS_UID, head, read_meta
+from node.receive.part10 import head, read_meta
 from tests.receive.objects import encoded, mr_slice, part10
 
 

@@ -15,8 +15,8 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from node.domain.uid import is_valid_uid
-from node.report.attributes import IMPLEMENTATION_CLASS_UID, MODEL_NAME
+from node.domain.uid import IMPLEMENTATION_CLASS_UID, is_valid_uid
+from node.report.attributes import MODEL_NAME
 from node.report.composition import compose, encode
 from node.report.outputs import in_order, outputs
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, card, evidence_on

@@ -12,11 +12,12 @@ from pynetdicom.ae import ApplicationEntity
 
 from node.config import Settings
 from node.domain.time import Clock
+from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.errors import Misconfigured
 from node.receive.association import Door
 from node.receive.guard import GuardedServer, SharedContexts
 from node.receive.lobby import Lobby
-from node.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from node.receive.part10 import IMPLEMENTATION_VERSION_NAME
 from node.receive.syntaxes import supported_contexts
 from node.store.database import Database
 from node.store.spool import Spool
