@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,13 +21,28 @@ _TICK_S = 0.05
 _TAIL_LINES = 25
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM instead of acting on them: half-way through a start the child would be lost to us."""
+    noted: list[int] = []
+    before = {
+        number: signal.signal(number, lambda received, _: noted.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Child:
     """One `python -m MODULE …`, whose output goes to a file; leaving the `with` block ends it."""
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self._name = name
         self._log = log
-        with log.open("ab") as stream:
+        with log.open("ab") as stream, _uninterrupted() as interruptions:
             # A session of its own: Ctrl-C reaches the demo alone, which then ends its children in order.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
@@ -37,6 +52,9 @@ class Child:
                 cwd=_ROOT,
                 start_new_session=True,
             )
+        if interruptions:
+            self.end()
+            raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
         return self
