@@ -63,7 +63,7 @@ class Storm:
         sender = threading.Thread(target=self._send, args=(list(heads.values()),))
         sender.start()
         try:
-            for _ in range(self._kills):
+            while sum(report.kills.values()) < self._kills:
                 time.sleep(self._random.uniform(0.3, 2.5))
                 self._kill_one(report)
             sender.join(600)
