@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from node import __version__
+from node import IMPLEMENTATION_VERSION_NAME
 from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.errors import Refused
 from node.receive.header import Content, Encoding, element_at, text_of
 from node.receive.status import CANNOT_UNDERSTAND
-
-IMPLEMENTATION_VERSION_NAME = f"MATINS_{__version__}"[:16]
 
 _PREAMBLE = 128
 _MAGIC = b"DICM"

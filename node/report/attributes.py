@@ -14,7 +14,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 from pydicom.valuerep import DT
 
-from node import __version__
+from node import IMPLEMENTATION_VERSION_NAME, __version__
 from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.report.coding import LO, fitted
 from node.report.evidence import Evidence
@@ -22,7 +22,6 @@ from node.report.evidence import Evidence
 #: Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090): by these, too, we know our own again.
 MANUFACTURER = "Matins"
 MODEL_NAME = "Matins"
-IMPLEMENTATION_VERSION_NAME = f"MATINS_{__version__}"[:16]
 #: Attributes of patient and study that viewers show of each instance; the same on all of one study.
 _STUDY_ROW = ("IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription")
 

@@ -10,6 +10,7 @@ import pynetdicom._config
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 
+from node import IMPLEMENTATION_VERSION_NAME
 from node.config import Settings
 from node.domain.time import Clock
 from node.domain.uid import IMPLEMENTATION_CLASS_UID
@@ -17,7 +18,6 @@ from node.errors import Misconfigured
 from node.receive.association import Door
 from node.receive.guard import GuardedServer, SharedContexts
 from node.receive.lobby import Lobby
-from node.receive.part10 import IMPLEMENTATION_VERSION_NAME
 from node.receive.syntaxes import supported_contexts
 from node.store.database import Database
 from node.store.spool import Spool
