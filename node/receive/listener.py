@@ -13,6 +13,7 @@ from node.config import Settings
 from node.domain.time import SystemClock
 from node.loop import Herald, stop_on_signals
 from node.receive.intakes import Running, intakes
+from node.receive.keeper import Keeper
 from node.receive.recover import rebuild
 from node.store.database import open_database
 from node.store.spool import Spool
@@ -98,7 +99,8 @@ def main(settings: Settings) -> int:
     log.info("spool_compared", objects=counts.objects, indexed=counts.indexed, unreadable=len(counts.unreadable))
     for lost in counts.unreadable:
         log.error("object_unreadable", path=lost.path, reason=lost.reason)
-    started = (intake.start(settings, db, spool, clock) for intake in intakes())
+    keeper = Keeper(db, spool, clock)
+    started = (intake.start(settings, keeper) for intake in intakes())
     open_intakes: list[Running] = [running for running in started if running is not None]
     describing = Describing(settings)
     describing.look_after()

@@ -3,22 +3,23 @@
 An intake is a module with
 
     NAME: str                                           how it is called in the log
-    def start(settings: Settings, db: Database, spool: Spool, clock: Clock) -> Running | None
+    def start(settings: Settings, keeper: Keeper) -> Running | None
 
 `start` opens whatever it listens on and returns what is running, or `None` where it does its work only when asked (the
-folder intake). All of them hand what they get to `node.receive.arrival.arrive`.
+folder intake) or listens on the DICOM port beside C-STORE. All of them hand what they get to the keeper.
+
+An intake that answers DIMSE requests on the DICOM port has, besides, what `DimseService` says.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import dataclass
 from typing import Protocol, cast
 
-from node.config import Settings
-from node.domain.time import Clock
-from node.store.database import Database
-from node.store.spool import Spool
+from node.config import Peer, Settings
+from node.receive.keeper import Keeper
 
 
 class Running(Protocol):
@@ -41,7 +42,7 @@ class Intake(Protocol):
 
     NAME: str
 
-    def start(self, settings: Settings, db: Database, spool: Spool, clock: Clock) -> Running | None:
+    def start(self, settings: Settings, keeper: Keeper) -> Running | None:
         """Open it.
 
         Raises:
@@ -50,7 +51,56 @@ class Intake(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A DIMSE-N request as it came (PS3.7 §10): its data set is still encoded, at most some megabytes, unparsed."""
+
+    #: N-CREATE, N-SET, N-GET, N-ACTION, N-DELETE or N-EVENT-REPORT.
+    operation: str
+    sop_class_uid: str
+    #: Valid, or empty where the request has none.
+    sop_instance_uid: str
+    #: Action Type ID or Event Type ID, where the operation has one.
+    type_id: int | None
+    #: The encoded data set; empty where there is none.
+    content: bytes
+    transfer_syntax_uid: str
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to a request."""
+
+    #: DIMSE status (PS3.7 Annex C).
+    status: int
+    #: Error Comment (0000,0902) where it is no success; recorded as an event too.
+    reason: str = ""
+
+
+class DimseService(Protocol):
+    """An intake that answers requests other than C-STORE and C-ECHO on the DICOM port."""
+
+    #: Abstract syntaxes that are accepted for it.
+    SOP_CLASSES: tuple[str, ...]
+
+    def answer(self, settings: Settings, keeper: Keeper, request: Request) -> Reply:
+        """Answer one request, within a second.
+
+        Raises:
+            Refused: with the status and the reason.
+            Transient: it could be answered later; the peer is told 0x0110.
+        """
+        ...
+
+
 def intakes() -> list[Intake]:
     """Every intake there is, by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return [cast("Intake", importlib.import_module(f"{__name__}.{name}")) for name in names]
+
+
+def dimse_services() -> dict[str, DimseService]:
+    """The intakes that answer DIMSE requests, by abstract syntax."""
+    services = [cast("DimseService", intake) for intake in intakes() if hasattr(intake, "SOP_CLASSES")]
+    return {uid: service for service in services for uid in service.SOP_CLASSES}

@@ -12,15 +12,13 @@ from pynetdicom.ae import ApplicationEntity
 
 from node import IMPLEMENTATION_VERSION_NAME
 from node.config import Settings
-from node.domain.time import Clock
 from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.errors import Misconfigured
 from node.receive.association import Door
 from node.receive.guard import GuardedServer, SharedContexts
+from node.receive.keeper import Keeper
 from node.receive.lobby import Lobby
 from node.receive.syntaxes import supported_contexts
-from node.store.database import Database
-from node.store.spool import Spool
 
 NAME = "cstore"
 
@@ -56,7 +54,7 @@ class Acceptor:
         self._thread.join()
 
 
-def start(settings: Settings, db: Database, spool: Spool, clock: Clock) -> Acceptor:
+def start(settings: Settings, keeper: Keeper) -> Acceptor:
     """Listen on [node] address and port.
 
     Raises:
@@ -76,7 +74,7 @@ def start(settings: Settings, db: Database, spool: Spool, clock: Clock) -> Accep
     entity.network_timeout = settings.receive.idle_s
     entity.dimse_timeout = settings.receive.idle_s
     lobby = Lobby(settings.receive)
-    door = Door(settings, db, spool, clock, lobby)
+    door = Door(settings, keeper.db, keeper.spool, keeper.clock, lobby)
     try:
         server = GuardedServer(
             entity,

@@ -13,6 +13,7 @@ from node.domain.time import Clock, SystemClock
 from node.errors import Refused, Transient
 from node.receive.arrival import IMPORT, Received, arrive, has_room
 from node.receive.intakes import Running
+from node.receive.keeper import Keeper
 from node.receive.part10 import read_meta
 from node.receive.recover import mapped
 from node.receive.status import CANNOT_UNDERSTAND
@@ -52,7 +53,7 @@ class ImportCounts:
     refused: tuple[ImportedFile, ...]
 
 
-def start(settings: Settings, db: Database, spool: Spool, clock: Clock) -> Running | None:  # noqa: ARG001
+def start(settings: Settings, keeper: Keeper) -> Running | None:  # noqa: ARG001
     """Nothing listens: `import_paths` is called when somebody asks."""
     return None
 

@@ -22,6 +22,7 @@ from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Misconfigured
 from node.receive.intakes import cstore, intakes
+from node.receive.keeper import Keeper
 from node.receive.part10 import read_meta
 from node.receive.syntaxes import ACCEPTED, DEFLATED, storage_classes
 from node.store import instances
@@ -107,7 +108,7 @@ def test_the_same_again_and_another_version_are_both_successes(door: cstore.Acce
 
 def test_a_port_that_is_taken_is_named(settings: Settings, db: Database, spool: Spool, door: cstore.Acceptor):
     with pytest.raises(Misconfigured, match=f"cannot listen on 127.0.0.1:{settings.node.port}"):
-        cstore.start(settings, db, spool, SystemClock())
+        cstore.start(settings, Keeper(db, spool, SystemClock()))
 
 
 def test_stopping_waits_for_who_is_inside_and_takes_nobody_new(door: cstore.Acceptor):

@@ -1,26 +1,16 @@
-"""The tables, as migrations named by topic: recorded, applied once, append-only."""
+"""Studies, instances, work, outcomes, results and history."""
 
 from __future__ import annotations
 
 from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
-MIGRATIONS = Migrations("matins")
-
-# Wall times are ISO 8601 UTC; `*_boot_s` are CLOCK_BOOTTIME seconds of the boot in `boot_id`.
-
-
-def _create(db: Database, script: str) -> None:
-    """Run the statements one by one: `executescript` would commit the transaction around us."""
-    for statement in script.split(";"):
-        if statement.strip():
-            db.execute(statement)
+from node.store.migrations.registry import MIGRATIONS, create
 
 
 @MIGRATIONS()
 def studies(db: Database) -> None:
     """Studies and their revisions."""
-    _create(
+    create(
         db,
         """
         CREATE TABLE study (
@@ -67,7 +57,7 @@ def studies(db: Database) -> None:
 @MIGRATIONS()
 def instances(db: Database) -> None:
     """Instances as received, every version of them."""
-    _create(
+    create(
         db,
         """
         CREATE TABLE instance (
@@ -101,7 +91,7 @@ def instances(db: Database) -> None:
 @MIGRATIONS()
 def work_items(db: Database) -> None:
     """Work items and the events of everything that moves."""
-    _create(
+    create(
         db,
         """
         CREATE TABLE work_item (
@@ -142,7 +132,7 @@ def work_items(db: Database) -> None:
 @MIGRATIONS()
 def outcomes(db: Database) -> None:
     """What each model made of each revision: outcome, its inputs, findings and files."""
-    _create(
+    create(
         db,
         """
         CREATE TABLE outcome (
@@ -197,7 +187,7 @@ def outcomes(db: Database) -> None:
 @MIGRATIONS()
 def outbox(db: Database) -> None:
     """One row a dataset a destination."""
-    _create(
+    create(
         db,
         """
         CREATE TABLE outbox (
@@ -224,7 +214,7 @@ def outbox(db: Database) -> None:
 @MIGRATIONS()
 def history(db: Database) -> None:
     """Facts about patients, each with its source; a corrected fact is superseded, never overwritten."""
-    _create(
+    create(
         db,
         """
         CREATE TABLE history (

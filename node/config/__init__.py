@@ -1,0 +1,22 @@
+"""Settings: `config.toml`, read once, checked whole, frozen, and passed down in slices."""
+
+from __future__ import annotations
+
+from node.config.completeness import Completeness
+from node.config.peer import Peer
+from node.config.receive import NodeSettings, ReceiveSettings
+from node.config.sections import DataSettings, DeliverSettings, InferSettings, WebSettings
+from node.config.settings import Settings, load_settings
+
+__all__ = [
+    "Completeness",
+    "DataSettings",
+    "DeliverSettings",
+    "InferSettings",
+    "NodeSettings",
+    "Peer",
+    "ReceiveSettings",
+    "Settings",
+    "WebSettings",
+    "load_settings",
+]

@@ -1,0 +1,46 @@
+"""[node] and [receive]: how the listener is called, where it listens, and its limits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from node.config.values import AeTitle, Port, Seconds, Section
+
+
+class NodeSettings(Section):
+    """[node]: how the listener is called and where it listens."""
+
+    ae_title: AeTitle = "MATINS"
+    port: Port = 11112
+    #: Reserved for DICOM over TLS (PS3.15 §B.12); nothing listens there yet.
+    tls_port: Port = 2762
+    address: str = "127.0.0.1"
+
+
+class StowSettings(Section):
+    """[receive.stow]: reserved for STOW-RS; nothing listens there yet."""
+
+    port: Port = 8043
+
+
+class ReceiveSettings(Section):
+    """[receive]: limits at the door."""
+
+    stow: StowSettings = StowSettings()
+    #: Associations at once, in all and from one peer.
+    maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 64
+    maximum_associations_per_peer: Annotated[int, Field(ge=1, le=1000)] = 16
+    #: Maximum Length offered (PS3.8 §D.1), bytes.
+    maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1048576)] = 131072
+    #: Largest object accepted, bytes.
+    maximum_object_bytes: Annotated[int, Field(ge=1 << 20)] = 4 << 30
+    #: ARTIM, PS3.8 §9.1.5.
+    artim_s: Seconds = 10.0
+    #: An association without a PDU for this long is aborted.
+    idle_s: Seconds = 60.0
+    #: Address space of the child that parses headers and decodes pixels.
+    describe_memory_bytes: Annotated[int, Field(ge=256 << 20)] = 2 << 30
+    #: Seconds that one header may take.
+    describe_limit_s: Seconds = 30.0

@@ -1,0 +1,68 @@
+"""The sections of one room each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from node.config.values import Port, Seconds, Section
+from node.domain.model_card import Mode
+
+
+class DataSettings(Section):
+    """[data]: where everything that Matins keeps lies."""
+
+    folder: Path = Field(default=Path("var"), strict=False)
+    #: Below this share of free disk, associations are rejected (RJ 2/3/1) before the disk is full.
+    minimum_free_percent: Annotated[float, Field(ge=0, lt=100)] = 10.0
+
+
+class CatalogueSettings(Section):
+    """[catalogue]: where the models and rules lie."""
+
+    models_folder: Path = Field(default=Path("models"), strict=False)
+    rules_folder: Path = Field(default=Path("rules"), strict=False)
+
+
+class WebSettings(Section):
+    """[web]: the worklist page."""
+
+    address: str = "127.0.0.1"
+    port: Port = 8042
+    #: Further names under which browsers ask for it; a request under any other name is refused.
+    names: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class InferSettings(Section):
+    """[infer]: what the models may use."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Threads of one model on a CPU; 0 takes every core.
+    threads: Annotated[int, Field(ge=0)] = 0
+    #: Models stay loaded while their processes together stay below this, bytes.
+    resident_bytes: Annotated[int, Field(ge=1 << 28)] = 8 << 30
+
+
+class DeliverSettings(Section):
+    """[deliver]: patience with destinations."""
+
+    connect_s: Seconds = 10.0
+    dimse_s: Seconds = 60.0
+    #: First wait after a failure; doubles, with jitter, up to `backoff_maximum_s`.
+    backoff_s: Seconds = 5.0
+    backoff_maximum_s: Seconds = 300.0
+
+
+class RankSettings(Section):
+    """[rank]: how waiting counts."""
+
+    #: Points that one minute of waiting is worth inside a lane.
+    points_per_minute: Annotated[float, Field(ge=0)] = 0.1
+
+
+class ModelSettings(Section):
+    """[models.<name>]: how far the model may speak."""
+
+    mode: Mode = Field(default=Mode.OFF, strict=False)

@@ -1,0 +1,143 @@
+"""The whole `config.toml`: read once, checked whole."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from node.config.completeness import QUIET_DEFAULTS, Completeness
+from node.config.peer import Peer
+from node.config.receive import NodeSettings, ReceiveSettings
+from node.config.sections import (
+    CatalogueSettings,
+    DataSettings,
+    DeliverSettings,
+    InferSettings,
+    ModelSettings,
+    RankSettings,
+    WebSettings,
+)
+from node.config.values import Section
+from node.errors import Misconfigured
+
+
+class Settings(Section):
+    """The whole `config.toml`."""
+
+    node: NodeSettings = NodeSettings()
+    data: DataSettings = DataSettings()
+    catalogue: CatalogueSettings = CatalogueSettings()
+    web: WebSettings = WebSettings()
+    receive: ReceiveSettings = ReceiveSettings()
+    infer: InferSettings = InferSettings()
+    deliver: DeliverSettings = DeliverSettings()
+    rank: RankSettings = RankSettings()
+    completeness: dict[str, Completeness] = Field(default_factory=dict)
+    peers: tuple[Peer, ...] = Field(default=(), strict=False)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    #: `--quiet`: takes the place of every quiet time; not a key of the file.
+    quiet_s: float | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="after")
+    def _peers_agree(self) -> Settings:
+        names = [peer.name for peer in self.peers]
+        titles = [peer.ae_title for peer in self.peers]
+        for what, values in (("name", names), ("AE title", titles)):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"two peers have the same {what}: {', '.join(twice)}")
+        if self.node.ae_title in titles:
+            raise ValueError(f"the AE title {self.node.ae_title} is the node's own and a peer's")
+        destinations = {peer.name for peer in self.peers if "destination" in peer.roles}
+        for peer in self.peers:
+            unknown = sorted(set(peer.results_to) - destinations)
+            if unknown:
+                raise ValueError(f"results_to of {peer.name} names no destination: {', '.join(unknown)}")
+        return self
+
+    def completeness_of(self, modality: str) -> Completeness:
+        """Quiet and forced time of a modality: its own section, else `default`, else built in."""
+        default = self.completeness.get("default", Completeness())
+        found = self.completeness.get(modality)
+        if found is None and modality in QUIET_DEFAULTS:
+            found = Completeness(quiet_s=QUIET_DEFAULTS[modality], forced_s=default.forced_s)
+        found = found or default
+        return found if self.quiet_s is None else Completeness(quiet_s=self.quiet_s, forced_s=found.forced_s)
+
+    def peer_named(self, name: str) -> Peer | None:
+        """The peer of that name."""
+        return next((peer for peer in self.peers if peer.name == name), None)
+
+    def peer_titled(self, ae_title: str) -> Peer | None:
+        """The peer with that AE title."""
+        return next((peer for peer in self.peers if peer.ae_title == ae_title), None)
+
+
+def load_settings(file: Path, *, data: Path | None = None, quiet_s: float | None = None) -> Settings:
+    """Read and check `file`; relative folders are taken from the file's folder.
+
+    `data` takes the place of [data].folder and `quiet_s` that of every quiet time. The data folder is
+    made if its parent exists.
+
+    Raises:
+        Misconfigured: with the file, the key and the remedy.
+    """
+    try:
+        with file.open("rb") as stream:
+            document = tomllib.load(stream)
+    except FileNotFoundError:
+        raise Misconfigured(file, "", "no such file", "Give the path with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(file, "", f"not TOML: {error}", "Mend the line named") from None
+    if "quiet_s" in document:
+        raise Misconfigured(file, "quiet_s", "unknown key", "Set quiet_s inside [completeness.default]")
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        raise _misconfigured(file, error) from None
+    if quiet_s is not None and quiet_s <= 0:
+        raise Misconfigured("--quiet", "", "must be more than 0 seconds", "Give a number of seconds")
+    return _with_folders(settings, file, data, quiet_s)
+
+
+def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: float | None) -> Settings:
+    base = file.resolve().parent
+    folder = data.resolve() if data is not None else base / settings.data.folder
+    catalogue = settings.catalogue.model_copy(
+        update={
+            "models_folder": base / settings.catalogue.models_folder,
+            "rules_folder": base / settings.catalogue.rules_folder,
+        }
+    )
+    for key in ("models_folder", "rules_folder"):
+        if not getattr(catalogue, key).is_dir():
+            problem = f"no such folder: {getattr(catalogue, key)}"
+            raise Misconfigured(file, f"catalogue.{key}", problem, "Create it, or name the folder that holds them")
+    if not folder.parent.is_dir():
+        problem = f"the folder {folder.parent} does not exist"
+        raise Misconfigured(file, "data.folder", problem, "Create it (is a disk not mounted?) or name another")
+    kept = settings.data.model_copy(update={"folder": folder})
+    return settings.model_copy(update={"data": kept, "catalogue": catalogue, "quiet_s": quiet_s})
+
+
+_REMEDIES = {
+    "extra_forbidden": "Remove it, or correct its spelling",
+    "missing": "Add it",
+    "float_type": "Give a plain number; the unit is in the key's name",
+    "int_type": "Give a whole number; the unit is in the key's name",
+    "value_error": "Correct the section named",
+}
+
+
+def _misconfigured(file: Path | str, error: ValidationError) -> Misconfigured:
+    """Turn pydantic's first complaint into ours."""
+    first: Any = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    problem = "unknown key" if first["type"] == "extra_forbidden" else str(first["msg"])
+    more = error.error_count() - 1
+    if more:
+        problem += f" (and {more} more)"
+    return Misconfigured(file, key, problem, _REMEDIES.get(first["type"], "Correct the value"))

@@ -1,0 +1,8 @@
+"""The tables, as migrations named by topic: recorded, applied once, append-only, in the order of the imports below."""
+
+from __future__ import annotations
+
+from node.store.migrations import first
+from node.store.migrations.registry import MIGRATIONS
+
+__all__ = ["MIGRATIONS", "first"]
