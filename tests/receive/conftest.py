@@ -10,6 +10,7 @@ import pytest
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.receive.intakes import cstore
+from node.receive.keeper import Keeper
 from node.store.database import Database, open_database
 from node.store.spool import Spool
 from tests.receive.objects import settings_for
@@ -45,6 +46,6 @@ def spool(settings: Settings) -> Spool:
 @pytest.fixture
 def door(settings: Settings, db: Database, spool: Spool) -> Iterator[cstore.Acceptor]:
     """The SCP at work, in this process."""
-    running = cstore.start(settings, db, spool, SystemClock())
+    running = cstore.start(settings, Keeper(db, spool, SystemClock()))
     yield running
     running.stop(0.0)
