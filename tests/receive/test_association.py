@@ -14,6 +14,7 @@ from node.errors import Transient
 from node.receive import association
 from node.receive.association import Call, Door, Rejection, judge
 from node.receive.intakes import cstore
+from node.receive.keeper import Keeper
 from node.receive.lobby import Lobby
 from node.store import events, instances
 from node.store.database import Database
@@ -78,7 +79,7 @@ def test_a_rejected_caller_gets_the_code_and_leaves_an_event(
 
 def test_a_peer_without_the_role_source_may_echo_but_not_store(tmp_path: Path, db: Database, spool: Spool):
     settings = settings_for(tmp_path / "var", {**PEER, "roles": []})
-    door = cstore.start(settings, db, spool, SystemClock())
+    door = cstore.start(settings, Keeper(db, spool, SystemClock()))
     try:
         with calling(door.port) as association:
             assert association.send_c_echo().Status == 0x0000
@@ -92,7 +93,7 @@ def test_a_peer_without_the_role_source_may_echo_but_not_store(tmp_path: Path, d
 
 def test_a_low_disk_rejects_for_now(tmp_path: Path, db: Database, spool: Spool):
     settings = settings_for(tmp_path / "var", data={"minimum_free_percent": 99.999})
-    door = cstore.start(settings, db, spool, SystemClock())
+    door = cstore.start(settings, Keeper(db, spool, SystemClock()))
     try:
         with calling(door.port) as rejected:
             answer = rejected.acceptor.primitive
@@ -109,7 +110,7 @@ def comes_in(port: int) -> bool:
 
 def test_too_many_associations_of_a_peer_are_rejected_for_now(tmp_path: Path, db: Database, spool: Spool):
     settings = settings_for(tmp_path / "var", receive={"maximum_associations_per_peer": 2})
-    door = cstore.start(settings, db, spool, SystemClock())
+    door = cstore.start(settings, Keeper(db, spool, SystemClock()))
     try:
         with calling(door.port) as first, calling(door.port) as second:
             assert first.is_established

@@ -15,6 +15,7 @@ from pynetdicom.presentation import build_context
 from node.domain.time import SystemClock
 from node.receive.guard import SharedContexts
 from node.receive.intakes import cstore
+from node.receive.keeper import Keeper
 from node.store import instances
 from node.store.database import Database
 from node.store.spool import Spool
@@ -43,7 +44,7 @@ def strict(tmp_path: Path, db: Database, spool: Spool) -> Iterator[cstore.Accept
         "maximum_pdu_bytes": 4096,
         "maximum_object_bytes": 1 << 20,
     }
-    running = cstore.start(settings_for(tmp_path / "var", receive=limits), db, spool, SystemClock())
+    running = cstore.start(settings_for(tmp_path / "var", receive=limits), Keeper(db, spool, SystemClock()))
     yield running
     running.stop(0.0)
 
