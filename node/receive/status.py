@@ -1,4 +1,4 @@
-"""DIMSE statuses of a C-STORE response: PS3.4 §B.2.3, and PS3.7 Annex C for the general ones."""
+"""DIMSE statuses of our responses: PS3.4 §B.2.3 for C-STORE, and PS3.7 Annex C for the general ones."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ DOES_NOT_MATCH = 0xA900
 #: PS3.4 Table B.2-1: it cannot be read, or says too little to be filed.
 CANNOT_UNDERSTAND = 0xC000
 
+#: PS3.7 Annex C: an attribute has a value that it cannot have.
+INVALID_ATTRIBUTE_VALUE = 0x0106
 #: PS3.7 Annex C: a fault of our own.
 PROCESSING_FAILURE = 0x0110
+#: PS3.7 Annex C: the instance that is to be created exists.
+DUPLICATE_SOP_INSTANCE = 0x0111
+#: PS3.7 Annex C: the instance that is asked about does not exist.
+NO_SUCH_SOP_INSTANCE = 0x0112
 #: PS3.7 Annex C: the SOP Instance UID is none.
 INVALID_OBJECT_INSTANCE = 0x0117
+#: PS3.7 Annex C: a required attribute is not there.
+MISSING_ATTRIBUTE = 0x0120
+#: PS3.7 Annex C: a required attribute is there and empty.
+MISSING_ATTRIBUTE_VALUE = 0x0121
 #: PS3.7 Annex C: not the SOP Class of the presentation context, or none that is stored.
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 #: PS3.7 Annex C: this peer may not store.
 NOT_AUTHORISED = 0x0124
 #: PS3.7 Annex C: an operation that is not offered on this presentation context.
 UNRECOGNISED_OPERATION = 0x0211
+#: PS3.7 Annex C: more than is taken at once.
+RESOURCE_LIMITATION = 0x0213

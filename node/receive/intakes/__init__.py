@@ -76,6 +76,8 @@ class Reply:
     status: int
     #: Error Comment (0000,0902) where it is no success; recorded as an event too.
     reason: str = ""
+    #: Error ID (0000,0903), where the SOP class gives the failure one.
+    error_id: int | None = None
 
 
 class DimseService(Protocol):
