@@ -137,13 +137,18 @@ class Handling:
     reject: Callable[[WorkItem, MatinsError], None]
     #: Counts a death (inside a transaction): ready again, or parked with everything that hangs on it.
     died: Callable[[WorkItem, str], None]
+    #: Takes only items whose subject begins so; empty takes all.
+    subject_prefix: str = ""
 
 
 def work_step(db: Database, clock: Clock, handling: Handling) -> Callable[[], bool]:
     """Return a step that claims and handles one item; `True` if there was one."""
 
     def step() -> bool:
-        items = work_items.claim(db, clock.now(), handling.kind, handling.owner, handling.lease_s)
+        prefix = handling.subject_prefix
+        items = work_items.claim(
+            db, clock.now(), handling.kind, handling.owner, handling.lease_s, subject_prefix=prefix
+        )
         for item in items:
             _handle(db, clock, handling, item)
         return bool(items)

@@ -10,6 +10,10 @@ class WorkKind(StrEnum):
 
     DESCRIBE = "describe"
     EXPECTED_COUNT = "expected_count"
+    #: One retrieval of a study from an archive.
+    FETCH = "fetch"
+    #: Which earlier studies of a patient the archives hold.
+    PRIORS = "priors"
     INFER = "infer"
     REPORT = "report"
 

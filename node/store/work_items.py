@@ -43,24 +43,35 @@ def add(db: Database, now: Instant, kind: WorkKind, subject: str | int, study: s
 
 
 def claim(
-    db: Database, now: Instant, kind: WorkKind, owner: str, lease_s: float, *, limit: int = 1, study: str = ""
+    db: Database,
+    now: Instant,
+    kind: WorkKind,
+    owner: str,
+    lease_s: float,
+    *,
+    limit: int = 1,
+    study: str = "",
+    subject_prefix: str = "",
 ) -> list[WorkItem]:
     """Take up to `limit` ready items, most urgent first, in one statement; opens its own transaction.
 
     Each attempt is counted here, before the work starts, so that an item that kills its worker is known.
+    Items about studies of which nothing is here yet (they are being fetched) come first.
     """
     narrowed = " AND w.study_instance_uid = ?" if study else ""
+    narrowed += " AND substr(w.subject, 1, ?) = ?" if subject_prefix else ""
     values: tuple[Value, ...] = (
         *(now.boot_id, now.boottime_s + lease_s, owner, now.iso),
         *(kind, now.boot_id, now.boottime_s),
         *((study,) if study else ()),
+        *((len(subject_prefix), subject_prefix) if subject_prefix else ()),
         limit,
     )
     with db.transaction():
         rows = db.rows(
             "UPDATE work_item SET state = 'claimed', attempts = attempts + 1, boot_id = ?, lease_boot_s = ?,"
             " owner = ?, changed_at = ?, reason = '' WHERE id IN ("
-            " SELECT w.id FROM work_item w JOIN study s USING (study_instance_uid)"
+            " SELECT w.id FROM work_item w LEFT JOIN study s USING (study_instance_uid)"
             " WHERE w.kind = ? AND w.state = 'ready' AND (w.boot_id != ? OR w.not_before_boot_s <= ?)"
             f"{narrowed} ORDER BY s.lane_order, s.sort_key DESC, w.id LIMIT ?)"
             " RETURNING id, kind, subject, study_instance_uid, attempts, owner",

@@ -5,4 +5,6 @@ from __future__ import annotations
 from node.store.migrations import first
 from node.store.migrations.registry import MIGRATIONS
 
-__all__ = ["MIGRATIONS", "first"]
+from node.store.migrations import retrievals  # isort: skip
+
+__all__ = ["MIGRATIONS", "first", "retrievals"]
