@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from node.config import load_settings
+from node.config import Completeness, load_settings
 from node.domain.model_card import Mode
+from node.domain.rule import AllOf
 from node.errors import Misconfigured
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,9 @@ def test_the_file_that_is_shipped_works_and_holds_the_defaults(folder: Path) -> 
     built_in = load_settings(write(folder, ""))
     for section in ("node", "web", "receive", "infer", "deliver", "rank"):
         assert getattr(shipped, section) == getattr(built_in, section), section
+    for modality in ("default", "CR", "DX", "CT", "MR", "US"):
+        assert shipped.completeness_of(modality) == built_in.completeness_of(modality), modality
+    assert set(shipped.completeness["default"].model_fields_set) == set(Completeness.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,31 @@ def test_quiet_times_by_modality(folder: Path, modality: str, quiet_s: float) ->
     assert load_settings(write(folder, "")).completeness_of(modality).quiet_s == quiet_s
     assert load_settings(ROOT / "config.toml").completeness_of(modality).quiet_s == quiet_s
     assert load_settings(ROOT / "config.toml", quiet_s=2).completeness_of(modality).quiet_s == 2
+
+
+REQUIRED = '[completeness.MR]\nrequired = [ { name = "%s", when = { field = "%s", op = "%s", value = %s } } ]'
+
+
+def test_a_section_takes_what_it_leaves_out_from_the_default_one(folder: Path) -> None:
+    text = "[completeness.default]\nforced_s = 900\nmax_age_days = 0\n[completeness.MR]\nforced_s = 1800"
+    settings = load_settings(write(folder, text))
+    found = [settings.completeness_of(name) for name in ("MR", "CT", "US")]
+    assert [(each.quiet_s, each.forced_s, each.max_age_days) for each in found] == [
+        (600, 1800, 0),
+        (120, 900, 0),
+        (60, 900, 0),
+    ]
+
+
+def test_series_that_a_study_has_to_hold_are_understood(folder: Path) -> None:
+    clause = (
+        '{ all = [ { field = "modality", op = "is", value = "MR" }, { field = "slice_count", op = ">=", value = 9 } ] }'
+    )
+    text = f'[completeness.MR]\nrequired = [ {{ name = "T1", when = {clause} }} ]'
+    (wanted,) = load_settings(write(folder, text)).completeness_of("MR").required
+    assert wanted.name == "T1"
+    assert isinstance(wanted.when, AllOf)
+    assert load_settings(write(folder, text)).completeness_of("CT").required == ()
 
 
 PEER = """
@@ -71,6 +100,19 @@ def test_a_peer_as_documented_is_understood(folder: Path) -> None:
         ('[completeness.MR]\nquiet_s = "10 min"', "completeness.MR.quiet_s", "unit is in the key's name"),
         ("[completeness.MR]\nquiet_s = -1", "completeness.MR.quiet_s", "greater than 0"),
         ("[completeness.MR]\nquiet_min = 10", "completeness.MR.quiet_min", "unknown key"),
+        ('[completeness.MR]\nrequired = "t1"', "completeness.MR.required", "not a list"),
+        ('[completeness.MR]\nrequired = [ "t1" ]', "completeness.MR.required[0]", "name and a clause"),
+        (REQUIRED % ("", "modality", "is", '"MR"'), "completeness.MR.required[0].name", "empty"),
+        (REQUIRED % ("T1", "slices", ">=", "9"), "completeness.MR.required[0].when.field", "Choose one of"),
+        (
+            REQUIRED % ("T1", "series_descripton", "has", '"t1"'),
+            "completeness.MR.required[0].when.field",
+            "Did you mean",
+        ),
+        (REQUIRED % ("T1", "slice_count", "has", '"9"'), "completeness.MR.required[0].when.op", "is number"),
+        (REQUIRED % ("T1", "slice_count", ">=", '"9"'), "completeness.MR.required[0].when.value", "without quotes"),
+        (REQUIRED % ("T1", "modality", "matches", '"("'), "completeness.MR.required[0].when.value", "Mend it"),
+        ("[completeness.MR]\nmax_age_days = -1", "completeness.MR.max_age_days", "greater than or equal to 0"),
         ('[models.brain-t1]\nmode = "on"', "models.brain-t1.mode", "live"),
         (PEER + PEER, "", "same name"),
         (PEER + PEER.replace('"PACS"', '"PACS2"'), "", "same AE title"),

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from node.catalogue.clauses import ClauseReader
 from node.catalogue.toml_file import read_document, validate
+from node.config.clauses import ClauseReader
 from node.domain.priority import Lane
 from node.domain.rule import FIELDS, MENTION, MENTION_OPERATORS, ORDER, Missing, Rule, comparisons, reads_findings
 from node.errors import Misconfigured
@@ -95,7 +95,7 @@ def read_rule(file: Path, known: Collection[tuple[str, str]]) -> Rule:
         id=file.stem,
         title=written.title.strip(),
         because=" ".join(written.because.split()),
-        when=ClauseReader(file, known).read(written.when),
+        when=ClauseReader(file, FIELDS, known).read(written.when),
         points=written.then.points,
         lane=written.then.lane,
         when_missing=missing,

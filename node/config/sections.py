@@ -66,3 +66,6 @@ class ModelSettings(Section):
     """[models.<name>]: how far the model may speak."""
 
     mode: Mode = Field(default=Mode.OFF, strict=False)
+    #: Read a whole series that suits before its study is complete. A better series, or more slices, that come
+    #: later replace the result, so this is for a site that knows in which order its scanners send.
+    early: bool = False

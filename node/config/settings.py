@@ -6,9 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from node.config.completeness import QUIET_DEFAULTS, Completeness
+from node.config.completeness import QUIET_DEFAULTS, Completeness, read_required
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.sections import (
@@ -41,6 +41,18 @@ class Settings(Section):
     #: `--quiet`: takes the place of every quiet time; not a key of the file.
     quiet_s: float | None = Field(default=None, exclude=True)
 
+    @field_validator("completeness", mode="before")
+    @classmethod
+    def _required_is_sound(cls, sections: Any) -> Any:
+        """Complain of `required` with the section's name in the key, which its own validator does not know."""
+        for name, section in sections.items() if isinstance(sections, dict) else ():
+            try:
+                read_required(section.get("required", ()) if isinstance(section, dict) else ())
+            except Misconfigured as wrong:
+                key = f"completeness.{name}.{wrong.key}"
+                raise Misconfigured(wrong.file, key, wrong.problem, wrong.remedy) from None
+        return sections
+
     @model_validator(mode="after")
     def _peers_agree(self) -> Settings:
         names = [peer.name for peer in self.peers]
@@ -59,13 +71,16 @@ class Settings(Section):
         return self
 
     def completeness_of(self, modality: str) -> Completeness:
-        """Quiet and forced time of a modality: its own section, else `default`, else built in."""
+        """What counts for a modality: key by key its own section, the built-in quiet time, `default`."""
         default = self.completeness.get("default", Completeness())
-        found = self.completeness.get(modality)
-        if found is None and modality in QUIET_DEFAULTS:
-            found = Completeness(quiet_s=QUIET_DEFAULTS[modality], forced_s=default.forced_s)
-        found = found or default
-        return found if self.quiet_s is None else Completeness(quiet_s=self.quiet_s, forced_s=found.forced_s)
+        own = self.completeness.get(modality, Completeness())
+        changes: dict[str, Any] = {"quiet_s": QUIET_DEFAULTS.get(modality, default.quiet_s)}
+        changes |= {key: getattr(own, key) for key in own.model_fields_set}
+        found = default.model_copy(update=changes)
+        if self.quiet_s is None:
+            return found
+        shorter = min(self.quiet_s, found.series_quiet_s)
+        return found.model_copy(update={"quiet_s": self.quiet_s, "series_quiet_s": shorter})
 
     def peer_named(self, name: str) -> Peer | None:
         """The peer of that name."""
@@ -98,6 +113,8 @@ def load_settings(file: Path, *, data: Path | None = None, quiet_s: float | None
         settings = Settings.model_validate(document)
     except ValidationError as error:
         raise _misconfigured(file, error) from None
+    except Misconfigured as wrong:
+        raise Misconfigured(file, wrong.key, wrong.problem, wrong.remedy) from None
     if quiet_s is not None and quiet_s <= 0:
         raise Misconfigured("--quiet", "", "must be more than 0 seconds", "Give a number of seconds")
     return _with_folders(settings, file, data, quiet_s)

@@ -1,16 +1,15 @@
-"""The `when` of a rule: from TOML tables to clauses, checked against the vocabulary."""
+"""The clauses of rules and settings: from TOML tables to values, checked against a vocabulary."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from node.domain.rule import (
-    FIELDS,
     LIST_OPERATORS,
     OPERATORS,
     AllOf,
@@ -30,10 +29,13 @@ _FORM = "Write { field = …, op = …, value = … }, or all / any = [ … ], o
 
 
 class ClauseReader:
-    """Reads the clauses of one rule file; `known` are the (model, code) that models of this node can find."""
+    """Reads the clauses of one file over a vocabulary; `known` are the (model, code) that models of this node find."""
 
-    def __init__(self, file: Path, known: Collection[tuple[str, str]]) -> None:
+    def __init__(
+        self, file: Path | str, fields: Mapping[str, Field], known: Collection[tuple[str, str]] = frozenset()
+    ) -> None:
         self._file = file
+        self._fields = fields
         self._known = known
 
     def read(self, table: Any, key: str = "when", depth: int = 0) -> Clause:
@@ -45,7 +47,7 @@ class ClauseReader:
         if not isinstance(table, dict) or not table:
             raise self._wrong(key, "is not a clause", _FORM)
         if depth > _MAXIMUM_DEPTH:
-            raise self._wrong(key, f"is nested more than {_MAXIMUM_DEPTH} deep", "Make two rules of it")
+            raise self._wrong(key, f"is nested more than {_MAXIMUM_DEPTH} deep", "Make two of it")
         if "field" in table:
             return self._comparison(table, key)
         if len(table) != 1 or not table.keys() <= {"all", "any", "not"}:
@@ -71,10 +73,10 @@ class ClauseReader:
         return Comparison(field=field.name, operator=operator, value=value, model=model, code=code)
 
     def _field(self, name: Any, key: str) -> Field:
-        field = FIELDS.get(name) if isinstance(name, str) else None
+        field = self._fields.get(name) if isinstance(name, str) else None
         if field is None:
-            close = get_close_matches(str(name), FIELDS, n=1)
-            remedy = f"Did you mean {close[0]}?" if close else f"Choose one of {', '.join(sorted(FIELDS))}"
+            close = get_close_matches(str(name), self._fields, n=1)
+            remedy = f"Did you mean {close[0]}?" if close else f"Choose one of {', '.join(sorted(self._fields))}"
             raise self._wrong(f"{key}.field", f'there is no field "{name}"', remedy)
         return field
 
