@@ -30,7 +30,7 @@ def test_the_file_that_is_shipped_works_and_holds_the_defaults(folder: Path) -> 
     assert shipped.models["brain-t1"].mode is Mode.LIVE
     assert shipped.peers == ()
     built_in = load_settings(write(folder, ""))
-    for section in ("node", "web", "receive", "infer", "deliver", "rank"):
+    for section in ("node", "web", "receive", "infer", "retrieve", "deliver", "rank"):
         assert getattr(shipped, section) == getattr(built_in, section), section
     for modality in ("default", "CR", "DX", "CT", "MR", "US"):
         assert shipped.completeness_of(modality) == built_in.completeness_of(modality), modality
@@ -120,6 +120,9 @@ def test_a_peer_as_documented_is_understood(folder: Path) -> None:
         (PEER.replace('results_to = ["PACS"]', 'results_to = ["PASC"]'), "", "names no destination: PASC"),
         (PEER.replace("port = 4242", ""), "peers.0", "needs host and port"),
         (PEER.replace('addresses = ["127.0.0.1/32"]', ""), "peers.0", "needs addresses"),
+        (PEER + 'dicomweb = "http://me:word@pacs/web"', "peers.0.dicomweb", "without user"),
+        ('[retrieve]\npriors_between = "22-6"', "retrieve.priors_between", "22:00-06:00"),
+        ('[retrieve]\npriors_modalities = "MR"', "retrieve.priors_modalities", "same"),
         (PEER.replace("127.0.0.1/32", "127.0.0.1/99"), "peers.0.addresses.0", "127.0.0.1/99"),
         (PEER.replace('"archive"', '"achive"'), "peers.0.roles.2", "archive"),
         ('[data]\nfolder = "/no/such/disk/var"', "data.folder", "not mounted"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from node.config.completeness import Completeness
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
+from node.config.retrieve import RetrieveSettings
 from node.config.sections import DataSettings, DeliverSettings, InferSettings, WebSettings
 from node.config.settings import Settings, load_settings
 
@@ -16,6 +17,7 @@ __all__ = [
     "NodeSettings",
     "Peer",
     "ReceiveSettings",
+    "RetrieveSettings",
     "Settings",
     "WebSettings",
     "load_settings",

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from node.config.values import AeTitle, Network, Port, Role, Section
+
+_WEB_ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)?")
+
+
+def _web_address(text: str) -> str:
+    if text and not _WEB_ADDRESS.fullmatch(text):
+        raise ValueError("an address as http://pacs.example.org:8080/dicom-web, without user, query or fragment")
+    return text.rstrip("/")
 
 
 class Peer(Section):
@@ -17,6 +26,8 @@ class Peer(Section):
     ae_title: AeTitle
     host: str = ""
     port: Port | None = None
+    #: Base address of its DICOMweb service (QIDO-RS, WADO-RS), where studies are then fetched; only for an archive.
+    dicomweb: Annotated[str, AfterValidator(_web_address)] = ""
     #: From where it may call; empty for a peer that never calls.
     addresses: tuple[Network, ...] = Field(default=(), strict=False)
     #: Issuer of Patient ID where its objects carry none.
@@ -37,8 +48,10 @@ class Peer(Section):
 
     @model_validator(mode="after")
     def _roles_have_what_they_need(self) -> Peer:
-        if {"destination", "archive"} & set(self.roles) and not (self.host and self.port):
-            raise ValueError("a destination or archive needs host and port")
+        if "destination" in self.roles and not (self.host and self.port):
+            raise ValueError("a destination needs host and port")
+        if "archive" in self.roles and not ((self.host and self.port) or self.dicomweb):
+            raise ValueError("an archive needs host and port, or dicomweb")
         if "source" in self.roles and not self.addresses:
             raise ValueError("a source needs addresses, the networks from which it may call")
         return self

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from node.config.completeness import QUIET_DEFAULTS, Completeness, read_required
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
+from node.config.retrieve import RetrieveSettings
 from node.config.sections import (
     CatalogueSettings,
     DataSettings,
@@ -33,6 +34,7 @@ class Settings(Section):
     web: WebSettings = WebSettings()
     receive: ReceiveSettings = ReceiveSettings()
     infer: InferSettings = InferSettings()
+    retrieve: RetrieveSettings = RetrieveSettings()
     deliver: DeliverSettings = DeliverSettings()
     rank: RankSettings = RankSettings()
     completeness: dict[str, Completeness] = Field(default_factory=dict)
