@@ -110,13 +110,18 @@ def pynetdicom() -> Receiver:
 class Running:
     """A receiver at work in an empty folder."""
 
-    def __init__(self, receiver: Receiver, folder: Path) -> None:
+    #: How long it is left alone once it listens.
+    SETTLE_S = 0.5
+
+    def __init__(self, receiver: Receiver, folder: Path, *, port: int = 0, keep: bool = False) -> None:
+        """Start it; with `keep` its folder stays for the next one."""
         self._receiver = receiver
         self._folder = folder
-        folder.mkdir(parents=True)
+        self._keep = keep
+        folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+            self.port = port or int(probe.getsockname()[1])
         with (folder / "output.txt").open("wb") as output:
             self._process = subprocess.Popen(
                 receiver.command(folder, self.port), stdout=output, stderr=output, cwd=ROOT, start_new_session=True
@@ -142,6 +147,17 @@ class Running:
         after = self._cpu()
         return Cost(after[0] - self._before[0], after[1] - self._before[1], self._peak)
 
+    def pss_mib(self) -> float:
+        """Proportional set size now, of receiver and children, those apart left out."""
+        total = 0.0
+        for process in [self._top, *self._below()]:
+            try:
+                if not self._is_apart(process):
+                    total += _pss_mib(process.pid)
+            except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+                continue
+        return total
+
     def stop(self) -> None:
         """End it and everything below it, and leave no dirty page to the next."""
         for process in [*self._below(), self._top]:
@@ -150,8 +166,9 @@ class Running:
             except psutil.NoSuchProcess:
                 continue
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os.sync()
+        if not self._keep:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os.sync()
 
     def _wait_until_it_listens(self) -> None:
         for _ in range(600):
@@ -162,7 +179,7 @@ class Running:
                     raise RuntimeError((self._folder / "output.txt").read_text(errors="replace")[-2000:]) from None
                 time.sleep(0.05)
             else:
-                time.sleep(0.5)
+                time.sleep(self.SETTLE_S)
                 return
         raise RuntimeError(f"{self._receiver.name} does not listen")
 
@@ -191,14 +208,7 @@ class Running:
 
     def _sample(self) -> None:
         while not self._sampling.wait(_SAMPLE_S):
-            total = 0.0
-            for process in [self._top, *self._below()]:
-                try:
-                    if not self._is_apart(process):
-                        total += _pss_mib(process.pid)
-                except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-                    continue
-            self._peak = max(self._peak, total)
+            self._peak = max(self._peak, self.pss_mib())
 
 
 def _used(pid: int) -> float:

@@ -110,12 +110,13 @@ class Association:
         self._task = task
         self._number = number
         began_s = time.monotonic()
-        self._socket = socket.create_connection(("127.0.0.1", task.port), timeout=60)
+        self.socket = socket.create_connection(("127.0.0.1", task.port), timeout=60)
         if not task.nagle:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        maximum = self._associate()
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        #: Maximum Length of the receiver, at most 128 KiB.
+        self.maximum = min(self._associate() or 131072, 131072)
         self.set_up_s = time.monotonic() - began_s
-        self._framed = [self._frame(content, uid, maximum) for content, uid in objects]
+        self._framed = [self.frame(content, uid) for content, uid in objects]
 
     def run(self, until_s: float, sent: Sent) -> None:
         """Send one object after the other until `until_s`, waiting for each answer."""
@@ -126,8 +127,8 @@ class Association:
             for piece, start in places:
                 pieces[piece][start : start + len(digits)] = digits
             for piece in pieces:
-                self._socket.sendall(piece)
-            status = self._status()
+                self.socket.sendall(piece)
+            status = self.status()
             number += 1
             if status == 0:
                 sent.instances += 1
@@ -137,9 +138,9 @@ class Association:
 
     def release(self) -> None:
         """A-RELEASE-RQ, and out."""
-        self._socket.sendall(bytes.fromhex("05 00 00 00 00 04 00 00 00 00"))
-        self._socket.recv(64)
-        self._socket.close()
+        self.socket.sendall(bytes.fromhex("05 00 00 00 00 04 00 00 00 00"))
+        self.socket.recv(64)
+        self.socket.close()
 
     def _associate(self) -> int:
         request = A_ASSOCIATE()
@@ -154,7 +155,7 @@ class Association:
         request.user_information = [length, implementation]
         pdu = A_ASSOCIATE_RQ()
         pdu.from_primitive(request)
-        self._socket.sendall(pdu.encode())
+        self.socket.sendall(pdu.encode())
         kind, body = self._pdu()
         if kind != 0x02:
             raise ConnectionError(f"no association: PDU type {kind}, {body.hex(' ')}")
@@ -164,21 +165,27 @@ class Association:
             int(item.maximum_length_received) for item in accepted.user_information.user_data if item.item_type == 0x51
         )
 
-    def _frame(self, content: bytes, uid: str, maximum: int) -> tuple[list[bytearray], list[tuple[int, int]], int]:
-        """Cut one object into PDUs: the first piece is the command and first PDU, or the command alone under Nagle."""
+    def frame(
+        self, content: bytes, uid: str, *, last: bool = True
+    ) -> tuple[list[bytearray], list[tuple[int, int]], int]:
+        """Cut one object into PDUs: the first piece is the command and first PDU, or the command alone under Nagle.
+
+        Returned are the pieces, where the UID stands in them (piece, offset), and the size of the data set. Without
+        `last` more of the object follows.
+        """
         store = C_STORE()
         store.MessageID, store.Priority = 1, 2
         store.AffectedSOPClassUID, store.AffectedSOPInstanceUID = _CLASSES[self._task.workload], uid
         store.DataSet = BytesIO(b"\0\0")
         message = C_STORE_RQ()
         message.primitive_to_message(store)
-        fragment: P_DATA = next(iter(message.encode_msg(1, maximum)))
+        fragment: P_DATA = next(iter(message.encode_msg(1, self.maximum)))
         command = fragment.presentation_data_value_list[0][1][1:]
-        room = min(maximum or 131072, 131072) - 6
+        room = self.maximum - 6
         pdus = [_p_data(command, 0x03)]
         for start in range(0, len(content), room):
-            last = 0x02 if start + room >= len(content) else 0x00
-            pdus.append(_p_data(content[start : start + room], last))
+            control = 0x02 if last and start + room >= len(content) else 0x00
+            pdus.append(_p_data(content[start : start + room], control))
         pieces = (
             [pdus[0], pdus[1], bytearray().join(pdus[2:])]
             if self._task.nagle
@@ -194,7 +201,8 @@ class Association:
             run=_RUN + self._task.run, association=_ASSOCIATION + self._number, number=_NUMBER + number
         ).encode()
 
-    def _status(self) -> int:
+    def status(self) -> int:
+        """Read one answer and return its status."""
         kind, body = self._pdu()
         if kind != 0x04:
             raise ConnectionError(f"PDU type {kind} instead of an answer: {body[:32].hex(' ')}")
@@ -208,10 +216,10 @@ class Association:
     def _exactly(self, count: int) -> bytes:
         if not self._task.nagle:
             # Receivers that write their answer in two pieces would wait 40 ms for our delayed acknowledgement.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        got = self._socket.recv(count)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        got = self.socket.recv(count)
         while len(got) < count:
-            more = self._socket.recv(count - len(got))
+            more = self.socket.recv(count - len(got))
             if not more:
                 raise ConnectionError("the receiver closed")
             got += more
