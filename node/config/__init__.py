@@ -7,9 +7,11 @@ from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.retrieve import RetrieveSettings
 from node.config.sections import DataSettings, DeliverSettings, InferSettings, WebSettings
+from node.config.security import BoundCertificate, TlsSettings, User
 from node.config.settings import Settings, load_settings
 
 __all__ = [
+    "BoundCertificate",
     "Completeness",
     "DataSettings",
     "DeliverSettings",
@@ -19,6 +21,8 @@ __all__ = [
     "ReceiveSettings",
     "RetrieveSettings",
     "Settings",
+    "TlsSettings",
+    "User",
     "WebSettings",
     "load_settings",
 ]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from node.config.security import BoundCertificate, User
 from node.config.values import AeTitle, Network, Port, Role, Section
 
 _WEB_ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)?")
@@ -30,6 +31,10 @@ class Peer(Section):
     dicomweb: Annotated[str, AfterValidator(_web_address)] = ""
     #: From where it may call; empty for a peer that never calls.
     addresses: tuple[Network, ...] = Field(default=(), strict=False)
+    #: The certificate that its AE title is bound to; with TLS, a peer without one is refused.
+    certificate: BoundCertificate | None = None
+    #: The user identity that it has to show; none is asked for where there is none.
+    user: User | None = None
     #: Issuer of Patient ID where its objects carry none.
     issuer: str = ""
     roles: tuple[Role, ...] = Field(default=(), strict=False)

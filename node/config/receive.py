@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from node.config.security import TlsSettings
 from node.config.values import AeTitle, Port, Seconds, Section
 
 
@@ -14,7 +15,7 @@ class NodeSettings(Section):
 
     ae_title: AeTitle = "MATINS"
     port: Port = 11112
-    #: Reserved for DICOM over TLS (PS3.15 §B.12); nothing listens there yet.
+    #: For DICOM over TLS (PS3.15 §B.12): listens when [receive.tls] names a certificate.
     tls_port: Port = 2762
     address: str = "127.0.0.1"
 
@@ -29,6 +30,7 @@ class ReceiveSettings(Section):
     """[receive]: limits at the door."""
 
     stow: StowSettings = StowSettings()
+    tls: TlsSettings = TlsSettings()
     #: Associations at once, in all and from one peer.
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 64
     maximum_associations_per_peer: Annotated[int, Field(ge=1, le=1000)] = 16

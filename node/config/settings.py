@@ -21,6 +21,7 @@ from node.config.sections import (
     RankSettings,
     WebSettings,
 )
+from node.config.security import with_files_from
 from node.config.values import Section
 from node.errors import Misconfigured
 
@@ -139,7 +140,14 @@ def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: fl
         problem = f"the folder {folder.parent} does not exist"
         raise Misconfigured(file, "data.folder", problem, "Create it (is a disk not mounted?) or name another")
     kept = settings.data.model_copy(update={"folder": folder})
-    return settings.model_copy(update={"data": kept, "catalogue": catalogue, "quiet_s": quiet_s})
+    receive = settings.receive.model_copy(update={"tls": with_files_from(settings.receive.tls, base)})
+    peers = tuple(
+        peer.model_copy(update={"user": with_files_from(peer.user, base)}) if peer.user else peer
+        for peer in settings.peers
+    )
+    return settings.model_copy(
+        update={"data": kept, "catalogue": catalogue, "receive": receive, "peers": peers, "quiet_s": quiet_s}
+    )
 
 
 _REMEDIES = {
