@@ -23,7 +23,7 @@ def _sha256(text: str) -> str:
 
 
 #: A file, or nothing where the text is empty; relative ones are taken from config.toml's folder.
-OptionalFile = Annotated[Path | None, BeforeValidator(_nothing_for_empty), Field(strict=False)]
+OptionalFile = Annotated[Annotated[Path, Field(strict=False)] | None, BeforeValidator(_nothing_for_empty)]
 Fingerprint = Annotated[str, AfterValidator(_sha256)]
 
 
