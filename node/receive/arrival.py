@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,12 @@ class Received:
     sop_instance_uid: str = ""
 
 
-def arrive(db: Database, spool: Spool, clock: Clock, received: Received) -> bool:
+def arrive(
+    db: Database, spool: Spool, clock: Clock, received: Received, examine: Callable[[Header], None] | None = None
+) -> bool:
     """Keep one object: when this returns, it is durable and indexed. `False` if exactly these bytes were held.
+
+    `examine` sees the header first; what it raises is raised, and nothing is kept.
 
     The row is written by a connection that need not sync: the rooms' start rebuilds it from the spool.
 
@@ -49,6 +54,8 @@ def arrive(db: Database, spool: Spool, clock: Clock, received: Received) -> bool
         Transient: the database stayed busy or is full; the object may lie in the spool, unacknowledged.
     """
     header = looked_over(received)
+    if examine is not None:
+        examine(header)
     digest = hashlib.sha256(received.content).hexdigest()
     held = instances.held_path(db, header.sop_instance_uid, digest)
     if held is not None and (db.folder / held).is_file():

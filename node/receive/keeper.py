@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
 from node.domain.time import Clock
 from node.errors import Refused
 from node.receive.arrival import Received, arrive
+from node.receive.header import Header
 from node.receive.status import OUT_OF_RESOURCES
 from node.store.database import Database
 from node.store.spool import Spool
@@ -42,14 +44,20 @@ class Keeper:
         maximum_bytes: int,
         sop_class_uid: str = "",
         sop_instance_uid: str = "",
+        examine: Callable[[Header], None] | None = None,
     ) -> Incoming:
         """Begin to take one object; the UIDs are what the command said, empty where there was none.
+
+        `examine` is shown the object's header once it was walked over, before anything is kept; what it raises, `keep`
+        raises.
 
         Raises:
             Refused: 0xC000 for a deflated transfer syntax that is not taken.
             Transient: the index is too far behind to take more; the peer is told 0xA700.
         """
-        return Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
+        incoming = Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
+        incoming.examine = examine
+        return incoming
 
 
 class Incoming:
@@ -71,6 +79,8 @@ class Incoming:
         self._sop_instance_uid = sop_instance_uid
         self._maximum_bytes = maximum_bytes
         self._content = BytesIO()
+        #: As `Keeper.receive` says.
+        self.examine: Callable[[Header], None] | None = None
 
     def write(self, piece: memoryview) -> None:
         """Take the next bytes of the data set; the caller may reuse the memory afterwards.
@@ -101,7 +111,7 @@ class Incoming:
                 sop_class_uid=self._sop_class_uid,
                 sop_instance_uid=self._sop_instance_uid,
             )
-            return arrive(self._keeper.db, self._keeper.spool, self._keeper.clock, received)
+            return arrive(self._keeper.db, self._keeper.spool, self._keeper.clock, received, self.examine)
 
     def discard(self) -> None:
         """Forget what came; may be called twice."""
