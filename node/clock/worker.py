@@ -15,6 +15,7 @@ from node.store.database import open_database
 from node.workflow.closing import close_due
 from node.workflow.policy import load_policy
 from node.workflow.recovery import recover_expired
+from node.workflow.signals import Looks
 
 _CLOSING_S = 0.2
 _RECOVERY_S = 2.0
@@ -32,10 +33,10 @@ def main(settings: Settings) -> int:
     policy = load_policy(settings)
     for problem in policy.problems:
         log.error("catalogue_problem", reason=problem)
-    herald, stop = Herald(), stop_on_signals()
+    herald, stop, looks = Herald(), stop_on_signals(), Looks()
 
     def close_quiet_studies() -> None:
-        closed = close_due(db, clock.now(), policy)
+        closed = close_due(db, clock.now(), policy, looks)
         if closed:
             log.info("studies_closed", count=closed)
         herald.alive()

@@ -14,7 +14,7 @@ class Event:
 
     at: str
     room: str
-    #: What moved: study, work_item, outcome, result, association, model.
+    #: What moved: study, revision, procedure_step, work_item, outcome, result, association, model.
     about: str
     subject: str
     study_instance_uid: str
@@ -50,6 +50,12 @@ def of_study(db: Database, study_instance_uid: str) -> list[Event]:
 def latest(db: Database, about: str, limit: int = 50) -> list[Event]:
     """The newest events about one kind of thing, newest first."""
     return _events(db, "WHERE about = ? ORDER BY id DESC LIMIT ?", (about, limit))
+
+
+def latest_number(db: Database, study_instance_uid: str) -> int:
+    """The number of the newest event of a study, 0 if it has none: it grows whenever anything of the study moves."""
+    row = db.row("SELECT max(id) AS number FROM event WHERE study_instance_uid = ?", (study_instance_uid,))
+    return int(row["number"] or 0) if row else 0
 
 
 def _events(db: Database, where: str, values: tuple[str | int, ...]) -> list[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -44,6 +44,12 @@ class StudyRow:
     score: float
     sort_key: float
     reasons: tuple[dict[str, object], ...]
+    #: Why no model reads it although one could: a study of old, or one that we retrieved ourselves; else empty.
+    prior: str
+    #: A person wants it read whatever its age.
+    asked: bool
+    #: Its first revision was opened for a model that reads early, and no closing has looked at it since.
+    early: bool
 
 
 def study(db: Database, study_instance_uid: str) -> StudyRow | None:
@@ -91,14 +97,38 @@ def record_identity(db: Database, study_instance_uid: str, patient: Patient, ord
 def record_closing(db: Database, now: Instant, study_instance_uid: str, reason: str, *, revision: int) -> None:
     """The closing has looked at every instance; a `revision` above the study's opens that revision."""
     db.execute(
-        "UPDATE study SET open = 0, force_requested = 0, revision = ? WHERE study_instance_uid = ?",
+        "UPDATE study SET open = 0, force_requested = 0, early = 0, revision = ? WHERE study_instance_uid = ?",
         (revision, study_instance_uid),
     )
+    # One that was opened early is closed now; of one that was closed before, the first closing's reason stays.
     db.execute(
-        "INSERT OR IGNORE INTO revision (study_instance_uid, number, closed_at, reason) VALUES (?, ?, ?, ?)",
+        "INSERT INTO revision (study_instance_uid, number, closed_at, reason) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET closed_at = excluded.closed_at, reason = reason || '; ' || excluded.reason"
+        " WHERE closed_at = ''",
         (study_instance_uid, revision, now.iso, reason),
     )
     events.record(db, now, "revision", revision, after="closed", reason=reason, study=study_instance_uid)
+
+
+def open_early(db: Database, now: Instant, study_instance_uid: str, reason: str) -> None:
+    """Open the first revision for a model that reads before the closing; the study goes on receiving."""
+    db.execute("UPDATE study SET early = 1, revision = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
+    db.execute(
+        "INSERT INTO revision (study_instance_uid, number, closed_at, reason) VALUES (?, 1, '', ?)"
+        " ON CONFLICT DO UPDATE SET reason = reason || '; ' || excluded.reason",
+        (study_instance_uid, reason),
+    )
+    events.record(db, now, "revision", 1, after="early", reason=reason, study=study_instance_uid)
+
+
+def record_prior(db: Database, study_instance_uid: str, reason: str) -> None:
+    """Keep why no model reads a study although one could; empty where they do."""
+    db.execute("UPDATE study SET prior = ? WHERE study_instance_uid = ?", (reason, study_instance_uid))
+
+
+def record_asked(db: Database, study_instance_uid: str) -> None:
+    """A person wants the study read whatever its age and wherever it comes from."""
+    db.execute("UPDATE study SET asked = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
 
 
 def record_expected_count(db: Database, study_instance_uid: str, count: int) -> None:
@@ -125,6 +155,22 @@ def record_rank(
         "UPDATE study SET lane = ?, lane_order = ?, score = ?, sort_key = ?, reasons = ? WHERE study_instance_uid = ?",
         (lane, lane.order, score, sort_key, json.dumps(list(reasons)), study_instance_uid),
     )
+
+
+def series_arrivals(db: Database, study_instance_uid: str) -> dict[str, Instant]:
+    """When the last image of each series came, by Series Instance UID."""
+    rows = db.rows("SELECT * FROM series_arrival WHERE study_instance_uid = ?", (study_instance_uid,))
+    return {row["series_instance_uid"]: _instant(row, "last") for row in rows}
+
+
+def record_series_arrivals(db: Database, arrivals: Mapping[tuple[str, str], Instant]) -> None:
+    """Note when the last image of each (Study, Series Instance UID) came."""
+    for (study_instance_uid, series_instance_uid), now in arrivals.items():
+        db.execute(
+            "INSERT OR REPLACE INTO series_arrival (study_instance_uid, series_instance_uid,"
+            " last_wall, last_boot_s, last_boot_id) VALUES (?, ?, ?, ?, ?)",
+            (study_instance_uid, series_instance_uid, now.iso, now.boottime_s, now.boot_id),
+        )
 
 
 def touch(db: Database, now: Instant, study_instance_uid: str, *, reopen: bool) -> None:
@@ -177,6 +223,9 @@ def _studies(db: Database, where: str, values: tuple[str, ...] = ()) -> list[Stu
             score=row["score"],
             sort_key=row["sort_key"],
             reasons=tuple(json.loads(row["reasons"])),
+            prior=row["prior"],
+            asked=bool(row["asked"]),
+            early=bool(row["early"]),
         )
         for row in db.rows(f"SELECT * FROM study {where}", values)
     ]

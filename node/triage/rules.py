@@ -79,6 +79,16 @@ def contributions(rules: Sequence[CompiledRule], facts: RankFacts) -> tuple[Cont
     return tuple(sorted(filter(None, made), key=lambda each: (-each.points, each.rule)))
 
 
+def answer_of(clause: Clause) -> Answer:
+    """Make one clause ready; it is asked with a reading of every key of `keys_of`."""
+    return _answer(clause)
+
+
+def keys_of(clause: Clause) -> tuple[Key, ...]:
+    """What a clause looks up."""
+    return tuple(dict.fromkeys(_key(comparison) for comparison in comparisons(clause)))
+
+
 def unanswered(rules: Sequence[CompiledRule], facts: RankFacts) -> dict[str, str]:
     """Return rule → what is not known, for every rule that what is missing leaves undecided."""
     reading = _read(rules, facts)

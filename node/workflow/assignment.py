@@ -41,25 +41,41 @@ def assign(
     held: Sequence[HeldInstance],
     *,
     incomplete: str,
-) -> bool:
-    """Write the outcomes that this content calls for; `True` if any is new, which opens a revision.
+    prior: str = "",
+) -> int:
+    """Write the outcomes that this content calls for; return the revision that they make of the study.
 
-    An outcome whose inputs have not changed in set or content stands. `incomplete` says what the study
-    lacks, and then no model runs on it.
+    An outcome whose inputs have not changed in set or content stands, and if all do, so does the revision; one that
+    was opened early goes on with outcomes of further models. `incomplete` says what the study lacks, `prior` why it is
+    not read although a model could, and then no model runs on it.
     """
     current = {outcome.model: outcome for outcome in outcomes.current(db, study.study_instance_uid)}
-    opened = False
+    wanted: list[tuple[_Plan, Outcome | None]] = []
     for model in policy.active_models:
-        plan = _plan(model, held, incomplete)
+        plan = _plan(model, held, incomplete, prior)
         standing = current.get(model.card.name)
-        if standing is not None and _still_holds(standing, plan):
+        if standing is not None and _still_holds(standing, plan) and not _was_prior_only(study, standing, prior):
             outcomes.keep(db, standing.id, plan.inputs, plan.series)
-            continue
+        else:
+            wanted.append((plan, standing))
+    goes_on = study.early and all(standing is None for _, standing in wanted)
+    revision = study.revision if goes_on or not wanted else study.revision + 1
+    for plan, standing in wanted:
         if standing is not None:
             supersede(db, now, standing, "its input changed")
-        _write(db, now, study, plan, revision=study.revision + 1)
-        opened = True
-    return opened
+        _write(db, now, study, plan, revision=revision)
+    return revision
+
+
+def assign_early(
+    db: Database, now: Instant, model: Model, study: StudyRow, held: Sequence[HeldInstance], *, revision: int
+) -> bool:
+    """Let one model read what is here before the study is complete; `False` if it would not run on it."""
+    plan = _plan(model, held, "", "")
+    if plan.state is not OutcomeState.PENDING:
+        return False
+    _write(db, now, study, plan, revision=revision)
+    return True
 
 
 def run_again(db: Database, now: Instant, policy: Policy, study: StudyRow) -> list[str]:
@@ -100,7 +116,7 @@ def content_digest(chosen: Sequence[HeldInstance]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str) -> _Plan:
+def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str, prior: str) -> _Plan:
     by_series: dict[str, list[HeldInstance]] = {}
     for each in held:
         if each.readable and each.instance is not None:
@@ -119,7 +135,7 @@ def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str) -> _Plan:
     if undescribed:
         verdicts.append({"series_instance_uid": "", "suits": False, "reason": undescribed})
     chosen = by_series.get(choice.chosen or "", [])
-    state, reason = _first_state(model, choice, undescribed, incomplete)
+    state, reason = _first_state(model, choice, undescribed, incomplete, prior)
     return _Plan(
         model=model,
         series_instance_uid=choice.chosen or "",
@@ -131,9 +147,13 @@ def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str) -> _Plan:
     )
 
 
-def _first_state(model: Model, choice: Choice, undescribed: str, incomplete: str) -> tuple[OutcomeState, str]:
+def _first_state(
+    model: Model, choice: Choice, undescribed: str, incomplete: str, prior: str
+) -> tuple[OutcomeState, str]:
     if choice.chosen is None:
         return OutcomeState.NOT_APPLICABLE, "; ".join(part for part in (choice.reason, undescribed) if part)
+    if prior:
+        return OutcomeState.NOT_APPLICABLE, prior
     if incomplete:
         return OutcomeState.INCOMPLETE, incomplete
     if model.problem:
@@ -152,6 +172,11 @@ def _still_holds(standing: Outcome, plan: _Plan) -> bool:
     )
     settled = OutcomeState.INCOMPLETE in (standing.state, plan.state)
     return same and (not settled or standing.state is plan.state)
+
+
+def _was_prior_only(study: StudyRow, standing: Outcome, prior: str) -> bool:
+    """Whether an outcome says only that the study was a prior, which it is no longer: somebody has asked for it."""
+    return bool(study.prior) and not prior and standing.reason == study.prior
 
 
 def _write(db: Database, now: Instant, study: StudyRow, plan: _Plan, *, revision: int) -> None:

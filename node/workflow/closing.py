@@ -1,39 +1,36 @@
-"""Closing: a study that has gone quiet is complete, belongs to one patient, and gets its revision."""
+"""Closing: a study that is complete belongs to one patient, is to be read, and gets its revision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from node.domain.priority import lane_of_requested_priority
-from node.domain.study import Instance, Order, StudyState
-from node.domain.time import Instant, elapsed_s
+from node.domain.study import StudyState
+from node.domain.time import Instant
 from node.domain.work import WorkKind, WorkState
-from node.store import history, instances, studies, work_items
+from node.store import instances, studies, work_items
 from node.store.database import Database
-from node.store.instances import HeldInstance
 from node.store.studies import StudyRow
-from node.triage.completeness import Complete, Signals, Verdict, judge
-from node.workflow import assignment, identity, ranking, reading
+from node.triage.completeness import Complete, Ground, Verdict, judge
+from node.workflow import assignment, content, early, priors, procedure, ranking, reading
 from node.workflow.policy import Policy
+from node.workflow.signals import Looks, signals_of
 
 
-def close_due(db: Database, now: Instant, policy: Policy) -> int:
-    """Close every study that is due; return how many were. Opens a transaction a study."""
+def close_due(db: Database, now: Instant, policy: Policy, looks: Looks | None = None) -> int:
+    """Close every study that is due, and let models that read early begin; return how many were closed.
+
+    `looks` is kept by the caller from one time to the next. Opens a transaction a study.
+    """
+    looks = Looks() if looks is None else looks
     closed = 0
-    for study in studies.open_studies(db):
-        if _verdict(db, now, policy, study).complete is Complete.NO:
-            continue
-        with db.transaction():
-            fresh = studies.study(db, study.study_instance_uid)
-            if fresh is None or not fresh.open:
-                continue
-            verdict = _verdict(db, now, policy, fresh)
-            if verdict.complete is Complete.NO:
-                continue
-            if verdict.complete is Complete.YES and _waits_for_archive(db, now, policy, fresh):
-                continue
-            close(db, now, policy, fresh, verdict)
-            closed += 1
+    waiting = studies.open_studies(db)
+    looks.keep_only([study.study_instance_uid for study in waiting])
+    for study in waiting:
+        if procedure.names_wrong_entry(db, study.study_instance_uid):
+            with db.transaction():
+                procedure.hold(db, now, study.study_instance_uid)
+        elif _verdict(db, now, policy, study, looks).complete is Complete.NO:
+            early.read(db, now, policy, study, looks)
+        else:
+            closed += _close_if_due(db, now, policy, study.study_instance_uid, looks)
     return closed
 
 
@@ -41,39 +38,42 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     """Fix the content of a study as a revision, hold it if patients conflict, assign models, rank."""
     uid = study.study_instance_uid
     held = instances.of_study(db, uid)
-    described = [each.instance for each in held if each.instance is not None]
-    patient, difference = identity.agreed_patient(described)
-    studies.record_identity(db, uid, patient, _order(described), _modality(held))
+    difference = content.record(db, now, uid, held)
     if difference:
         reason = f"{difference}. Correct it where it came from and send it again, then `matins release {uid}`"
         studies.move(db, now, uid, StudyState.HELD, reason)
         return
-    facts = [fact for instance in described for fact in instance.order.facts]
-    history.record(db, now, patient, list(dict.fromkeys(facts)), study=uid)
-    opened = assignment.assign(db, now, policy, study, held, incomplete=_what_is_missing(study, held, verdict))
-    revision = study.revision + 1 if opened or study.revision == 0 else study.revision
-    reason = verdict.reason if revision > study.revision else f"{verdict.reason}; no model's input changed"
+    prior = priors.why_prior(db, now, policy, study, held)
+    missing = "" if study.force_requested else verdict.missing
+    revision = max(1, assignment.assign(db, now, policy, study, held, incomplete=missing, prior=prior))
+    studies.record_prior(db, uid, prior)
+    reason = verdict.reason + (f"; {prior}" if prior else "")
+    if study.early:
+        reason += "; what was read early stands" if revision == study.revision else "; it replaces what was read early"
+    elif revision == study.revision:
+        reason += "; no model's input changed"
     studies.record_closing(db, now, uid, reason, revision=revision)
     ranking.rerank(db, now, policy, uid)
     reading.settle(db, now, uid)
 
 
-def _verdict(db: Database, now: Instant, policy: Policy, study: StudyRow) -> Verdict:
-    tally = instances.tally(db, study.study_instance_uid)
-    limits = [policy.settings.completeness_of(name) for name in tally.modalities or ("",)]
-    signals = Signals(
-        since_first_s=elapsed_s(study.opened, now),
-        since_last_s=elapsed_s(study.last_received, now),
-        received=tally.received,
-        undescribed=tally.undescribed,
-        expected=study.expected_count,
-        force_requested=study.force_requested,
-    )
-    return judge(
-        signals,
-        quiet_s=max(limit.quiet_s for limit in limits),
-        forced_s=max(limit.forced_s for limit in limits),
-    )
+def _close_if_due(db: Database, now: Instant, policy: Policy, study_instance_uid: str, looks: Looks) -> bool:
+    """Ask again inside the transaction, and close what is due still."""
+    with db.transaction():
+        study = studies.study(db, study_instance_uid)
+        if study is None or not study.open:
+            return False
+        verdict = _verdict(db, now, policy, study, looks)
+        if verdict.complete is Complete.NO:
+            return False
+        if verdict.ground is Ground.QUIET and _waits_for_archive(db, now, policy, study):
+            return False
+        close(db, now, policy, study, verdict)
+    return True
+
+
+def _verdict(db: Database, now: Instant, policy: Policy, study: StudyRow, looks: Looks) -> Verdict:
+    return judge(*signals_of(db, now, policy, study, looks))
 
 
 def _waits_for_archive(db: Database, now: Instant, policy: Policy, study: StudyRow) -> bool:
@@ -85,35 +85,3 @@ def _waits_for_archive(db: Database, now: Instant, policy: Policy, study: StudyR
     subject = f"{study.study_instance_uid}/{received}"
     work_items.add(db, now, WorkKind.EXPECTED_COUNT, subject, study.study_instance_uid)
     return work_items.state(db, WorkKind.EXPECTED_COUNT, subject) in (WorkState.READY, WorkState.CLAIMED)
-
-
-def _what_is_missing(study: StudyRow, held: Sequence[HeldInstance], verdict: Verdict) -> str:
-    """Say what a study lacks that is closed by its time limit; a person's order to close it lacks nothing."""
-    if study.force_requested or verdict.complete is not Complete.FORCED or study.expected_count is None:
-        return ""
-    if len(held) >= study.expected_count:
-        return ""
-    return f"{len(held)} of {study.expected_count} instances came before the time limit"
-
-
-def _modality(held: Sequence[HeldInstance]) -> str:
-    names = [each.instance.modality for each in held if each.readable and each.instance is not None]
-    return max(sorted(set(names)), key=names.count) if names else ""
-
-
-def _order(described: Sequence[Instance]) -> Order:
-    """What the study says of itself; the most urgent priority of any instance counts."""
-    orders = [instance.order for instance in described]
-    if not orders:
-        return Order()
-    texts = {
-        name: next((getattr(order, name) for order in orders if getattr(order, name)), "")
-        for name in ("study_date", "study_time", "study_description", "study_id", "accession_number")
-    }
-    priorities = [order.requested_priority for order in orders if order.requested_priority]
-    return Order(
-        **texts,
-        requested_priority=min(priorities, key=lambda text: lane_of_requested_priority(text).order, default=""),
-        patient_age_years=next((o.patient_age_years for o in orders if o.patient_age_years is not None), None),
-        facts=tuple(dict.fromkeys(fact for order in orders for fact in order.facts)),
-    )

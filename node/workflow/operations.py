@@ -6,7 +6,7 @@ from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, ResultState, WorkKind
 from node.errors import Failed
-from node.store import events, outbox, outcomes, studies, work_items
+from node.store import events, outbox, outcomes, procedure_steps, studies, work_items
 from node.store.database import Database
 from node.workflow import assignment, ranking, reading
 from node.workflow.policy import Policy
@@ -40,6 +40,8 @@ def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
 def force(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> list[str]:
     """Close a study that still waits for instances, else run its models once more with the next run number.
 
+    A prior is read like any other study from then on.
+
     Opens its own transaction. Raises:
         Failed: no such study, or it is held.
     """
@@ -47,10 +49,13 @@ def force(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
         study = _known(db, study_instance_uid)
         if study.state is StudyState.HELD:
             raise Failed(f"the study is held ({study.reason}); `matins release` it first")
+        studies.record_asked(db, study_instance_uid)
         if study.open:
             studies.request_closing(db, study_instance_uid)
             return ["the study is closed with what has come"]
+        studies.record_prior(db, study_instance_uid, "")
         done = assignment.run_again(db, now, policy, study)
+        ranking.rerank(db, now, policy, study_instance_uid)
         reading.settle(db, now, study_instance_uid)
     return done
 
@@ -65,6 +70,7 @@ def release(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
         study = _known(db, study_instance_uid)
         if study.state is not StudyState.HELD:
             raise Failed("the study is not held")
+        procedure_steps.release(db, study_instance_uid)
         studies.request_closing(db, study_instance_uid)
         studies.move(db, now, study_instance_uid, StudyState.RECEIVING, "released")
         events.record(db, now, "operation", study_instance_uid, after="release", study=study_instance_uid)

@@ -28,6 +28,14 @@ class Policy:
         """Models that are meant to look at studies: live and shadow."""
         return tuple(model for model in self.models if model.mode is not Mode.OFF)
 
+    @property
+    def early_models(self) -> tuple[Model, ...]:
+        """Those of them that read a whole series before its study is complete."""
+        sections = self.settings.models
+        return tuple(
+            model for model in self.active_models if model.card.name in sections and sections[model.card.name].early
+        )
+
     def model(self, name: str) -> Model | None:
         """The model of that name."""
         return next((model for model in self.models if model.card.name == name), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node.domain.time import Instant
 from node.domain.work import OutcomeState
 from node.store import events, findings, history, instances, outcomes, studies
@@ -13,11 +15,17 @@ from node.workflow.policy import Policy
 
 
 def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
-    """Find the study's lane, score and reasons from everything that is known now; note it if they changed."""
+    """Find the study's lane, score and reasons from everything that is known now; note it if they changed.
+
+    A prior raises nothing, whatever its order or history say.
+    """
     study = studies.study(db, study_instance_uid)
     if study is None:
         return
-    ranking = rank(_facts(db, study), policy.rules, points_per_minute=policy.settings.rank.points_per_minute)
+    facts, asked = _facts(db, study), policy.rules
+    if study.prior:
+        facts, asked = replace(facts, requested_priority=""), ()
+    ranking = rank(facts, asked, points_per_minute=policy.settings.rank.points_per_minute)
     studies.record_rank(
         db,
         study_instance_uid,

@@ -107,6 +107,9 @@ def settle(db: Database, now: Instant, study_instance_uid: str) -> None:
         if study.state is not StudyState.READING:
             studies.move(db, now, study_instance_uid, StudyState.WAITING, "waits for a model")
         return
+    if study.early:
+        studies.move(db, now, study_instance_uid, StudyState.RECEIVING, "read early; waits for the rest of the study")
+        return
     counts = ", ".join(f"{each.model} {each.state.value.replace('_', ' ')}" for each in found)
     studies.move(db, now, study_instance_uid, StudyState.DONE, counts or "no model is on")
 
