@@ -14,9 +14,9 @@ from node.domain.model_card import Condition, Mode, ModelCard, VolumeMeasurement
 from node.domain.patient import Patient
 from node.domain.study import Instance, Order, Pixels, Plane
 from node.domain.time import Instant
-from node.store import instances, work_items
+from node.store import arrivals, instances, work_items
+from node.store.arrivals import Arrival
 from node.store.database import Database
-from node.store.instances import Arrival
 from node.workflow.policy import Policy
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -88,7 +88,7 @@ def arrive(
     """Let an instance arrive and be described."""
     digest = hashlib.sha256(f"{instance.sop_instance_uid}{version}".encode()).hexdigest()
     with db.transaction():
-        new = instances.record_arrival(
+        new = arrivals.record_arrival(
             db,
             now,
             Arrival(

@@ -1,26 +1,47 @@
-"""One object's arrival: looked over, durable in the spool, indexed; only then may anybody say that it is here."""
+"""One object's arrival: looked over before anybody says that it is here; and how a file that nobody sent is kept."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from xxhash import xxh3_128_hexdigest
 
 from node.domain.time import Clock
 from node.errors import Refused
 from node.receive import part10
 from node.receive.header import Content, Header, walk
+from node.receive.indexing import is_held, strong_digest
 from node.receive.status import CANNOT_UNDERSTAND, DOES_NOT_MATCH
 from node.receive.syntaxes import DEFLATED, is_lossy
-from node.store import instances
+from node.store import arrivals, instances
+from node.store.arrivals import Arrival
 from node.store.database import Database
-from node.store.instances import Arrival
 from node.store.spool import Spool
 
 #: Source of what no peer sent.
 IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an object comes from."""
+
+    #: Name of the peer, or `IMPORT`.
+    source: str
+    #: AE titles of the association; empty where there was none.
+    sending_ae_title: str = ""
+    receiving_ae_title: str = ""
+    #: We asked for it: a sub-operation of our own C-MOVE, C-GET or WADO-RS.
+    retrieved: bool = False
+
+    def told(self) -> str:
+        """What the file meta group has to say besides the AE titles, so that a rebuilt index has the same rows."""
+        if not self.retrieved and (self.sending_ae_title or self.source == IMPORT):
+            return ""
+        return json.dumps({"source": self.source, "retrieved": self.retrieved})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,62 +60,71 @@ class Received:
     sop_instance_uid: str = ""
 
 
-def arrive(
-    db: Database, spool: Spool, clock: Clock, received: Received, examine: Callable[[Header], None] | None = None
-) -> bool:
-    """Keep one object: when this returns, it is durable and indexed. `False` if exactly these bytes were held.
+def arrive(db: Database, spool: Spool, clock: Clock, received: Received) -> bool:
+    """Keep one object as a file: when this returns, it is durable and indexed. `False` if these bytes were held.
 
-    `examine` sees the header first; what it raises is raised, and nothing is kept.
-
-    The row is written by a connection that need not sync: the rooms' start rebuilds it from the spool.
+    The row is written by a connection that need not sync: a rebuild makes it again from the spool.
 
     Raises:
         Refused: it cannot be understood, or is not what the command said; nothing is kept.
         OSError: the disk is full or failing; nothing is acknowledged.
         Transient: the database stayed busy or is full; the object may lie in the spool, unacknowledged.
     """
-    header = looked_over(received)
-    if examine is not None:
-        examine(header)
-    digest = hashlib.sha256(received.content).hexdigest()
-    held = instances.held_path(db, header.sop_instance_uid, digest)
-    if held is not None and (db.folder / held).is_file():
-        return False
-    head = part10.head(
-        sop_class_uid=header.sop_class_uid,
-        sop_instance_uid=header.sop_instance_uid,
-        transfer_syntax_uid=received.transfer_syntax_uid,
-        sending=received.sending_ae_title,
-        receiving=received.receiving_ae_title,
+    header = looked_over(
+        received.content, received.transfer_syntax_uid, received.sop_class_uid, received.sop_instance_uid
     )
-    path = spool.keep((head, received.content), header.sop_instance_uid, digest)
-    arrival = arrival_of(header, received.transfer_syntax_uid, digest, len(received.content), path, received.source)
+    origin = Origin(
+        source=received.source,
+        sending_ae_title=received.sending_ae_title,
+        receiving_ae_title=received.receiving_ae_title,
+    )
+    arrival = arrival_of(header, origin, received.transfer_syntax_uid, len(received.content))
+    held = instances.held_of(db, [header.sop_instance_uid])
+    for digest in (xxh3_128_hexdigest(received.content), strong_digest([received.content])):
+        arrival = replace(arrival, digest=digest)
+        row, path = held.get((header.sop_instance_uid, digest), (0, ""))
+        same = is_held(spool, path, received.content) if path else None
+        if same is not False:
+            break
+    else:
+        row, same = 0, None
+    if same:
+        return False
+    head = head_of(arrival, origin)
+    path = spool.keep((head, received.content), header.sop_instance_uid, arrival.digest)
     with db.transaction():
-        return instances.record_arrival(db, clock.now(), arrival)
+        if row:
+            instances.move(db, row, path)
+            return False
+        return arrivals.record_arrival(db, clock.now(), replace(arrival, path=path))
 
 
-def looked_over(received: Received) -> Header:
-    """Walk over the data set and compare it with its command.
+def looked_over(
+    content: Content, transfer_syntax_uid: str, sop_class_uid: str = "", sop_instance_uid: str = ""
+) -> Header:
+    """Walk over the data set and compare it with what the command said; empty UIDs are not compared.
 
     Raises:
         Refused: with the status and the reason.
     """
-    if not len(received.content):
+    if not len(content):
         raise Refused(CANNOT_UNDERSTAND, "an empty data set")
-    if received.transfer_syntax_uid in DEFLATED:
+    if transfer_syntax_uid in DEFLATED:
         raise Refused(CANNOT_UNDERSTAND, "a deflated data set: send or save it inflated")
-    header = walk(received.content, received.transfer_syntax_uid)
+    header = walk(content, transfer_syntax_uid)
     for name, said, found in (
-        ("SOP Class", received.sop_class_uid, header.sop_class_uid),
-        ("SOP Instance", received.sop_instance_uid, header.sop_instance_uid),
+        ("SOP Class", sop_class_uid, header.sop_class_uid),
+        ("SOP Instance", sop_instance_uid, header.sop_instance_uid),
     ):
         if said and said != found:
             raise Refused(DOES_NOT_MATCH, f"the {name} UID of the data set is not the command's")
     return header
 
 
-def arrival_of(header: Header, transfer_syntax_uid: str, digest: str, size: int, path: str, source: str) -> Arrival:
-    """Return the index row of an object that is durable under `path`; `size` is that of the data set, bytes."""
+def arrival_of(
+    header: Header, origin: Origin, transfer_syntax_uid: str, size: int, *, digest: str = "", path: str = ""
+) -> Arrival:
+    """Return the index row of an object; `size` is that of the data set, bytes."""
     return Arrival(
         study_instance_uid=header.study_instance_uid,
         series_instance_uid=header.series_instance_uid,
@@ -104,8 +134,22 @@ def arrival_of(header: Header, transfer_syntax_uid: str, digest: str, size: int,
         digest=digest,
         size=size,
         path=path,
-        source=source,
+        source=origin.source,
         lossy=is_lossy(transfer_syntax_uid, header.lossy_image_compression),
+        retrieved=origin.retrieved,
+    )
+
+
+def head_of(arrival: Arrival, origin: Origin, *, length: int = 0) -> bytes:
+    """The Part 10 head that the object is kept with."""
+    return part10.head(
+        sop_class_uid=arrival.sop_class_uid,
+        sop_instance_uid=arrival.sop_instance_uid,
+        transfer_syntax_uid=arrival.transfer_syntax_uid,
+        sending=origin.sending_ae_title,
+        receiving=origin.receiving_ae_title,
+        origin=origin.told(),
+        length=length,
     )
 
 

@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 
 import structlog
 
@@ -20,11 +21,15 @@ from node import log as logging
 from node.config import Settings
 from node.domain.time import Clock, SystemClock
 from node.domain.work import WorkKind
+from node.errors import Failed, Transient
 from node.loop import Herald, Stop, run, stop_on_signals
 from node.receive.protocol import Answer, Job
 from node.receive.reader import HeaderReader
 from node.store import instances, work_items
 from node.store.database import Database, open_database
+from node.store.instances import HeldInstance
+from node.store.segment import place_of
+from node.store.spool import Spool, Unfiled
 from node.store.work_items import WorkItem
 from node.workflow.recovery import take_back
 
@@ -33,6 +38,7 @@ _OWNER = "describe:"
 #: Items claimed at once, and the longest that answers wait to be written together.
 _BATCH = 64
 _WRITE_AFTER_S = 0.1
+_NICE = 19
 
 log = structlog.get_logger()
 
@@ -63,9 +69,10 @@ def describe_step(
 def _describe(
     db: Database, clock: Clock, left: deque[WorkItem], issuers: dict[str, str], reader: HeaderReader, stop: Stop
 ) -> None:
-    """Describe the items and record the answers as they come; what is recorded leaves `left`."""
+    """File and describe the items and record the answers as they come; what is recorded leaves `left`."""
     held = instances.with_ids(db, [int(item.subject) for item in left])
-    jobs = [Job(id=each.id, path=str(db.folder / each.path), issuer=issuers.get(each.source, "")) for each in held]
+    paths = filed(Spool(db.folder), held)
+    jobs = [Job(id=each.id, path=str(db.folder / paths[each.id]), issuer=issuers.get(each.source, "")) for each in held]
     answered: list[Answer] = []
     written_s = time.monotonic()
     with closing(reader.read(jobs)) as answers:
@@ -74,15 +81,49 @@ def _describe(
             if stop.is_set():
                 break
             if time.monotonic() - written_s >= _WRITE_AFTER_S:
-                _record(db, clock, left, answered)
+                _record(db, clock, left, answered, paths)
                 written_s = time.monotonic()
-    _record(db, clock, left, answered)
+    _record(db, clock, left, answered, paths)
 
 
-def _record(db: Database, clock: Clock, left: deque[WorkItem], answered: list[Answer]) -> None:
+def filed(spool: Spool, held: Sequence[HeldInstance]) -> dict[int, str]:
+    """Write those that lie in the journal as files; return the path of each, by row id.
+
+    One whose record is damaged keeps its path: it cannot be read, and will be undescribable.
+
+    Raises:
+        Transient: the disk is full or failing.
+    """
+    unfiled = [each for each in held if place_of(each.path)]
+    wanted = [
+        Unfiled(
+            path=each.path,
+            sop_instance_uid=each.sop_instance_uid,
+            digest=each.digest,
+            received_s=datetime.fromisoformat(each.received_at).timestamp(),
+        )
+        for each in unfiled
+    ]
+    try:
+        written = spool.file(wanted)
+    except OSError as error:
+        raise Transient(f"filing: {error.strerror or error}") from error
+    paths = {each.id: each.path for each in held}
+    for each, path in zip(unfiled, written, strict=True):
+        if isinstance(path, Failed):
+            log.error("object_unreadable", path=each.path, reason=str(path))
+        else:
+            paths[each.id] = path
+    return paths
+
+
+def _record(
+    db: Database, clock: Clock, left: deque[WorkItem], answered: list[Answer], paths: Mapping[int, str]
+) -> None:
     """Finish as many items as there are answers, in order; nothing is written for one that was taken from us."""
     with db.transaction():
         for item, answer in zip(left, answered, strict=False):
+            instances.move(db, answer.id, paths[answer.id])
             if not work_items.finish(db, clock.now(), item, answer.undescribable):
                 continue
             if answer.instance is not None:
@@ -98,6 +139,8 @@ def main() -> int:
     """Describe until SIGTERM, or until standard input ends with the listener; its first line is the settings."""
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     logging.configure(ROOM)
+    # A burst goes first: describing can wait, an answer cannot.
+    os.nice(_NICE)
     stop = stop_on_signals()
     threading.Thread(target=_end_with_the_listener, args=(stop,), name="listener-watch", daemon=True).start()
     clock = SystemClock()

@@ -1,40 +1,60 @@
-"""The keeper: takes an object piece by piece, and returns only when it is durable and certain to be indexed."""
+"""The keeper: takes an object piece by piece, and returns only when it is durable and certain to be indexed.
+
+A small object is collected in a buffer and appended to the journal, where all that arrive at one moment share a sync. A
+large one streams into a file of its own, and the journal names it. The row comes after the answer: the journal is what
+it is made of, now by the indexer or, if a power cut comes between, at the next start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from io import BytesIO
+import threading
 
-from node.domain.time import Clock
+from xxhash import xxh3_128
+
+from node.domain.time import Clock, Instant
 from node.errors import Refused
-from node.receive.arrival import Received, arrive
+from node.receive import note
+from node.receive.arrival import Origin, arrival_of, head_of, looked_over
 from node.receive.header import Header
+from node.receive.indexer import Indexer
+from node.receive.large import HEAD_BYTES, LargeFile
 from node.receive.status import OUT_OF_RESOURCES
-from node.store.database import Database
+from node.store import checkpoint
+from node.store.arrivals import Arrival
+from node.store.database import Database, open_database
+from node.store.journal import Journal
+from node.store.segments import SEGMENT_BYTES, Segments
 from node.store.spool import Spool
 
+__all__ = ["Incoming", "Keeper", "Origin"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where an object comes from."""
-
-    #: Name of the peer, or `arrival.IMPORT`.
-    source: str
-    #: AE titles of the association; empty where there was none.
-    sending_ae_title: str = ""
-    receiving_ae_title: str = ""
-    #: We asked for it: a sub-operation of our own C-MOVE, C-GET or WADO-RS.
-    retrieved: bool = False
+#: Larger objects have a file of their own.
+LARGEST_IN_JOURNAL = 1 << 20
+#: A buffer starts with this and grows with its object.
+_BUFFER_BYTES = 1 << 16
+#: Buffers that wait for the next object.
+_MOST_BUFFERS = 16
 
 
 class Keeper:
-    """What every intake keeps its objects with; one for the listener, shared by its threads."""
+    """What every intake keeps its objects with; one for the listener, shared by its threads.
 
-    def __init__(self, db: Database, spool: Spool, clock: Clock) -> None:
+    `sync=False` leaves out every sync: a benchmark's, never a site's.
+    """
+
+    def __init__(
+        self, db: Database, spool: Spool, clock: Clock, *, segment_bytes: int = SEGMENT_BYTES, sync: bool = True
+    ) -> None:
         self.db = db
         self.spool = spool
         self.clock = clock
+        self.sync = sync
+        self._segment_bytes = segment_bytes
+        self._buffers: list[bytearray] = []
+        self._opening = threading.Lock()
+        self._journal: Journal[tuple[Instant, Arrival]] | None = None
+        self._indexer: Indexer | None = None
+        self._segments: Segments | None = None
 
     def receive(
         self,
@@ -44,20 +64,58 @@ class Keeper:
         maximum_bytes: int,
         sop_class_uid: str = "",
         sop_instance_uid: str = "",
-        examine: Callable[[Header], None] | None = None,
     ) -> Incoming:
         """Begin to take one object; the UIDs are what the command said, empty where there was none.
-
-        `examine` is shown the object's header once it was walked over, before anything is kept; what it raises, `keep`
-        raises.
 
         Raises:
             Refused: 0xC000 for a deflated transfer syntax that is not taken.
             Transient: the index is too far behind to take more; the peer is told 0xA700.
         """
-        incoming = Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
-        incoming.examine = examine
-        return incoming
+        self.open()
+        assert self._indexer is not None
+        self._indexer.admit()
+        return Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
+
+    def open(self) -> None:
+        """Open the journal, if it is not open: from then on it is this process's."""
+        if self._indexer is not None:
+            return
+        with self._opening:
+            if self._indexer is None:
+                lowest = checkpoint.highest_named(self.db) + 1
+                folder, room = self.db.folder, self.db.room
+                self._segments = Segments(folder, segment_bytes=self._segment_bytes, lowest=lowest)
+                indexer = Indexer(lambda: open_database(folder, room, sync_commits=False), self.spool)
+                self._journal = Journal(self._segments, indexer.put, sync=self.sync)
+                self._indexer = indexer
+
+    def settle(self, limit_s: float = 60.0) -> bool:
+        """Wait until everything that is kept is indexed; `False` if it is not after `limit_s` seconds."""
+        return self._indexer is None or self._indexer.settle(limit_s)
+
+    def close(self, limit_s: float = 20.0) -> None:
+        """Index what is kept, and let go of the journal; nothing may be received any more."""
+        if self._indexer is not None and self._journal is not None:
+            self._indexer.close(limit_s)
+            self._journal.close()
+
+    def append(self, arrival: Arrival, head: bytes, content: bytes | memoryview, digest: bytes) -> None:
+        """Make an object durable, or the name of one that is: see `Journal.append`."""
+        assert self._journal is not None
+        now = self.clock.now()
+        self._journal.append(note.written(now, arrival), head, content, digest, (now, arrival))
+
+    def borrow_buffer(self) -> bytearray:
+        """A buffer for one object."""
+        try:
+            return self._buffers.pop()
+        except IndexError:
+            return bytearray(_BUFFER_BYTES)
+
+    def return_buffer(self, buffer: bytearray) -> None:
+        """The buffer may be used for another object."""
+        if len(self._buffers) < _MOST_BUFFERS:
+            self._buffers.append(buffer)
 
 
 class Incoming:
@@ -78,9 +136,10 @@ class Incoming:
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._maximum_bytes = maximum_bytes
-        self._content = BytesIO()
-        #: As `Keeper.receive` says.
-        self.examine: Callable[[Header], None] | None = None
+        self._digest = xxh3_128()
+        self._size = 0
+        self._buffer: bytearray | None = keeper.borrow_buffer()
+        self._large: LargeFile | None = None
 
     def write(self, piece: memoryview) -> None:
         """Take the next bytes of the data set; the caller may reuse the memory afterwards.
@@ -89,30 +148,72 @@ class Incoming:
             Refused: 0xA700, the object is over the limit.
             OSError: the disk is full or failing.
         """
-        if self._content.tell() + len(piece) > self._maximum_bytes:
+        end = self._size + len(piece)
+        if end > self._maximum_bytes:
             raise Refused(OUT_OF_RESOURCES, f"larger than {self._maximum_bytes} bytes")
-        self._content.write(piece)
+        self._digest.update(piece)
+        if end > LARGEST_IN_JOURNAL:
+            self._stream(piece)
+        else:
+            buffer = self._buffer
+            assert buffer is not None
+            if end > len(buffer):
+                buffer.extend(bytes(min(LARGEST_IN_JOURNAL, max(end, 2 * len(buffer))) - len(buffer)))
+            buffer[self._size : end] = piece
+        self._size = end
 
     def keep(self) -> bool:
-        """Look the object over and make it durable: when this returns, 0x0000 may be sent. `False` if it was held.
+        """Look the object over and make it durable: when this returns, 0x0000 may be sent.
+
+        Returns `True`: whether exactly these bytes were held already, the index finds out later.
 
         Raises:
             Refused: it cannot be understood, or is not what the command said; nothing is kept.
             OSError: the disk is full or failing; nothing may be acknowledged.
-            Transient: the index stayed busy; nothing may be acknowledged.
         """
-        with self._content.getbuffer() as content:
-            received = Received(
-                content=content,
-                transfer_syntax_uid=self._transfer_syntax_uid,
-                source=self._origin.source,
-                sending_ae_title=self._origin.sending_ae_title,
-                receiving_ae_title=self._origin.receiving_ae_title,
-                sop_class_uid=self._sop_class_uid,
-                sop_instance_uid=self._sop_instance_uid,
-            )
-            return arrive(self._keeper.db, self._keeper.spool, self._keeper.clock, received, self.examine)
+        try:
+            if self._large is not None:
+                self._keep_large(self._large)
+            else:
+                self._keep_small()
+        finally:
+            self.discard()
+        return True
 
     def discard(self) -> None:
         """Forget what came; may be called twice."""
-        self._content = BytesIO()
+        if self._large is not None:
+            self._large.discard()
+            self._large = None
+        if self._buffer is not None:
+            self._keeper.return_buffer(self._buffer)
+            self._buffer = None
+
+    def _stream(self, piece: memoryview) -> None:
+        if self._large is None:
+            assert self._buffer is not None
+            self._large = LargeFile(self._keeper.spool, sync=self._keeper.sync)
+            with memoryview(self._buffer) as whole:
+                self._large.write(whole[: self._size])
+        self._large.write(piece)
+
+    def _keep_small(self) -> None:
+        assert self._buffer is not None
+        with memoryview(self._buffer) as whole, whole[: self._size] as content:
+            arrival = self._arrival(self._looked_over(content))
+            self._keeper.append(arrival, head_of(arrival, self._origin), content, self._digest.digest())
+
+    def _keep_large(self, large: LargeFile) -> None:
+        with large.content() as content:
+            header = self._looked_over(content)
+        arrival = self._arrival(header)
+        head = head_of(arrival, self._origin, length=HEAD_BYTES)
+        path = large.keep(head, arrival.sop_instance_uid, arrival.digest)
+        self._keeper.append(self._arrival(header, path), b"", b"", self._digest.digest())
+
+    def _looked_over(self, content: memoryview) -> Header:
+        return looked_over(content, self._transfer_syntax_uid, self._sop_class_uid, self._sop_instance_uid)
+
+    def _arrival(self, header: Header, path: str = "") -> Arrival:
+        digest = self._digest.hexdigest()
+        return arrival_of(header, self._origin, self._transfer_syntax_uid, self._size, digest=digest, path=path)

@@ -14,7 +14,7 @@ from node.domain.time import SystemClock
 from node.loop import Herald, stop_on_signals
 from node.receive.intakes import Running, intakes
 from node.receive.keeper import Keeper
-from node.receive.recover import rebuild
+from node.receive.recover import reconcile
 from node.store.database import open_database
 from node.store.spool import Spool
 
@@ -83,8 +83,8 @@ class Describing:
         self._process = None
 
 
-def main(settings: Settings) -> int:
-    """Receive until SIGTERM.
+def main(settings: Settings, *, sync: bool = True) -> int:
+    """Receive until SIGTERM. `sync=False` leaves out every sync: a benchmark's, never a site's.
 
     Raises:
         Misconfigured: the data folder cannot be written, or the port is taken.
@@ -95,11 +95,12 @@ def main(settings: Settings) -> int:
     db = open_database(settings.data.folder, "listen", sync_commits=False)
     spool = Spool(settings.data.folder)
     spool.sweep()
-    counts = rebuild(db, spool, settings, clock=clock)
+    counts = reconcile(db, spool, settings, lambda _done, _all: herald.alive(), clock=clock)
     log.info("spool_compared", objects=counts.objects, indexed=counts.indexed, unreadable=len(counts.unreadable))
     for lost in counts.unreadable:
         log.error("object_unreadable", path=lost.path, reason=lost.reason)
-    keeper = Keeper(db, spool, clock)
+    keeper = Keeper(db, spool, clock, sync=sync)
+    keeper.open()
     started = (intake.start(settings, keeper) for intake in intakes())
     open_intakes: list[Running] = [running for running in started if running is not None]
     describing = Describing(settings)
@@ -112,6 +113,7 @@ def main(settings: Settings) -> int:
     herald.stopping()
     for each in open_intakes:
         each.stop(_DRAIN_S)
+    keeper.close()
     describing.stop(_BACKOFF_S * 10)
     db.close()
     return 0

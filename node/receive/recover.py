@@ -1,33 +1,45 @@
-"""The index from the spool: what a power cut took from the database is read again from the objects themselves."""
+"""The index from the spool: what a power cut took from the database is read again from journal and files."""
 
 from __future__ import annotations
 
-import hashlib
+import heapq
+import json
 import mmap
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from xxhash import xxh3_128
+
 from node.config import Settings
-from node.domain.time import Clock, SystemClock
+from node.domain.time import Clock, Instant, SystemClock
 from node.errors import Refused
-from node.receive.arrival import IMPORT, arrival_of
+from node.receive import note
+from node.receive.arrival import IMPORT, Origin, arrival_of
 from node.receive.header import walk
-from node.receive.part10 import read_meta
+from node.receive.indexing import Entry, index, strong_digest
+from node.receive.part10 import FileMeta, read_meta
 from node.receive.status import CANNOT_UNDERSTAND
-from node.store import instances
+from node.store import checkpoint, instances
+from node.store.checkpoint import Checkpoint
 from node.store.database import Database
-from node.store.instances import Arrival
+from node.store.segment import BLOCK_BYTES, Use, path_of, records
+from node.store.segments import numbered, read_use
 from node.store.spool import Spool
 
 #: Rows written in one transaction: the write lock is not held long.
 _TOGETHER = 64
+_CHUNK_BYTES = 1 << 20
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A kept file that cannot be indexed. It stays where it is."""
+    """A kept object that cannot be indexed. It stays where it is."""
 
     #: Relative to the data folder.
     path: str
@@ -38,47 +50,78 @@ class Unreadable:
 class RebuildCounts:
     """What a rebuild found."""
 
-    #: Objects in the spool.
+    #: Objects that were looked at: those of the spool, or of the journal behind the checkpoint.
     objects: int
     #: Those that no row knew, and that are indexed now.
     indexed: int
     unreadable: tuple[Unreadable, ...]
 
 
-def rebuild(
+@dataclass(slots=True)
+class _Found:
+    """What a walk over journal or files comes across."""
+
+    objects: int = 0
+    unreadable: list[Unreadable] = field(default_factory=list)
+    #: Behind the last record that was read.
+    end: Checkpoint | None = None
+
+
+def reconcile(
     db: Database,
     spool: Spool,
     settings: Settings,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: Progress = lambda _done, _all: None,
     *,
     clock: Clock | None = None,
 ) -> RebuildCounts:
-    """Index every kept object that no row knows, oldest file first, so that the newest version is current.
+    """Index what follows the checkpoint in the journal; the whole spool if the checkpoint is none of this journal's.
 
-    `progress` hears (done, all) of the objects to be read. Nothing is ever deleted or moved.
+    Only before this process receives anything.
 
     Raises:
         Transient: the database stayed busy; what was indexed until then stays.
     """
-    clock = clock or SystemClock()
+    segments = _segments(db.folder)
+    start = checkpoint.read(db)
+    if start is None or (start.use.number and start.use not in {use for use, _ in segments}):
+        counts = rebuild(db, spool, settings, progress, clock=clock)
+        uses = [use for use, _ in segments if use is not None]
+        with db.transaction():
+            checkpoint.write(db, uses[-1] if uses else Use(0, b""), 0)
+        return counts
+    found = _Found()
+    behind = [(use, file) for use, file in segments if use is None or use.number >= start.use.number]
+    entries = _journal_entries(behind, found, start)
+    indexed = _index(db, spool, entries, found)
+    return RebuildCounts(objects=found.objects, indexed=indexed, unreadable=tuple(found.unreadable))
+
+
+def rebuild(
+    db: Database,
+    spool: Spool,
+    settings: Settings,
+    progress: Progress = lambda _done, _all: None,
+    *,
+    clock: Clock | None = None,
+) -> RebuildCounts:
+    """Index every kept object that no row knows, oldest first, so that the newest version is current.
+
+    `progress` hears (done, all) of the files to be read. Nothing is ever deleted or moved.
+
+    Raises:
+        Transient: the database stayed busy; what was indexed until then stays.
+    """
+    now = (clock or SystemClock()).now()
     kept = list(spool.objects())
     known = instances.paths(db)
     lacking = sorted((path for path in kept if path not in known), key=lambda path: _age(db.folder / path))
-    indexed = 0
-    unreadable: list[Unreadable] = []
-    batch: list[Arrival] = []
-    for number, path in enumerate(lacking, start=1):
-        try:
-            batch.append(_read(db.folder, path, settings))
-        except Refused as error:
-            unreadable.append(Unreadable(path=path, reason=error.reason))
-        except OSError as error:
-            unreadable.append(Unreadable(path=path, reason=error.strerror or str(error)))
-        if len(batch) == _TOGETHER or number == len(lacking):
-            indexed += _record(db, clock, batch)
-            batch.clear()
-        progress(number, len(lacking))
-    return RebuildCounts(objects=len(kept), indexed=indexed, unreadable=tuple(unreadable))
+    filed, recorded = _Found(), _Found()
+    files = _file_entries(db.folder, lacking, settings, now, filed, progress)
+    journal = (entry for entry in _journal_entries(_segments(db.folder), recorded) if entry[1].path not in known)
+    indexed = _index(db, spool, heapq.merge(files, journal, key=lambda entry: entry[0].wall))
+    unreadable = (*filed.unreadable, *recorded.unreadable)
+    return RebuildCounts(objects=len(kept) + recorded.objects, indexed=indexed, unreadable=unreadable)
 
 
 @contextmanager
@@ -96,30 +139,107 @@ def mapped(file: Path) -> Iterator[memoryview]:
             yield view
 
 
-def source_named(settings: Settings, sending_ae_title: str) -> str:
-    """The peer's name for an AE title; one that is no longer configured keeps its title, so nothing is sent for it."""
-    peer = settings.peer_titled(sending_ae_title)
-    return peer.name if peer else sending_ae_title or IMPORT
+def origin_of(settings: Settings, meta: FileMeta) -> Origin:
+    """Where a kept file came from; a peer that is no longer configured keeps its title, so nothing is sent for it."""
+    peer = settings.peer_titled(meta.sending_ae_title)
+    source, retrieved = peer.name if peer else meta.sending_ae_title or IMPORT, False
+    if meta.origin:
+        told = json.loads(meta.origin)
+        source, retrieved = str(told["source"]), bool(told["retrieved"])
+    return Origin(source=source, retrieved=retrieved)
 
 
-def _read(folder: Path, path: str, settings: Settings) -> Arrival:
+def _segments(folder: Path) -> list[tuple[Use | None, Path]]:
+    return [(read_use(file), file) for _, file in numbered(folder)]
+
+
+def _journal_entries(
+    segments: Iterable[tuple[Use | None, Path]], found: _Found, start: Checkpoint | None = None
+) -> Iterator[Entry]:
+    """The arrivals of all sound records, in order."""
+    for use, file in segments:
+        path = str(file.relative_to(file.parents[2]))
+        if use is None:
+            found.unreadable.append(Unreadable(path=path, reason="its first block is damaged"))
+            continue
+        if use.number != int(file.stem):
+            # A spare that a power cut gave back its old name.
+            continue
+        torn: list[tuple[int, int]] = []
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            offset = start.offset if start is not None and use == start.use else BLOCK_BYTES
+            for record in records(descriptor, use, offset):
+                if not record.intact:
+                    torn.append((record.group, record.offset))
+                    continue
+                # What was written with it or after it may never have been acknowledged; what came before it was.
+                lost = [at for group, at in torn if group < record.group]
+                found.unreadable += [Unreadable(path=f"{path}@{at}", reason="its bytes are damaged") for at in lost]
+                torn = [each for each in torn if each[0] >= record.group]
+                found.objects += 1
+                found.end = Checkpoint(use, record.end)
+                object_bytes = record.head_bytes + record.content_bytes
+                yield note.read(record.note, path_of(use.number, record.offset, object_bytes))
+        finally:
+            os.close(descriptor)
+
+
+def _file_entries(
+    folder: Path, paths: list[str], settings: Settings, now: Instant, found: _Found, progress: Progress
+) -> Iterator[Entry]:
+    for number, path in enumerate(paths, start=1):
+        try:
+            yield _read(folder, path, settings, now)
+        except Refused as error:
+            found.unreadable.append(Unreadable(path=path, reason=error.reason))
+        except OSError as error:
+            found.unreadable.append(Unreadable(path=path, reason=error.strerror or str(error)))
+        progress(number, len(paths))
+
+
+def _read(folder: Path, path: str, settings: Settings, now: Instant) -> Entry:
     with mapped(folder / path) as whole:
         meta = read_meta(whole)
         with whole[meta.dataset_offset :] as content:
             header = walk(content, meta.transfer_syntax_uid)
-            digest = hashlib.sha256(content).hexdigest()
             size = len(content)
-    if digest[:16] not in Path(path).name:
+            digest = _digest(content, Path(path).name)
+    arrival = arrival_of(header, origin_of(settings, meta), meta.transfer_syntax_uid, size, digest=digest, path=path)
+    wall = datetime.fromtimestamp(_age(folder / path), UTC)
+    return Instant(wall, now.boottime_s, now.boot_id), arrival
+
+
+def _digest(content: memoryview, name: str) -> str:
+    """The digest that the file's name was made of: the strong one where the other was not enough."""
+    fast = xxh3_128()
+    for chunk in _chunks(content):
+        fast.update(chunk)
+    if fast.hexdigest()[:16] in name:
+        return fast.hexdigest()
+    strong = strong_digest(_chunks(content))
+    if strong[:16] not in name:
         raise Refused(CANNOT_UNDERSTAND, "its bytes are not those that were received")
-    source = source_named(settings, meta.sending_ae_title)
-    return arrival_of(header, meta.transfer_syntax_uid, digest, size, path, source)
+    return strong
 
 
-def _record(db: Database, clock: Clock, batch: list[Arrival]) -> int:
-    if not batch:
-        return 0
-    with db.transaction():
-        return sum(instances.record_arrival(db, clock.now(), each) for each in batch)
+def _chunks(content: memoryview) -> Iterator[bytes]:
+    for offset in range(0, len(content), _CHUNK_BYTES):
+        yield bytes(content[offset : offset + _CHUNK_BYTES])
+
+
+def _index(db: Database, spool: Spool, entries: Iterable[Entry], found: _Found | None = None) -> int:
+    """Index in batches; where `found` tells how far the journal was read, the checkpoint moves along."""
+    indexed = 0
+    batch: list[Entry] = []
+    for entry in entries:
+        batch.append(entry)
+        if len(batch) == _TOGETHER:
+            indexed += index(db, spool, batch, found.end if found else None)
+            batch.clear()
+    if batch:
+        indexed += index(db, spool, batch, found.end if found else None)
+    return indexed
 
 
 def _age(file: Path) -> float:

@@ -44,6 +44,18 @@ class Database:
         except sqlite3.OperationalError as error:
             raise _transient(error) from error
 
+    def execute_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Run one statement once for each row of values.
+
+        Raises:
+            Transient: the database stayed busy.
+        """
+        try:
+            with self._lock:
+                self._connection.executemany(sql, rows)
+        except sqlite3.OperationalError as error:
+            raise _transient(error) from error
+
     def rows(self, sql: str, values: Sequence[Value] = ()) -> list[sqlite3.Row]:
         """Run one statement and return all its rows."""
         try:

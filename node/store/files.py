@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+
+#: sync_file_range(2): begin to write the pages of a range, and do not wait.
+_BEGIN_WRITING = 2
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -30,6 +36,25 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def begin_writing(descriptor: int, offset: int, length: int) -> None:
+    """Have the kernel begin to write a range now, so that the sync at the end finds little left; waits for nothing."""
+    call = _sync_file_range()
+    if call is not None:
+        # What goes wrong here, the sync will tell.
+        call(descriptor, offset, length, _BEGIN_WRITING)
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    try:
+        call = ctypes.CDLL(None, use_errno=True).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    call.restype = ctypes.c_int
+    return call
 
 
 def sweep_temporary(folder: Path) -> int:

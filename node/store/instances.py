@@ -1,40 +1,20 @@
-"""Instances as they are kept: arrival, description, versions."""
+"""Instances as they are kept: description, versions, where they lie."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from node.domain.study import Instance, is_image
+from node.domain.study import Instance
 from node.domain.time import Instant
-from node.domain.work import WorkKind
-from node.store import events, studies, work_items
+from node.store import events
 from node.store.database import Database
 
 _INSTANCE = TypeAdapter(Instance)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """An object that is already durable in the spool."""
-
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    #: SHA-256 of the data set as received.
-    digest: str
-    size: int
-    #: Relative to the data folder.
-    path: str
-    #: Name of the peer, or "import".
-    source: str
-    #: The transfer syntax or the object says that pixels were compressed with loss.
-    lossy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +27,15 @@ class HeldInstance:
     sop_instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
+    #: Hexadecimal, of the data set as received.
+    digest: str
     path: str
     size: int
     source: str
+    #: Wall time, ISO 8601.
+    received_at: str
+    #: We asked for it: it came by a retrieval of our own.
+    retrieved: bool
     #: pending, described or undescribable.
     state: str
     reason: str
@@ -59,39 +45,6 @@ class HeldInstance:
     content_digest: str
     #: The typed header, once described.
     instance: Instance | None
-
-
-def record_arrival(db: Database, now: Instant, arrival: Arrival) -> bool:
-    """Index one durable object; `False` if exactly these bytes were held already.
-
-    Another version of an instance becomes the current one, but a lossy copy never replaces a lossless one.
-    """
-    held = db.rows("SELECT digest, lossy FROM instance WHERE sop_instance_uid = ?", (arrival.sop_instance_uid,))
-    if any(row["digest"] == arrival.digest for row in held):
-        return False
-    image = is_image(arrival.sop_class_uid)
-    ours = _is_ours(db, arrival.sop_instance_uid)
-    current = not (arrival.lossy and any(not row["lossy"] for row in held))
-    studies.touch(db, now, arrival.study_instance_uid, reopen=image and not ours)
-    if held and current:
-        db.execute("UPDATE instance SET current = 0 WHERE sop_instance_uid = ?", (arrival.sop_instance_uid,))
-    made = db.execute(
-        "INSERT INTO instance (study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,"
-        " transfer_syntax_uid, digest, size, path, source, received_at, image, ours, current, lossy)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(arrival.study_instance_uid, arrival.series_instance_uid, arrival.sop_instance_uid),
-            *(arrival.sop_class_uid, arrival.transfer_syntax_uid, arrival.digest, arrival.size, arrival.path),
-            *(arrival.source, now.iso, image, ours, current, arrival.lossy),
-        ),
-    )
-    assert made.lastrowid is not None
-    work_items.add(db, now, WorkKind.DESCRIBE, made.lastrowid, arrival.study_instance_uid)
-    if held:
-        text = "another version of an instance" + ("" if current else "; lossy, so the held one stays current")
-        uid, study_uid = arrival.sop_instance_uid, arrival.study_instance_uid
-        events.record(db, now, "instance", uid, after="version", reason=text, study=study_uid)
-    return True
 
 
 def record_description(db: Database, instance_id: int, described: Instance, *, ours: bool) -> None:
@@ -161,6 +114,21 @@ def held_path(db: Database, sop_instance_uid: str, digest: str) -> str | None:
     return str(row["path"]) if row else None
 
 
+def move(db: Database, instance_id: int, path: str) -> None:
+    """The object of an instance lies under another path from now on."""
+    db.execute("UPDATE instance SET path = ? WHERE id = ?", (path, instance_id))
+
+
+def held_of(db: Database, uids: Sequence[str]) -> dict[tuple[str, str], tuple[int, str]]:
+    """Row id and path of every version of these SOP Instance UIDs, by UID and digest."""
+    rows = db.rows(
+        "SELECT id, sop_instance_uid, digest, path FROM instance"
+        " WHERE sop_instance_uid IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(uids)),),
+    )
+    return {(row["sop_instance_uid"], row["digest"]): (row["id"], row["path"]) for row in rows}
+
+
 def paths(db: Database) -> set[str]:
     """Paths of all indexed objects."""
     return {row["path"] for row in db.rows("SELECT path FROM instance")}
@@ -189,10 +157,6 @@ def tally(db: Database, study_instance_uid: str) -> Tally:
     return Tally(received=row["received"], undescribed=row["undescribed"], modalities=names)
 
 
-def _is_ours(db: Database, sop_instance_uid: str) -> bool:
-    return db.row("SELECT 1 FROM artifact WHERE sop_instance_uid = ?", (sop_instance_uid,)) is not None
-
-
 def _held(row: sqlite3.Row) -> HeldInstance:
     return HeldInstance(
         id=row["id"],
@@ -201,9 +165,12 @@ def _held(row: sqlite3.Row) -> HeldInstance:
         sop_instance_uid=row["sop_instance_uid"],
         sop_class_uid=row["sop_class_uid"],
         transfer_syntax_uid=row["transfer_syntax_uid"],
+        digest=row["digest"],
         path=row["path"],
         size=row["size"],
         source=row["source"],
+        received_at=row["received_at"],
+        retrieved=bool(row["retrieved"]),
         state=row["state"],
         reason=row["reason"],
         readable=bool(row["image"]) and not row["ours"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.domain.time import Instant
@@ -40,6 +41,14 @@ def add(db: Database, now: Instant, kind: WorkKind, subject: str | int, study: s
     )
     if made.rowcount:
         events.record(db, now, "work_item", f"{kind}:{subject}", after=WorkState.READY, study=study)
+
+
+def add_each(db: Database, kind: WorkKind, wanted: Sequence[tuple[Instant, int, str]]) -> None:
+    """Make items of new subjects ready: (now, subject, study) each. No event tells of them: their subjects' does."""
+    db.execute_each(
+        "INSERT INTO work_item (kind, subject, study_instance_uid, created_at, changed_at) VALUES (?, ?, ?, ?, ?)",
+        [(kind, str(subject), study, now.iso, now.iso) for now, subject, study in wanted],
+    )
 
 
 def claim(
@@ -227,6 +236,9 @@ def _set(db: Database, now: Instant, kind: WorkKind, subject: str | int, after: 
 
 
 def _note(db: Database, now: Instant, item: WorkItem, before: WorkState, after: WorkState, reason: str) -> None:
+    if item.kind is WorkKind.DESCRIBE and after is not WorkState.PARKED:
+        # Three events an instance would drown everything else.
+        return
     subject = f"{item.kind}:{item.subject}"
     study = item.study_instance_uid
     events.record(db, now, "work_item", subject, before=before, after=after, reason=reason, study=study)

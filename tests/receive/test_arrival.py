@@ -22,7 +22,7 @@ from node.receive.arrival import Received, arrive, has_room
 from node.receive.header import walk
 from node.receive.part10 import read_meta
 from node.receive.syntaxes import is_lossy
-from node.store import instances
+from node.store import arrivals, instances
 from node.store.database import Database
 from node.store.spool import Spool
 from tests.receive.objects import SERIES, compressed, encoded, mr_slice
@@ -54,27 +54,27 @@ def test_the_row_is_committed_only_after_object_and_folder_are_synced(
 ):
     arrive(db, spool, CLOCK, received(encoded(mr_slice(1))))
     steps: list[str] = []
-    real_fsync, real_rename, real_record = os.fsync, Path.rename, instances.record_arrival
+    real_fsync, real_link, real_record = os.fsync, Path.hardlink_to, arrivals.record_arrival
 
     def fsync(descriptor: int) -> None:
         folder = Path(f"/proc/self/fd/{descriptor}").resolve().is_dir()
         real_fsync(descriptor)
         steps.append("folder synced" if folder else "object synced")
 
-    def rename(self: Path, target: Path) -> Path:
-        steps.append("renamed")
-        return real_rename(self, target)
+    def link(self: Path, target: Path) -> None:
+        steps.append("named")
+        real_link(self, target)
 
     def record(*arguments: object) -> bool:
         steps.append("row written")
         return real_record(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "rename", rename)
-    monkeypatch.setattr(instances, "record_arrival", record)
+    monkeypatch.setattr(Path, "hardlink_to", link)
+    monkeypatch.setattr(arrivals, "record_arrival", record)
     # Another version: its folder is there already.
     arrive(db, spool, CLOCK, received(encoded(mr_slice(1, PatientID="P2"))))
-    assert steps == ["object synced", "renamed", "folder synced", "row written"]
+    assert steps == ["object synced", "named", "folder synced", "row written"]
 
 
 def test_the_same_bytes_again_are_held_already_and_stored_once(db: Database, spool: Spool, settings: Settings):

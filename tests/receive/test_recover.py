@@ -9,7 +9,7 @@ from node.domain.time import SystemClock
 from node.domain.work import WorkKind
 from node.receive.arrival import Received, arrive
 from node.receive.recover import rebuild
-from node.store import instances, work_items
+from node.store import arrivals, instances, work_items
 from node.store.database import FILE_NAME, Database, open_database
 from node.store.spool import Spool
 from tests.receive.objects import encoded, mr_slice
@@ -69,7 +69,7 @@ def test_a_kept_object_whose_row_was_lost_is_indexed_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as cut:
-        cut.setattr(instances, "record_arrival", power_cut)
+        cut.setattr(arrivals, "record_arrival", power_cut)
         with pytest.raises(KeyboardInterrupt):
             keep(db, spool, encoded(mr_slice()))
     assert told(db) == []

@@ -12,23 +12,23 @@ from node.store.spool import Spool
 
 def test_an_object_is_synced_before_its_path_is_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    real_fsync, real_rename = os.fsync, Path.rename
+    real_fsync, real_link = os.fsync, Path.hardlink_to
 
     def fsync(descriptor: int) -> None:
         target = os.readlink(f"/proc/self/fd/{descriptor}")
         done.append("fsync folder" if os.path.isdir(target) else "fsync object")
         real_fsync(descriptor)
 
-    def rename(self: Path, target: Path) -> Path:
-        done.append("rename")
-        return real_rename(self, target)
+    def link(self: Path, target: Path) -> None:
+        done.append("name")
+        real_link(self, target)
 
     spool = Spool(tmp_path)
     spool.keep([b"first"], "1.2", "ab" * 32)
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "hardlink_to", link)
     path = spool.keep([b"pre", b"fix"], "1.2", "cd" * 32)
-    assert done == ["fsync object", "rename", "fsync folder"]
+    assert done == ["fsync object", "name", "fsync folder"]
     assert (tmp_path / path).read_bytes() == b"prefix"
 
 

@@ -6,5 +6,7 @@ from node.store.migrations import first
 from node.store.migrations.registry import MIGRATIONS
 
 from node.store.migrations import retrievals  # isort: skip
+from node.store.migrations import journal  # isort: skip
+from node.store.migrations import completeness  # isort: skip
 
-__all__ = ["MIGRATIONS", "first", "retrievals"]
+__all__ = ["MIGRATIONS", "completeness", "first", "journal", "retrievals"]

@@ -1,0 +1,136 @@
+"""Durable objects get their rows: many in one transaction, with the checkpoint that vouches for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from node.domain.time import Instant
+from node.errors import Failed, Refused
+from node.receive.part10 import LONGEST_HEAD, read_meta
+from node.store import arrivals, checkpoint, instances
+from node.store.arrivals import Arrival
+from node.store.checkpoint import Checkpoint
+from node.store.database import Database
+from node.store.segment import place_of
+from node.store.spool import Spool
+
+_CHUNK_BYTES = 1 << 20
+
+Entry = tuple[Instant, Arrival]
+
+
+@dataclass(slots=True)
+class _Sifted:
+    """What is to be written for some durable objects."""
+
+    new: list[Entry] = field(default_factory=list)
+    #: Row id → path, where the held object is gone and this one takes its place.
+    moved: dict[int, str] = field(default_factory=dict)
+    #: Files that hold once more what is held.
+    superfluous: list[str] = field(default_factory=list)
+    #: UIDs and digests that were held when we looked.
+    known: frozenset[tuple[str, str]] = frozenset()
+
+
+def index(db: Database, spool: Spool, entries: Sequence[Entry], upto: Checkpoint | None = None) -> int:
+    """Index durable objects in the order in which they came; return how many were not held. Opens its own transaction.
+
+    Objects that are held byte for byte make no row and no event. `upto` is written as the checkpoint.
+
+    Raises:
+        Transient: the database stayed busy, or another process indexed the same object meanwhile; try again.
+    """
+    sifted = _sift(db, spool, entries)
+    with db.transaction():
+        count = arrivals.record_arrivals(db, sifted.new, known=sifted.known)
+        for row, path in sifted.moved.items():
+            instances.move(db, row, path)
+        if upto is not None:
+            checkpoint.write(db, upto.use, upto.offset)
+    for path in sifted.superfluous:
+        with suppress(OSError):
+            (spool.folder / path).unlink(missing_ok=True)
+    return count
+
+
+def is_held(spool: Spool, path: str, content: bytes | memoryview) -> bool | None:
+    """Whether the object under `path` has exactly this data set; `None` if it is gone."""
+    try:
+        with spool.open(path) as held:
+            offset = 0
+            for chunk in _data_set(held):
+                if content[offset : offset + len(chunk)] != chunk:
+                    return False
+                offset += len(chunk)
+            return offset == len(content)
+    except (OSError, Failed, Refused):
+        return None
+
+
+def strong_digest(chunks: Iterator[bytes] | Sequence[bytes | memoryview]) -> str:
+    """SHA-256: what tells data sets apart that somebody made to have the same xxh3_128."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sift(db: Database, spool: Spool, entries: Sequence[Entry]) -> _Sifted:
+    """Tell the new ones from those that are held: a digest alone is not believed."""
+    held = instances.held_of(db, [arrival.sop_instance_uid for _, arrival in entries])
+    sifted = _Sifted(known=frozenset(held))
+    for now, arrived in entries:
+        arrival = arrived
+        while True:
+            key = (arrival.sop_instance_uid, arrival.digest)
+            row, path = held.get(key, (0, ""))
+            if not path:
+                held[key] = (row, arrival.path)
+                sifted.new.append((now, arrival))
+            elif path != arrival.path:
+                equal = _are_equal(spool, path, arrival.path)
+                if equal is None:
+                    held[key] = (row, arrival.path)
+                    sifted.moved[row] = arrival.path
+                elif equal:
+                    if place_of(arrival.path) is None:
+                        sifted.superfluous.append(arrival.path)
+                elif arrival is arrived:
+                    with spool.open(arrival.path) as stream:
+                        arrival = replace(arrival, digest=strong_digest(_data_set(stream)))
+                    continue
+            break
+    return sifted
+
+
+def _are_equal(spool: Spool, held: str, other: str) -> bool | None:
+    """Whether two objects have the same data set; `None` if the held one is gone."""
+    try:
+        one = spool.open(held)
+    except (OSError, Failed):
+        return None
+    try:
+        two = spool.open(other)
+    except (OSError, Failed):
+        # Removed as superfluous by an earlier process, or lost: what is held stays.
+        one.close()
+        return True
+    with one, two:
+        first, second = _data_set(one), _data_set(two)
+        while True:
+            chunk = next(first, b"")
+            if chunk != next(second, b""):
+                return False
+            if not chunk:
+                return True
+
+
+def _data_set(stream: BinaryIO) -> Iterator[bytes]:
+    """The bytes behind the file meta group, in chunks of one size."""
+    stream.seek(read_meta(stream.read(LONGEST_HEAD)).dataset_offset)
+    while chunk := stream.read(_CHUNK_BYTES):
+        yield chunk

@@ -1,0 +1,80 @@
+"""An object that is too large for the journal: a file of its own from the start, so that memory stays flat."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from node.store.files import begin_writing, sync_folder
+from node.store.segments import write_all
+from node.store.spool import Spool
+
+#: The Part 10 head is written when the data set says its UIDs: its place is kept.
+HEAD_BYTES = 2048
+#: The kernel begins to write after so many bytes, so that the sync at the end finds little left.
+_WRITTEN_BYTES = 8 << 20
+
+
+class LargeFile:
+    """One file below `incoming` while its object arrives."""
+
+    def __init__(self, spool: Spool, *, sync: bool = True) -> None:
+        self._spool = spool
+        self._sync = sync
+        self._file = spool.new_file()
+        self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._end = HEAD_BYTES
+        self._begun = 0
+
+    def write(self, piece: memoryview) -> None:
+        """Append bytes of the data set.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
+        while piece:
+            written = os.pwrite(self._descriptor, piece, self._end)
+            self._end += written
+            piece = piece[written:]
+        if self._end - self._begun >= _WRITTEN_BYTES:
+            begin_writing(self._descriptor, self._begun, self._end - self._begun)
+            self._begun = self._end
+
+    @contextmanager
+    def content(self) -> Iterator[memoryview]:
+        """The data set, mapped."""
+        with (
+            mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as whole,
+            memoryview(whole) as view,
+            view[HEAD_BYTES:] as content,
+        ):
+            yield content
+
+    def keep(self, head: bytes, sop_instance_uid: str, digest: str) -> str:
+        """Write the head, of `HEAD_BYTES`, make the file durable under its final name, and return its path.
+
+        Raises:
+            OSError: the disk is full or failing; nothing is left under a final name.
+        """
+        if len(head) != HEAD_BYTES:
+            raise ValueError(f"a head of {len(head)} bytes")
+        write_all(self._descriptor, [head], 0)
+        if self._sync:
+            os.fsync(self._descriptor)
+        path = self._spool.name(self._file, sop_instance_uid, digest)
+        if self._sync:
+            sync_folder((self._spool.folder / path).parent)
+        self.discard()
+        return path
+
+    def discard(self) -> None:
+        """Forget the file, unless it has its final name; may be called twice."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = -1
+        with suppress(OSError):
+            Path(self._file).unlink(missing_ok=True)
