@@ -62,12 +62,13 @@ def validities(pem: bytes, label: str) -> list[Validity]:
     Raises:
         ValueError: one of them is damaged.
     """
-    return [_validity(base64.b64decode(body)) for kind, body in _PEM.findall(pem) if kind.decode() == label]
+    return [_validity(body) for kind, body in _PEM.findall(pem) if kind.decode() == label]
 
 
-def _validity(der: bytes) -> Validity:
+def _validity(body: bytes) -> Validity:
     """Find the times: Validity of TBSCertificate, or thisUpdate and nextUpdate of TBSCertList (RFC 5280 §4.1, §5.1)."""
     try:
+        der = base64.b64decode(b"".join(body.split()), validate=True)
         [signed] = [content for tag, content in _elements(der) if tag == _SEQUENCE]
         to_be_signed = next(content for _, content in _elements(signed))
         times = list(_times(to_be_signed))

@@ -9,13 +9,24 @@ from __future__ import annotations
 import socket
 import ssl
 import stat
+import threading
 from pathlib import Path
+
+import structlog
 
 from node.config import Peer, Settings, TlsSettings
 from node.errors import MatinsError, Misconfigured
 from node.receive.certificate import Certificate, certificate_of
 
-__all__ = ["HandshakeFailed", "certificate_of", "judge_certificate", "secure", "server_context", "shake_hands"]
+__all__ = [
+    "Credentials",
+    "HandshakeFailed",
+    "certificate_of",
+    "judge_certificate",
+    "secure",
+    "server_context",
+    "shake_hands",
+]
 
 #: OpenSSL's names of the suites for TLS 1.2; those of 1.3 are all it knows by default, each permitted by §B.13.
 SUITES = (
@@ -29,22 +40,24 @@ SUITES = (
 #: Level 2: RSA and DH of 2048 bits, elliptic curves of 224, no SHA-1 in a signature.
 _CIPHERS = "@SECLEVEL=2:" + ":".join(SUITES)
 _FILE = "config.toml"
+_NO_CERTIFICATE = "PEER_DID_NOT_RETURN_A_CERTIFICATE"
 #: OpenSSL's reasons in words; none of them quotes the peer.
 _WORDS = {
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it showed no certificate",
+    _NO_CERTIFICATE: "it showed no certificate",
     "UNSUPPORTED_PROTOCOL": "it speaks only TLS below 1.2",
     "VERSION_TOO_LOW": "it speaks only TLS below 1.2",
     "NO_SHARED_CIPHER": "it knows no cipher suite that is safe enough",
     "HTTP_REQUEST": "it spoke HTTP, not TLS",
     "WRONG_VERSION_NUMBER": "it did not speak TLS",
+    "UNEXPECTED_EOF_WHILE_READING": "it went away during the handshake",
     "UNEXPECTED_MESSAGE": "it did not keep to the protocol",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not trust the authority of our certificate",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it refused our certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refused our certificate",
 }
-#: Reasons that say how a peer speaks, or that it went away: nothing that concerns who it is.
-_HARMLESS = frozenset(_WORDS) - {"PEER_DID_NOT_RETURN_A_CERTIFICATE"}
+
+log = structlog.get_logger()
 
 
 class HandshakeFailed(MatinsError):
@@ -77,6 +90,44 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+class Credentials:
+    """The context for the next connection: a renewed certificate or revocation list counts without a new start."""
+
+    def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._seen = self._look()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def read(cls, settings: Settings) -> Credentials | None:
+        """Read the files of [receive.tls]; `None` where no certificate is named.
+
+        Raises:
+            Misconfigured: as `server_context`.
+        """
+        context = server_context(settings)
+        return None if context is None else cls(settings, context)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context, read again if a file has changed; the one before where the new files are unsound."""
+        with self._lock:
+            seen = self._look()
+            if seen != self._seen:
+                self._seen = seen
+                try:
+                    self._context = server_context(self._settings) or self._context
+                    log.info("tls_files_read_again")
+                except Misconfigured as error:
+                    log.error("tls_files_unsound", reason=str(error))
+            return self._context
+
+    def _look(self) -> list[tuple[int, int] | None]:
+        tls = self._settings.receive.tls
+        files = (tls.certificate_file, tls.key_file, tls.authorities_file, tls.revocation_file)
+        return [_seen(file) for file in files if file is not None]
+
+
 def secure(context: ssl.SSLContext, connection: socket.socket) -> ssl.SSLSocket:
     """Put a TLS socket in the place of `connection`, which is empty from then on; nothing is sent or awaited yet.
 
@@ -84,9 +135,9 @@ def secure(context: ssl.SSLContext, connection: socket.socket) -> ssl.SSLSocket:
         HandshakeFailed: the peer is gone already.
     """
     try:
-        return context.wrap_socket(
-            connection, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-        )
+        # Asked first, since wrapping a connection that was reset leaves its descriptor open for a while.
+        connection.getpeername()
+        return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
     except (OSError, ValueError) as error:
         connection.close()
         raise HandshakeFailed("it went away before the handshake") from error
@@ -110,12 +161,12 @@ def shake_hands(tls_socket: ssl.SSLSocket, patience_s: float) -> Certificate:
     except ssl.SSLError as error:
         reason = error.reason or ""
         told = _WORDS.get(reason) or reason.lower().replace("_", " ") or "it went away during the handshake"
-        raise HandshakeFailed(told, alert=bool(reason) and reason not in _HARMLESS) from error
+        raise HandshakeFailed(told, alert=reason == _NO_CERTIFICATE) from error
     except OSError as error:
         raise HandshakeFailed("it went away during the handshake") from error
     certificate = certificate_of(tls_socket)
     if certificate is None:
-        raise HandshakeFailed(_WORDS["PEER_DID_NOT_RETURN_A_CERTIFICATE"], alert=True)
+        raise HandshakeFailed(_WORDS[_NO_CERTIFICATE], alert=True)
     return certificate
 
 
@@ -155,6 +206,14 @@ def _load_own(context: ssl.SSLContext, certificate_file: Path, key_file: Path) -
         raise Misconfigured(_FILE, "receive.tls.certificate_file", problem, remedy) from None
     except OSError as error:
         raise _unreadable("certificate_file", certificate_file, error) from None
+
+
+def _seen(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _look_at_key(file: Path) -> None:
