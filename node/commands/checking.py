@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 from node.catalogue import Model, finding_codes, load_models_leniently, load_rules_leniently
+from node.commands.callers import callers
+from node.commands.check import Check, failed
 from node.commands.output import print_json, say
 from node.commands.site import config_file, opened, settings_from
 from node.config import Peer, Settings
@@ -23,30 +26,13 @@ from node.workflow.standing import disk
 _SHOWN_OBJECTS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing looked at."""
-
-    #: settings, disk, data, index, database, model, rule, peer.
-    about: str
-    subject: str
-    ok: bool
-    #: What was found where all is well.
-    found: str = ""
-    #: Where it is not: the file and key to mend, what is wrong, and what to do.
-    file: str = ""
-    key: str = ""
-    problem: str = ""
-    remedy: str = ""
-
-
 def check(config: Path | None, data: Path | None, *, as_json: bool, rebuild: bool, warm: bool) -> int:
     """Check everything and print it; return the exit code: 0 all well, 1 something failed, 2 bad settings."""
     file = config_file(config)
     try:
         settings = settings_from(config, data)
     except Misconfigured as error:
-        _print([_failed("settings", str(file), error)], as_json)
+        _print([failed("settings", str(file), error)], as_json)
         return 2
     checks: list[Check] = []
     for each in _everything(settings, file, rebuild=rebuild, warm=warm):
@@ -55,10 +41,10 @@ def check(config: Path | None, data: Path | None, *, as_json: bool, rebuild: boo
             _print_one(each)
     if as_json:
         _print(checks, as_json)
-    failed = [each for each in checks if not each.ok]
+    wrong = [each for each in checks if not each.ok]
     if not as_json:
-        say(f"{len(failed)} of {len(checks)} checks failed" if failed else f"all {len(checks)} checks passed")
-    return 1 if failed else 0
+        say(f"{len(wrong)} of {len(checks)} checks failed" if wrong else f"all {len(checks)} checks passed")
+    return 1 if wrong else 0
 
 
 def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) -> Iterator[Check]:
@@ -68,6 +54,7 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     yield writable
     if writable.ok:
         yield from _database(settings, rebuild=rebuild)
+    yield from callers(settings, file, datetime.now(UTC))
     yield from _models(settings, warm=warm)
     yield from _rules(settings)
     for index, peer in enumerate(settings.peers):
@@ -124,7 +111,7 @@ def _database(settings: Settings, *, rebuild: bool) -> Iterator[Check]:
                 yield from _rebuilt(db, settings)
             yield from _soundness(db, settings, subject)
     except MatinsError as error:
-        yield _failed("database", subject, error)
+        yield failed("database", subject, error)
 
 
 def _soundness(db: Database, settings: Settings, subject: str) -> Iterator[Check]:
@@ -163,7 +150,7 @@ def _models(settings: Settings, *, warm: bool) -> Iterator[Check]:
     modes = {name: section.mode for name, section in settings.models.items()}
     models, problems = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
     for wrong in problems:
-        yield _failed("model", wrong.file, wrong)
+        yield failed("model", wrong.file, wrong)
     for model in models:
         name, card = model.card.name, str(model.folder / "model.toml")
         if model.problem and model.mode is not Mode.OFF:
@@ -198,7 +185,7 @@ def _rules(settings: Settings) -> Iterator[Check]:
     models, _ = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
     rules, problems = load_rules_leniently(settings.catalogue.rules_folder, finding_codes(models))
     for problem in problems:
-        yield _failed("rule", problem.file, problem)
+        yield failed("rule", problem.file, problem)
     for rule in rules:
         yield Check(about="rule", subject=rule.id, ok=True, found=rule.title)
 
@@ -225,20 +212,6 @@ def _peer(settings: Settings, file: Path, index: int, peer: Peer) -> Check:
     )
 
 
-def _failed(about: str, subject: str, error: MatinsError) -> Check:
-    if isinstance(error, Misconfigured):
-        return Check(
-            about=about,
-            subject=subject,
-            ok=False,
-            file=error.file,
-            key=error.key,
-            problem=error.problem,
-            remedy=error.remedy,
-        )
-    return Check(about=about, subject=subject, ok=False, problem=str(error), remedy="Try again")
-
-
 def _print(checks: list[Check], as_json: bool) -> None:
     if as_json:
         print_json({"ok": all(each.ok for each in checks), "checks": [asdict(each) for each in checks]})
@@ -250,7 +223,8 @@ def _print(checks: list[Check], as_json: bool) -> None:
 def _print_one(check: Check) -> None:
     if check.ok:
         say(f"ok    {check.about} {check.subject}: {check.found}")
+    if not check.problem:
         return
     where = f"{check.file}: {check.key}" if check.key else check.file
-    say(f"FAIL  {check.about} {check.subject}: {check.problem}")
+    say(f"{'WARN ' if check.ok else 'FAIL '} {check.about} {check.subject}: {check.problem}")
     say(f"      {where}. {check.remedy}".replace(" . ", " "))
