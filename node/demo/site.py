@@ -82,6 +82,10 @@ rules_folder = {_quoted(_CHECKOUT / "rules")}
 [web]
 port = {site.web_port}
 
+# What the scanner sends was made long ago, and is to be read all the same.
+[completeness.default]
+max_age_days = 0
+
 [models.brain-t1]
 mode = "live"
 
