@@ -63,7 +63,7 @@ class Received:
 def arrive(db: Database, spool: Spool, clock: Clock, received: Received) -> bool:
     """Keep one object as a file: when this returns, it is durable and indexed. `False` if these bytes were held.
 
-    The row is written by a connection that need not sync: a rebuild makes it again from the spool.
+    The connection has to sync its commits: no journal knows of the file.
 
     Raises:
         Refused: it cannot be understood, or is not what the command said; nothing is kept.

@@ -11,9 +11,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from datetime import datetime
 
 import structlog
 
@@ -21,15 +20,14 @@ from node import log as logging
 from node.config import Settings
 from node.domain.time import Clock, SystemClock
 from node.domain.work import WorkKind
-from node.errors import Failed, Transient
+from node.errors import Failed
 from node.loop import Herald, Stop, run, stop_on_signals
+from node.receive.filing import Leftovers, filed
 from node.receive.protocol import Answer, Job
 from node.receive.reader import HeaderReader
 from node.store import instances, work_items
 from node.store.database import Database, open_database
-from node.store.instances import HeldInstance
-from node.store.segment import place_of
-from node.store.spool import Spool, Unfiled
+from node.store.spool import Spool
 from node.store.work_items import WorkItem
 from node.workflow.recovery import take_back
 
@@ -50,6 +48,7 @@ def describe_step(
     owner = f"{_OWNER}{os.getpid()}"
     issuers = {peer.name: peer.issuer for peer in settings.peers}
     lease_s = (settings.receive.describe_limit_s + 10.0) * 3 * _BATCH
+    leftovers = Leftovers()
 
     def step() -> bool:
         items = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, owner, lease_s, limit=_BATCH)
@@ -61,7 +60,7 @@ def describe_step(
                 with db.transaction():
                     for item in left:
                         work_items.give_back(db, clock.now(), item, "not reached", wait_s=0 if stop.is_set() else None)
-        return bool(items)
+        return bool(items) or leftovers.file(db, Spool(db.folder), limit=_BATCH)
 
     return step
 
@@ -72,12 +71,17 @@ def _describe(
     """File and describe the items and record the answers as they come; what is recorded leaves `left`."""
     held = instances.with_ids(db, [int(item.subject) for item in left])
     paths = filed(Spool(db.folder), held)
-    jobs = [Job(id=each.id, path=str(db.folder / paths[each.id]), issuer=issuers.get(each.source, "")) for each in held]
+    jobs = [
+        Job(id=each.id, path=str(db.folder / path), issuer=issuers.get(each.source, ""))
+        for each in held
+        if not isinstance(path := paths[each.id], Failed)
+    ]
     answered: list[Answer] = []
     written_s = time.monotonic()
     with closing(reader.read(jobs)) as answers:
-        for answer in answers:
-            answered.append(answer)
+        for each in held:
+            path = paths[each.id]
+            answered.append(Answer(id=each.id, undescribable=str(path)) if isinstance(path, Failed) else next(answers))
             if stop.is_set():
                 break
             if time.monotonic() - written_s >= _WRITE_AFTER_S:
@@ -86,44 +90,15 @@ def _describe(
     _record(db, clock, left, answered, paths)
 
 
-def filed(spool: Spool, held: Sequence[HeldInstance]) -> dict[int, str]:
-    """Write those that lie in the journal as files; return the path of each, by row id.
-
-    One whose record is damaged keeps its path: it cannot be read, and will be undescribable.
-
-    Raises:
-        Transient: the disk is full or failing.
-    """
-    unfiled = [each for each in held if place_of(each.path)]
-    wanted = [
-        Unfiled(
-            path=each.path,
-            sop_instance_uid=each.sop_instance_uid,
-            digest=each.digest,
-            received_s=datetime.fromisoformat(each.received_at).timestamp(),
-        )
-        for each in unfiled
-    ]
-    try:
-        written = spool.file(wanted)
-    except OSError as error:
-        raise Transient(f"filing: {error.strerror or error}") from error
-    paths = {each.id: each.path for each in held}
-    for each, path in zip(unfiled, written, strict=True):
-        if isinstance(path, Failed):
-            log.error("object_unreadable", path=each.path, reason=str(path))
-        else:
-            paths[each.id] = path
-    return paths
-
-
 def _record(
-    db: Database, clock: Clock, left: deque[WorkItem], answered: list[Answer], paths: Mapping[int, str]
+    db: Database, clock: Clock, left: deque[WorkItem], answered: list[Answer], paths: Mapping[int, str | Failed]
 ) -> None:
     """Finish as many items as there are answers, in order; nothing is written for one that was taken from us."""
     with db.transaction():
         for item, answer in zip(left, answered, strict=False):
-            instances.move(db, answer.id, paths[answer.id])
+            path = paths[answer.id]
+            if not isinstance(path, Failed):
+                instances.move(db, answer.id, path)
             if not work_items.finish(db, clock.now(), item, answer.undescribable):
                 continue
             if answer.instance is not None:

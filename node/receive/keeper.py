@@ -50,7 +50,7 @@ class Keeper:
         self.clock = clock
         self.sync = sync
         self._segment_bytes = segment_bytes
-        self._buffers: list[bytearray] = []
+        self._buffers: list[memoryview] = []
         self._opening = threading.Lock()
         self._journal: Journal[tuple[Instant, Arrival]] | None = None
         self._indexer: Indexer | None = None
@@ -71,23 +71,23 @@ class Keeper:
             Refused: 0xC000 for a deflated transfer syntax that is not taken.
             Transient: the index is too far behind to take more; the peer is told 0xA700.
         """
-        self.open()
+        if self._indexer is None:
+            self.open()
         assert self._indexer is not None
         self._indexer.admit()
         return Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
 
-    def open(self) -> None:
+    def open(self) -> Segments:
         """Open the journal, if it is not open: from then on it is this process's."""
-        if self._indexer is not None:
-            return
         with self._opening:
-            if self._indexer is None:
+            if self._segments is None:
                 lowest = checkpoint.highest_named(self.db) + 1
                 folder, room = self.db.folder, self.db.room
-                self._segments = Segments(folder, segment_bytes=self._segment_bytes, lowest=lowest)
-                indexer = Indexer(lambda: open_database(folder, room, sync_commits=False), self.spool)
-                self._journal = Journal(self._segments, indexer.put, sync=self.sync)
-                self._indexer = indexer
+                segments = Segments(folder, segment_bytes=self._segment_bytes, lowest=lowest)
+                self._indexer = Indexer(lambda: open_database(folder, room, sync_commits=False), self.spool)
+                self._journal = Journal(segments, self._indexer.put, sync=self.sync)
+                self._segments = segments
+            return self._segments
 
     def settle(self, limit_s: float = 60.0) -> bool:
         """Wait until everything that is kept is indexed; `False` if it is not after `limit_s` seconds."""
@@ -105,14 +105,14 @@ class Keeper:
         now = self.clock.now()
         self._journal.append(note.written(now, arrival), head, content, digest, (now, arrival))
 
-    def borrow_buffer(self) -> bytearray:
+    def borrow_buffer(self) -> memoryview:
         """A buffer for one object."""
         try:
             return self._buffers.pop()
         except IndexError:
-            return bytearray(_BUFFER_BYTES)
+            return memoryview(bytearray(_BUFFER_BYTES))
 
-    def return_buffer(self, buffer: bytearray) -> None:
+    def return_buffer(self, buffer: memoryview) -> None:
         """The buffer may be used for another object."""
         if len(self._buffers) < _MOST_BUFFERS:
             self._buffers.append(buffer)
@@ -138,7 +138,7 @@ class Incoming:
         self._maximum_bytes = maximum_bytes
         self._digest = xxh3_128()
         self._size = 0
-        self._buffer: bytearray | None = keeper.borrow_buffer()
+        self._buffer: memoryview | None = keeper.borrow_buffer()
         self._large: LargeFile | None = None
 
     def write(self, piece: memoryview) -> None:
@@ -155,11 +155,12 @@ class Incoming:
         if end > LARGEST_IN_JOURNAL:
             self._stream(piece)
         else:
-            buffer = self._buffer
-            assert buffer is not None
-            if end > len(buffer):
-                buffer.extend(bytes(min(LARGEST_IN_JOURNAL, max(end, 2 * len(buffer))) - len(buffer)))
-            buffer[self._size : end] = piece
+            assert self._buffer is not None
+            if end > len(self._buffer):
+                grown = memoryview(bytearray(min(LARGEST_IN_JOURNAL, max(end, 2 * len(self._buffer)))))
+                grown[: self._size] = self._buffer[: self._size]
+                self._buffer = grown
+            self._buffer[self._size : end] = piece
         self._size = end
 
     def keep(self) -> bool:
@@ -193,15 +194,14 @@ class Incoming:
         if self._large is None:
             assert self._buffer is not None
             self._large = LargeFile(self._keeper.spool, sync=self._keeper.sync)
-            with memoryview(self._buffer) as whole:
-                self._large.write(whole[: self._size])
+            self._large.write(self._buffer[: self._size])
         self._large.write(piece)
 
     def _keep_small(self) -> None:
         assert self._buffer is not None
-        with memoryview(self._buffer) as whole, whole[: self._size] as content:
-            arrival = self._arrival(self._looked_over(content))
-            self._keeper.append(arrival, head_of(arrival, self._origin), content, self._digest.digest())
+        content = self._buffer[: self._size]
+        arrival = self._arrival(self._looked_over(content))
+        self._keeper.append(arrival, head_of(arrival, self._origin), content, self._digest.digest())
 
     def _keep_large(self, large: LargeFile) -> None:
         with large.content() as content:

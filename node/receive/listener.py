@@ -15,6 +15,7 @@ from node.loop import Herald, stop_on_signals
 from node.receive.intakes import Running, intakes
 from node.receive.keeper import Keeper
 from node.receive.recover import reconcile
+from node.receive.recycler import Recycler
 from node.store.database import open_database
 from node.store.spool import Spool
 
@@ -100,7 +101,7 @@ def main(settings: Settings, *, sync: bool = True) -> int:
     for lost in counts.unreadable:
         log.error("object_unreadable", path=lost.path, reason=lost.reason)
     keeper = Keeper(db, spool, clock, sync=sync)
-    keeper.open()
+    recycler = Recycler(keeper.open(), lambda: open_database(settings.data.folder, "listen"))
     started = (intake.start(settings, keeper) for intake in intakes())
     open_intakes: list[Running] = [running for running in started if running is not None]
     describing = Describing(settings)
@@ -114,6 +115,7 @@ def main(settings: Settings, *, sync: bool = True) -> int:
     for each in open_intakes:
         each.stop(_DRAIN_S)
     keeper.close()
+    recycler.close()
     describing.stop(_BACKOFF_S * 10)
     db.close()
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -13,6 +13,7 @@ from node.domain.study import Instance
 from node.domain.time import Instant
 from node.store import events
 from node.store.database import Database
+from node.store.segment import FOLDER as JOURNAL
 
 _INSTANCE = TypeAdapter(Instance)
 
@@ -117,6 +118,17 @@ def held_path(db: Database, sop_instance_uid: str, digest: str) -> str | None:
 def move(db: Database, instance_id: int, path: str) -> None:
     """The object of an instance lies under another path from now on."""
     db.execute("UPDATE instance SET path = ? WHERE id = ?", (path, instance_id))
+
+
+def left_in_journal(db: Database, *, but_not: Collection[int], limit: int) -> list[HeldInstance]:
+    """Instances that lie in the journal and wait for no description."""
+    rows = db.rows(
+        "SELECT * FROM instance WHERE path >= ? AND path < ? AND id NOT IN (SELECT value FROM json_each(?))"
+        " AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.kind = 'describe' AND w.subject = CAST(instance.id AS TEXT)"
+        " AND w.state IN ('ready', 'claimed')) LIMIT ?",
+        (f"{JOURNAL}/", f"{JOURNAL}/~", json.dumps(sorted(but_not)), limit),
+    )
+    return [_held(row) for row in rows]
 
 
 def held_of(db: Database, uids: Sequence[str]) -> dict[tuple[str, str], tuple[int, str]]:

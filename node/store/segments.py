@@ -39,6 +39,8 @@ class Segments:
         self._sealed: dict[int, Path] = {}
         self._failed: set[int] = set()
         self._next = lowest
+        #: How many uses have begun: while it rises, the disk has better things to do than to write zeros.
+        self.begun = 0
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(self._folder.parent)
         self._adopt()
@@ -67,6 +69,7 @@ class Segments:
             use = begin(descriptor, self._next)
             # A number that came to nothing is not tried again.
             self._next += 1
+            self.begun += 1
             os.fdatasync(descriptor)
             # A link, never a rename: no use can take the place of another.
             (self._folder / name_of(use.number)).hardlink_to(spare)

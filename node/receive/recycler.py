@@ -1,0 +1,79 @@
+"""The recycler: a thread that gives drained segments of the journal back, and keeps some ready ahead of need."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from node.errors import Transient
+from node.loop import guarded
+from node.store import checkpoint
+from node.store.database import Database
+from node.store.segments import SPARES, Segments
+
+_PERIOD_S = 0.5
+
+
+class Recycler:
+    """The thread. `open_database` is called in it, and gives a connection that syncs its commits."""
+
+    def __init__(self, segments: Segments, open_database: Callable[[], Database]) -> None:
+        self._segments = segments
+        self._open_database = open_database
+        self._begun = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recycler", daemon=True)
+        self._thread.start()
+
+    def close(self, limit_s: float = 10.0) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join(limit_s)
+
+    def _run(self) -> None:
+        db: list[Database] = []
+        attempt = guarded(lambda: self._step(db))
+        while not self._closing.is_set():
+            attempt()
+            self._closing.wait(_PERIOD_S)
+        for each in db:
+            each.close()
+
+    def _step(self, db: list[Database]) -> None:
+        if self._segments.sealed():
+            if not db:
+                db.append(self._open_database())
+            free_drained(db[0], self._segments)
+        busy = self._segments.begun > self._begun
+        self._begun = self._segments.begun
+        try:
+            while not busy and self._segments.spares() < SPARES and not self._closing.is_set():
+                self._segments.prepare()
+        except OSError as error:
+            raise Transient(f"no segment can be made ready: {error.strerror or error}") from error
+
+
+def free_drained(db: Database, segments: Segments) -> int:
+    """Free the segments of which every record is indexed and no instance lies in any more; return how many.
+
+    What says so is made durable first: `db` syncs its commits, and one commit makes all before it durable. The segment
+    of the checkpoint stays: by it the next start knows this journal.
+
+    Raises:
+        Transient: the database is busy, or a disk is failing.
+    """
+    reached = checkpoint.read(db)
+    if reached is None:
+        return 0
+    drained = [number for number in segments.sealed() if number < reached.use.number]
+    drained = [number for number in drained if not checkpoint.is_needed(db, number)]
+    if not drained:
+        return 0
+    with db.transaction():
+        checkpoint.confirm(db)
+    try:
+        for number in drained:
+            segments.free(number)
+    except OSError as error:
+        raise Transient(f"a segment cannot be freed: {error.strerror or error}") from error
+    return len(drained)
