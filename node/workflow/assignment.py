@@ -151,7 +151,9 @@ def _first_state(
     model: Model, choice: Choice, undescribed: str, incomplete: str, prior: str
 ) -> tuple[OutcomeState, str]:
     if choice.chosen is None:
-        return OutcomeState.NOT_APPLICABLE, "; ".join(part for part in (choice.reason, undescribed) if part)
+        # What is missing might have suited, or closed a gap.
+        state = OutcomeState.INCOMPLETE if incomplete else OutcomeState.NOT_APPLICABLE
+        return state, "; ".join(part for part in (incomplete, choice.reason, undescribed) if part)
     if prior:
         return OutcomeState.NOT_APPLICABLE, prior
     if incomplete:
