@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 #: Patient IDs that stand for "nobody knows": never an identity, never a query key.
 PLACEHOLDERS = frozenset({"", "0", "UNKNOWN", "ANONYMOUS", "ANON", "NONE", "NA", "N/A", "NOID", "NO ID", "TEST"})
 _WILDCARDS = "*?\\"
+#: Stands in a text for bytes that its character set does not have.
+UNDECODABLE = "\ufffd"
+#: Three component groups of 64 characters (PS3.5 §6.2), and room for equipment that counts components instead.
+_LONGEST_NAME = 1024
+#: Announces GB 2312 (PS3.3 §C.12.1.1.2); readers decode what follows and leave the escape itself.
+_ESCAPE_LEFT = "\x1b$)A"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BEYOND_ASCII = re.compile(r"[\x80-\xff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +35,19 @@ class Patient:
     def is_identified(self) -> bool:
         """Whether (Patient ID, issuer) may stand for one person: no placeholder, no wildcard."""
         text = self.patient_id.strip().upper()
-        return text not in PLACEHOLDERS and not any(mark in text for mark in _WILDCARDS)
+        return text not in PLACEHOLDERS and not any(mark in text for mark in (*_WILDCARDS, UNDECODABLE))
+
+
+def readable_name(decoded: str, *, ascii_only: bool) -> str:
+    """Return a PN value without what is no part of a name, or "" where it was not decoded as it was meant.
+
+    `ascii_only` says that the object names no character set, or an unknown one: then other letters are a guess.
+    """
+    name = decoded.replace(_ESCAPE_LEFT, "")
+    guessed = ascii_only and _BEYOND_ASCII.search(name)
+    if guessed or UNDECODABLE in name or _CONTROL.search(name) or len(name) > _LONGEST_NAME:
+        return ""
+    return name
 
 
 def conflict(one: Patient, other: Patient) -> str | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from node.domain.history import Fact
 from node.domain.patient import Patient
+from node.domain.rejection import Rejection
 
 
 class StudyState(StrEnum):
@@ -105,6 +106,8 @@ class Instance:
     #: SHA-256 over the decoded pixels and over what identity, geometry and models read: two
     #: instances with the same content digest are the same image, however they are encoded.
     content_digest: str = ""
+    #: What it takes out of use, if it is a rejection note.
+    rejects: Rejection | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

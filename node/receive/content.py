@@ -1,7 +1,9 @@
 """The content digest: the same image has the same one, however it is encoded.
 
 Runs in the describing child alone. Digested are decoded pixels, and what identity, geometry and models read; not the
-transfer syntax, the order, or anything else that a PACS may add or correct without touching the image.
+transfer syntax, the order, or anything else that a PACS may add or correct without touching the image. Of the patient
+that is the ID alone: an archive that adds an issuer, a sex or a birth date, or writes a name in another character set,
+has changed no image. Where such a value is not added but contradicts another, `workflow.identity` finds out.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _CHUNK_BYTES = 1 << 20
 #: What decoders raise on what they cannot decode.
 _UNDECODABLE = (*MALFORMED, RuntimeError, OSError, EOFError, struct.error, MemoryError, ImportError)
 #: Fields of an instance that are not its content.
-_NOT_CONTENT = ("transfer_syntax_uid", "order", "content_digest", "pixels")
+_NOT_CONTENT = ("transfer_syntax_uid", "order", "content_digest", "pixels", "patient", "rejects")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ def content_digest(instance: Instance, pixels_sha256: str) -> str:
     described: dict[str, Any] = asdict(instance)
     for name in _NOT_CONTENT:
         del described[name]
+    described["patient_id"] = instance.patient.patient_id
     if instance.pixels is not None:
         described["pixels"] = asdict(instance.pixels)
         del described["pixels"]["undecodable"]

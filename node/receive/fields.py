@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from node.domain.history import FACT_ATTRIBUTES, Fact
-from node.domain.patient import Patient
+from node.domain.patient import UNDECODABLE, Patient, readable_name
+from node.domain.rejection import KEY_OBJECT_SELECTION, MOST_REFERENCES, Reference, Rejection, RejectionTitle
 from node.domain.study import Instance, Order, Pixels, Plane
+from node.domain.uid import is_valid_uid
 
 #: What pydicom raises on values that are not what their VR says.
 MALFORMED = (
@@ -72,6 +75,7 @@ def instance_of(header: Dataset, *, issuer: str, has_pixels: bool) -> Instance:
         contrast_agent=text(header, "ContrastBolusAgent"),
         plane=_plane(header),
         pixels=_pixels(header) if has_pixels else None,
+        rejects=_rejection(header) if text(header, "SOPClassUID") == KEY_OBJECT_SELECTION else None,
     )
 
 
@@ -135,12 +139,33 @@ def _clean(value: object) -> str:
 
 def _patient(header: Dataset, issuer: str) -> Patient:
     return Patient(
-        patient_id=text(header, "PatientID"),
-        issuer=text(header, "IssuerOfPatientID") or issuer,
-        name=text(header, "PatientName"),
+        patient_id=_identifier(header, "PatientID"),
+        issuer=_identifier(header, "IssuerOfPatientID") or issuer,
+        name=readable_name(text(header, "PatientName"), ascii_only=_is_ascii_only(header)),
         birth_date=text(header, "PatientBirthDate"),
         sex=text(header, "PatientSex"),
     )
+
+
+def _identifier(header: Dataset, keyword: str) -> str:
+    """The value; where its character set does not have all its bytes, these themselves, so that no two become one."""
+    try:
+        raw = getattr(header.get_item(keyword), "value", None)
+    except MALFORMED:
+        raw = None
+    found = text(header, keyword)
+    return (
+        UNDECODABLE + raw.rstrip(b"\0 ").hex()[:_LONGEST] if UNDECODABLE in found and isinstance(raw, bytes) else found
+    )
+
+
+def _is_ascii_only(header: Dataset) -> bool:
+    """Whether the header names no character set, or one that is unknown (PS3.3 §C.12.1.1.2)."""
+    try:
+        encodings = convert_encodings(list(texts(header, "SpecificCharacterSet")))
+    except MALFORMED:
+        return True
+    return encodings[0] == default_encoding and "latin_1" not in encodings
 
 
 def _order(header: Dataset) -> Order:
@@ -172,7 +197,38 @@ def _facts(header: Dataset, study_date: str) -> tuple[Fact, ...]:
 def _with_requests(header: Dataset) -> Iterator[Dataset]:
     """The header and the items of its Request Attributes Sequence (0040,0275), where orders are told in images."""
     yield header
-    yield from (part for part in _values(header, "RequestAttributesSequence") if isinstance(part, Dataset))
+    yield from _items(header, "RequestAttributesSequence")
+
+
+def _rejection(header: Dataset) -> Rejection | None:
+    """What a Key Object Selection takes out of use; `None` if its title is none that rejects (PS3.16 TID 2010)."""
+    titles = [
+        text(title, "CodeValue")
+        for title in _items(header, "ConceptNameCodeSequence")
+        if text(title, "CodingSchemeDesignator") == "DCM"
+    ]
+    if len(titles) != 1 or titles[0] not in list(RejectionTitle):
+        return None
+    found: dict[Reference, None] = {}
+    left_out = 0
+    for study, instance in _evidence(header):
+        if len(found) < MOST_REFERENCES and is_valid_uid(study) and is_valid_uid(instance):
+            found[Reference(study_instance_uid=study, sop_instance_uid=instance)] = None
+        else:
+            left_out += 1
+    return Rejection(title=RejectionTitle(titles[0]), references=tuple(found), left_out=left_out)
+
+
+def _evidence(header: Dataset) -> Iterator[tuple[str, str]]:
+    """Study and SOP Instance UID of each instance that the document rests on (PS3.3 §C.17.2)."""
+    for study in _items(header, "CurrentRequestedProcedureEvidenceSequence"):
+        for series in _items(study, "ReferencedSeriesSequence"):
+            for instance in _items(series, "ReferencedSOPSequence"):
+                yield text(study, "StudyInstanceUID"), text(instance, "ReferencedSOPInstanceUID")
+
+
+def _items(header: Dataset, keyword: str) -> list[Dataset]:
+    return [part for part in _values(header, keyword) if isinstance(part, Dataset)]
 
 
 def _iso(value: str) -> str:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import warnings
+from collections.abc import Iterable
 
 import pydicom.config
 import pytest
@@ -9,9 +12,11 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
+from pydicom.uid import KeyObjectSelectionDocumentStorage, MRImageStorage
 
 from node.domain.history import FACT_CODES
 from node.domain.patient import Patient
+from node.domain.rejection import MOST_REFERENCES, Reference, RejectionTitle
 from node.domain.study import Instance
 from node.receive.fields import age_years, instance_of, is_ours
 from tests.receive.objects import SERIES, STUDY, mr_slice, part10
@@ -20,6 +25,7 @@ from tests.receive.objects import SERIES, STUDY, mr_slice, part10
 @pytest.fixture(autouse=True)
 def as_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.IGNORE)
+    warnings.simplefilter("ignore")
 
 
 def described(dataset: Dataset, issuer: str = "A") -> Instance:
@@ -36,6 +42,41 @@ def with_raw(tag: int, vr: str, value: bytes) -> Instance:
     header = dcmread(io.BytesIO(part10(mr_slice())), stop_before_pixels=True)
     header._dict.update(raw(tag, vr, value))
     return instance_of(header, issuer="", has_pixels=True)
+
+
+def in_bytes(*, character_set: bytes, name: bytes = b"A", patient_id: bytes = b"P1") -> Instance:
+    """Describe an object whose text is just these bytes: what scanners write, and pydicom would not."""
+
+    def element(tag: int, vr: bytes, value: bytes) -> bytes:
+        value += b" " * (len(value) % 2)
+        return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+    whole = part10(mr_slice(PatientName="NAME", PatientID="ID", SpecificCharacterSet="ISO_IR 192"))
+    for tag, vr, before, after in (
+        (0x00080005, b"CS", b"ISO_IR 192", character_set),
+        (0x00100010, b"PN", b"NAME", name),
+        (0x00100020, b"LO", b"ID", patient_id),
+    ):
+        assert whole.count(element(tag, vr, before)) == 1
+        whole = whole.replace(element(tag, vr, before), element(tag, vr, after))
+    return instance_of(dcmread(io.BytesIO(whole), stop_before_pixels=True), issuer="", has_pixels=True)
+
+
+def rejection_note(code: str = "113001", references: Iterable[tuple[str, str]] = ((STUDY, f"{SERIES}.1"),)) -> Dataset:
+    """A Key Object Selection with this document title over (study, instance) pairs."""
+    note = mr_slice(9, PixelData=None, Modality="KO")
+    note.SOPClassUID = KeyObjectSelectionDocumentStorage
+    title = Dataset()
+    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = code, "DCM", "whatever it says"
+    note.ConceptNameCodeSequence = Sequence([title])
+    note.CurrentRequestedProcedureEvidenceSequence = Sequence()
+    for study_uid, instance_uid in references:
+        study, series, instance = Dataset(), Dataset(), Dataset()
+        instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = MRImageStorage, instance_uid
+        series.SeriesInstanceUID, series.ReferencedSOPSequence = SERIES, Sequence([instance])
+        study.StudyInstanceUID, study.ReferencedSeriesSequence = study_uid, Sequence([series])
+        note.CurrentRequestedProcedureEvidenceSequence.append(study)
+    return note
 
 
 def test_every_value_of_a_slice_is_typed():
@@ -110,6 +151,7 @@ def test_an_unknown_character_set_or_vr_costs_one_value_at_most():
         "Müller^Jörg"
     )
     assert with_raw(0x00080005, "CS", b"NO SUCH SET ").modality == "MR"
+    assert in_bytes(character_set=b"NO SUCH SET", name=b"Doe^Jane").patient.name == "Doe^Jane"
     assert with_raw(0x0008103E, "??", b"abc ").modality == "MR"
 
 
@@ -155,3 +197,74 @@ def test_what_our_equipment_made_is_ours():
     assert is_ours(described(mr_slice(ManufacturerModelName="Matins")))
     assert not is_ours(described(mr_slice(ManufacturerModelName="Matins II")))
     assert not is_ours(described(mr_slice()))
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name", "read"),
+    [
+        (b"GB18030", "王^小东".encode("gb18030"), "王^小东"),
+        (b"GB18030", "王^乗东=乛".encode("gb18030"), "王^乗东=乛"),  # second bytes that look like \\ and ^
+        (b"\\ISO 2022 IR 87", b"Yamada^Tarou=" + "山田^太郎".encode("iso2022_jp"), "Yamada^Tarou=山田^太郎"),
+        (b"ISO 2022 IR 13\\ISO 2022 IR 87", "ﾔﾏﾀﾞ=".encode("shift_jis") + "山田".encode("iso2022_jp"), "ﾔﾏﾀﾞ=山田"),
+        (b"\\ISO 2022 IR 149", b"Hong^Gildong=\x1b$)C" + "洪".encode("euc_kr"), "Hong^Gildong=洪"),
+        (b"\\ISO 2022 IR 58", b"Zhang=\x1b$)A" + "张".encode("gb2312"), "Zhang=张"),
+        (b"ISO_IR 144", "Люкceмбypг".encode("iso8859_5"), "Люкceмбypг"),
+    ],
+)
+def test_a_name_in_any_character_set_is_read_as_it_was_meant(character_set: bytes, name: bytes, read: str):
+    assert in_bytes(character_set=character_set, name=name).patient.name == read
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        (b"NO SUCH SET", "Jürgen".encode("latin-1")),
+        (b"", "Люкceмбypг".encode("iso8859_5")),
+        (b"ISO_IR 6", "Jürgen".encode()),
+        (b"ISO_IR 192", "Jürgen".encode("latin-1")),
+        (b"\\ISO 2022 IR 87", b"Yamada^Tarou=\x1b$B\x3b"),
+        (b"ISO_IR 100", b"Doe\x1b[31m^Jane"),
+        (b"ISO_IR 100", b"Doe\r\nERROR"),
+        (b"ISO_IR 100", b"A" * 65534),
+    ],
+)
+def test_a_name_that_cannot_be_read_is_absent_and_not_guessed(character_set: bytes, name: bytes):
+    found = in_bytes(character_set=character_set, name=name)
+    assert found.patient.name == ""
+    assert (found.patient.patient_id, found.modality) == ("P1", "MR")
+
+
+def test_two_patient_ids_that_cannot_be_decoded_stay_two_and_identify_nobody():
+    one, other = (in_bytes(character_set=b"ISO_IR 192", patient_id=raw).patient for raw in (b"M\xfc1", b"M\xe41"))
+    assert one.patient_id != other.patient_id
+    assert not one.is_identified
+    assert in_bytes(character_set=b"GB18030", patient_id="号7".encode("gb18030")).patient.patient_id == "号7"
+
+
+@pytest.mark.parametrize("title", RejectionTitle)
+def test_a_rejection_note_names_its_title_and_each_instance_once(title: RejectionTitle):
+    uids = [f"{SERIES}.1", f"{SERIES}.2", f"{SERIES}.1"]
+    found = described(rejection_note(title, [(STUDY, uid) for uid in uids])).rejects
+    assert found is not None
+    assert found.title is title
+    assert found.references == tuple(Reference(study_instance_uid=STUDY, sop_instance_uid=uid) for uid in uids[:2])
+    assert found.left_out == 0
+
+
+def test_other_key_objects_and_other_documents_reject_nothing():
+    assert described(rejection_note("113000")).rejects is None
+    assert described(mr_slice()).rejects is None
+    foreign = rejection_note()
+    foreign.ConceptNameCodeSequence[0].CodingSchemeDesignator = "99ACME"
+    assert described(foreign).rejects is None
+    no_note = rejection_note()
+    no_note.SOPClassUID = MRImageStorage
+    assert described(no_note).rejects is None
+
+
+def test_references_that_are_no_uids_and_too_many_are_counted_and_left_out(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.receive.fields.MOST_REFERENCES", 2)
+    assert MOST_REFERENCES > 5000
+    found = described(rejection_note(references=[(STUDY, uid) for uid in ("1.2.1", "../x", "1.2.2", "1.2.3")])).rejects
+    assert found is not None
+    assert ([each.sop_instance_uid for each in found.references], found.left_out) == (["1.2.1", "1.2.2"], 2)
