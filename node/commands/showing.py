@@ -130,6 +130,12 @@ def _show_head(told: dict[str, Any]) -> None:
     say(f"rank      {told['lane']}, score {told['score']:g}")
     for reason in told["reasons"]:
         say(f"          +{reason['points']:g}  {reason['because']}  [{reason['rule']}]")
+    for revision in told["revisions"]:
+        say(f"revision  {revision['number']} {'closed' if revision['closed_at'] else 'open'}: {revision['reason']}")
+    for step in told["procedure_steps"]:
+        listed = f"{step['instances_here']} of {step['instances_listed']} listed instances are here"
+        status = f"{step['performed_procedure_step_status']} {step['reason']}".rstrip()
+        say(f"step      {status}, {listed}, told by {step['source']}")
     for series in told["series"]:
         say(
             f"series    {series['series_instance_uid']}  {series['modality']} {series['series_description']}"

@@ -126,9 +126,32 @@ def record_prior(db: Database, study_instance_uid: str, reason: str) -> None:
     db.execute("UPDATE study SET prior = ? WHERE study_instance_uid = ?", (reason, study_instance_uid))
 
 
+def reopen_asked_priors(db: Database, now: Instant) -> None:
+    """Have those priors closed anew that are here and that a person has fetched since. Opens its own transaction."""
+    found = db.rows(
+        "SELECT study_instance_uid FROM study s WHERE open = 0 AND prior != '' AND EXISTS (SELECT 1 FROM retrieval r"
+        " WHERE r.study_instance_uid = s.study_instance_uid AND r.purpose = 'asked'"
+        " AND r.state IN ('retrieved', 'incomplete'))"
+    )
+    for row in found:
+        uid = row["study_instance_uid"]
+        with db.transaction():
+            db.execute("UPDATE study SET open = 1 WHERE study_instance_uid = ?", (uid,))
+            events.record(db, now, "study", uid, after="asked", reason="a person fetched it", study=uid)
+
+
 def record_asked(db: Database, study_instance_uid: str) -> None:
     """A person wants the study read whatever its age and wherever it comes from."""
     db.execute("UPDATE study SET asked = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
+
+
+def revisions(db: Database, study_instance_uid: str) -> list[dict[str, object]]:
+    """The revisions of a study, oldest first: number, closed_at (empty while it is open early), reason."""
+    rows = db.rows(
+        "SELECT number, closed_at, reason FROM revision WHERE study_instance_uid = ? ORDER BY number",
+        (study_instance_uid,),
+    )
+    return [dict(row) for row in rows]
 
 
 def record_expected_count(db: Database, study_instance_uid: str, count: int) -> None:

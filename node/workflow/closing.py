@@ -21,6 +21,7 @@ def close_due(db: Database, now: Instant, policy: Policy, looks: Looks | None = 
     """
     looks = Looks() if looks is None else looks
     closed = 0
+    studies.reopen_asked_priors(db, now)
     waiting = studies.open_studies(db)
     looks.keep_only([study.study_instance_uid for study in waiting])
     for study in waiting:

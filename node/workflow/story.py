@@ -10,10 +10,11 @@ from typing import Any
 
 from node.domain.finding import Code, Finding
 from node.errors import Failed
-from node.store import artifacts, events, findings, history, instances, outbox, outcomes, studies
+from node.store import artifacts, events, findings, history, instances, outbox, outcomes, procedure_steps, studies
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
+from node.store.procedure_steps import ProcedureStep
 from node.store.studies import StudyRow
 
 Story = dict[str, Any]
@@ -36,6 +37,8 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
         return None
     return {
         **_told(db, row),
+        "revisions": studies.revisions(db, study_instance_uid),
+        "procedure_steps": [_step(step) for step in procedure_steps.of_study(db, study_instance_uid)],
         "series": _series(instances.of_study(db, study_instance_uid)),
         "artifacts": _artifacts(db, outcomes.current(db, study_instance_uid)),
         "history": [
@@ -111,6 +114,7 @@ def _told(db: Database, row: StudyRow) -> Story:
         "received_at": row.first_received.iso,
         "last_received_at": row.last_received.iso,
         "revision": row.revision,
+        "prior": row.prior,
         "instances": tally.received,
         "instances_expected": row.expected_count,
         "instances_undescribed": tally.undescribed,
@@ -130,6 +134,19 @@ def _told(db: Database, row: StudyRow) -> Story:
             }
             for result in outbox.of_study(db, uid)
         ],
+    }
+
+
+def _step(step: ProcedureStep) -> Story:
+    return {
+        "sop_instance_uid": step.sop_instance_uid,
+        "performed_procedure_step_status": step.state.value,
+        "reason": step.reason_code,
+        "source": step.source,
+        "created_at": step.created_at,
+        "changed_at": step.changed_at,
+        "instances_listed": step.listed,
+        "instances_here": step.here,
     }
 
 

@@ -56,3 +56,9 @@ def completeness(db: Database) -> None:
         ALTER TABLE study ADD COLUMN early INTEGER NOT NULL DEFAULT 0
         """,
     )
+
+
+@MIGRATIONS()
+def priors(db: Database) -> None:
+    """Priors are looked through whenever somebody may have asked for one."""
+    create(db, "CREATE INDEX study_prior ON study (study_instance_uid) WHERE prior != '' AND open = 0")
