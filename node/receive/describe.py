@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import structlog
@@ -27,6 +27,7 @@ from node.receive.protocol import Answer, Job
 from node.receive.reader import HeaderReader
 from node.store import instances, work_items
 from node.store.database import Database, open_database
+from node.store.instances import HeldInstance
 from node.store.spool import Spool
 from node.store.work_items import WorkItem
 from node.workflow.recovery import take_back
@@ -79,15 +80,25 @@ def _describe(
     answered: list[Answer] = []
     written_s = time.monotonic()
     with closing(reader.read(jobs)) as answers:
-        for each in held:
-            path = paths[each.id]
-            answered.append(Answer(id=each.id, undescribable=str(path)) if isinstance(path, Failed) else next(answers))
+        for answer in _in_order(held, paths, answers):
+            answered.append(answer)
             if stop.is_set():
                 break
             if time.monotonic() - written_s >= _WRITE_AFTER_S:
                 _record(db, clock, left, answered, paths)
                 written_s = time.monotonic()
     _record(db, clock, left, answered, paths)
+
+
+def _in_order(
+    held: Sequence[HeldInstance], paths: Mapping[int, str | Failed], answers: Iterator[Answer]
+) -> Iterator[Answer]:
+    """One answer an instance: what could not be filed is undescribable, unread."""
+    for each in held:
+        path = paths[each.id]
+        yield Answer(id=each.id, undescribable=str(path)) if isinstance(path, Failed) else next(answers)
+    # To its end: a reading that is given up costs the child.
+    yield from answers
 
 
 def _record(
