@@ -1,4 +1,4 @@
-"""The embedded archive: C-ECHO, C-STORE and Study Root C-FIND, in a process of its own.
+"""The embedded archive: C-ECHO, C-STORE, Study Root C-FIND, C-MOVE and C-GET, in a process of its own.
 
 `python -m node.demo.archive --port 0 --folder DIR` prints `ready 127.0.0.1:PORT` once it listens, and ends on SIGTERM.
 It stands in for a hospital's archive in the demo and in tests; it listens on the loopback address only.
@@ -13,14 +13,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import dcmread
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.presentation import build_context
 
 from node.demo.collection import Collection, Misfit
 from node.demo.query import BadQuery
@@ -30,6 +32,8 @@ from node.errors import Transient
 _ADDRESS = "127.0.0.1"
 _VERIFICATION = "1.2.840.10008.1.1"  # PS3.4 §A.4
 _STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # PS3.4 §C.6.2.3
+_STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
+_STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 _SUCCESS = 0x0000  # PS3.7 Annex C
 _PENDING = 0xFF00  # PS3.4 §C.4.1.1.4
 _CANCELLED = 0xFE00  # PS3.4 §C.4.1.1.4
@@ -39,14 +43,23 @@ _DOES_NOT_MATCH_SOP_CLASS = 0xA900  # PS3.4 §B.2.3, §C.4.1.1.4
 _CANNOT_UNDERSTAND = 0xC000  # PS3.4 §B.2.3
 _MOST_ASSOCIATIONS = 64
 _MAXIMUM_PDU_BYTES = 131072
+#: Presentation contexts of one association (PS3.8 §9.3.2.2).
+_MOST_CONTEXTS = 128
 _FORWARD_ATTEMPTS = 50
 _FORWARD_WAIT_S = 0.2
 
 
 class Archive:
-    """The SCP over one collection, with the forwarding of what arrives where that is wished."""
+    """The SCP over one collection; it forwards what arrives where that is wished, and moves to whom it knows."""
 
-    def __init__(self, collection: Collection, ae_title: str, forward_to: Address | None = None) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        ae_title: str,
+        forward_to: Address | None = None,
+        knows: Sequence[Address] = (),
+    ) -> None:
+        self._knows = {each.ae_title: each for each in knows}
         self._collection = collection
         self._ae_title = ae_title
         self._forwarder = None if forward_to is None else _Forwarder(ae_title, forward_to)
@@ -55,9 +68,12 @@ class Archive:
         self._ae.maximum_associations = _MOST_ASSOCIATIONS
         for context in AllStoragePresentationContexts:
             if context.abstract_syntax is not None:
-                self._ae.add_supported_context(context.abstract_syntax, ALL_TRANSFER_SYNTAXES)
-        self._ae.add_supported_context(_VERIFICATION)
-        self._ae.add_supported_context(_STUDY_ROOT_FIND)
+                # Both roles: on the association of a C-GET we are the SCU.
+                self._ae.add_supported_context(
+                    context.abstract_syntax, ALL_TRANSFER_SYNTAXES, scu_role=True, scp_role=True
+                )
+        for service in (_VERIFICATION, _STUDY_ROOT_FIND, _STUDY_ROOT_MOVE, _STUDY_ROOT_GET):
+            self._ae.add_supported_context(service)
 
     def start(self, port: int) -> int:
         """Listen in the background and return the port, a free one where `port` is 0."""
@@ -67,6 +83,8 @@ class Archive:
             (evt.EVT_C_ECHO, lambda _: _SUCCESS),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_FIND, self._find),
+            (evt.EVT_C_MOVE, self._move),
+            (evt.EVT_C_GET, self._get),
         ]
         server = self._ae.start_server((_ADDRESS, port), block=False, evt_handlers=handlers)
         assert server is not None  # it is where block is False
@@ -103,6 +121,38 @@ class Archive:
                 yield _PENDING, answer
         except BadQuery as error:
             yield _failed(_DOES_NOT_MATCH_SOP_CLASS, error), None
+
+    def _move(self, event: evt.Event) -> Iterator[Any]:
+        """Send what matches to the destination named (PS3.4 §C.4.2): where, how many, then each with its status."""
+        to = self._knows.get(str(event.move_destination).strip())
+        if to is None:
+            yield None, None
+            return
+        instances = self._matching(event)
+        wanted = {(str(each.SOPClassUID), str(each.file_meta.TransferSyntaxUID)) for each in instances}
+        contexts = [build_context(*each) for each in sorted(wanted)[:_MOST_CONTEXTS]]
+        yield to.host, to.port, {"contexts": contexts, "evt_handlers": [(evt.EVT_CONN_OPEN, set_no_delay)]}
+        yield from self._sub_operations(event, instances)
+
+    def _get(self, event: evt.Event) -> Iterator[Any]:
+        """Send what matches over the same association (PS3.4 §C.4.3)."""
+        yield from self._sub_operations(event, self._matching(event))
+
+    def _matching(self, event: evt.Event) -> list[Dataset]:
+        identifier = event.identifier
+        try:
+            return [dcmread(path) for path in self._collection.matching(identifier)]
+        except BadQuery as error:
+            print(f"retrieval: {error}", file=sys.stderr, flush=True)
+            return []
+
+    def _sub_operations(self, event: evt.Event, instances: Sequence[Dataset]) -> Iterator[Any]:
+        yield len(instances)
+        for instance in instances:
+            if event.is_cancelled:
+                yield _CANCELLED, None
+                return
+            yield _PENDING, instance
 
 
 class _Forwarder:
@@ -144,11 +194,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where the files lie")
     parser.add_argument("--ae-title", default="ARCHIVE")
     parser.add_argument("--forward-to", type=Address.parse, metavar="HOST:PORT:AE", help="send on what arrives")
+    parser.add_argument(
+        "--knows", type=Address.parse, metavar="HOST:PORT:AE", action="append", default=[], help="may be moved to"
+    )
     chosen = parser.parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    archive = Archive(Collection(chosen.folder), chosen.ae_title, chosen.forward_to)
+    archive = Archive(Collection(chosen.folder), chosen.ae_title, chosen.forward_to, chosen.knows)
     print(f"ready {_ADDRESS}:{archive.start(chosen.port)}", flush=True)
     stop.wait()
     archive.stop()

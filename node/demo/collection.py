@@ -8,10 +8,11 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -76,7 +77,7 @@ class Collection:
         header = _header(part10)
         if header.SOPInstanceUID != sop_instance_uid:
             raise Misfit("SOP Instance UID of request and data set differ")
-        name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:40] + ".dcm"
+        name = _name_of(sop_instance_uid)
         arrival = Arrival(
             sop_class_uid=str(header.SOPClassUID),
             sop_instance_uid=sop_instance_uid,
@@ -107,6 +108,21 @@ class Collection:
             headers = list(self._headers.values())
         return query.answers(identifier, headers)
 
+    def matching(self, identifier: Dataset) -> list[Path]:
+        """Return the files that the unique keys of a retrieval name (PS3.4 §C.4.2.2.1), by SOP Instance UID.
+
+        Raises:
+            query.BadQuery: a level without its unique keys.
+        """
+        level = str(identifier.get("QueryRetrieveLevel", ""))
+        keywords = dict(zip(("STUDY", "SERIES", "IMAGE"), (_ENTITIES[:1], _ENTITIES[:2], _ENTITIES), strict=True))
+        if level not in keywords or not all(identifier.get(keyword) for keyword in keywords[level]):
+            raise query.BadQuery(f"no retrieval at level {level!r} without its unique keys")
+        wanted = {keyword: set(_texts(identifier[keyword].value)) for keyword in keywords[level]}
+        with self._lock:
+            found = [each for each in self._headers.values() if all(str(each[k].value) in v for k, v in wanted.items())]
+        return [self._folder / _name_of(str(each.SOPInstanceUID)) for each in found]
+
     def _write(self, name: str, content: bytes) -> None:
         temporary = self._folder / f".incoming-{uuid.uuid4().hex}"
         try:
@@ -123,6 +139,14 @@ class Collection:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _name_of(sop_instance_uid: str) -> str:
+    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:40] + ".dcm"
+
+
+def _texts(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [str(each) for each in cast("Sequence[object]", value)]
 
 
 def arrivals(folder: Path) -> list[Arrival]:

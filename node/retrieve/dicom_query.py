@@ -1,121 +1,201 @@
-"""One question to one archive by C-FIND (PS3.4 §C), put by a process that lives for this question alone.
+"""Questions to an archive by C-FIND, Study Root (PS3.4 §C.6.2), asked in a process that lives for this question alone.
 
-The question comes as JSON on standard input, the reply leaves as JSON on standard output. Only a complete
-Study Instance UID is ever asked for: no wildcard, no empty key, no Patient ID.
+Only keys that name one study, one accession number, one patient or a range of days are ever sent: `keys` refuses the
+rest before any network. An answer is believed only where it is to what was asked.
 """
 
 from __future__ import annotations
 
-import logging
-import resource
-import signal
-import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
 
 from pydicom import Dataset
-from pynetdicom import AE
-from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
+from node.domain.uid import is_valid_uid
 from node.errors import Failed, Transient
-from node.retrieve.question import Question, Reply
+from node.retrieve.answers import FoundInstance, FoundStudy, instance_of, instances_of, is_in_study, study_of, text_of
+from node.retrieve.conversation import PENDING, Conversation, conversation
+from node.retrieve.keys import StudyKeys
+from node.retrieve.question import Call, ContentsQuery, Question, Reply, StudyQuery
 
-#: C-FIND statuses, PS3.4 §C.4.1.1.4.
+FIND = str(StudyRootQueryRetrieveInformationModelFind)
+#: PS3.4 Table C.4-1: success; the identifier does not match the SOP Class; unable to process (0xCxxx).
 _SUCCESS = 0x0000
-_PENDING = (0xFF00, 0xFF01)
-#: A rejection that passes by itself, PS3.8 §9.3.4.
-_REJECTED_TRANSIENT = 2
+_NOT_THIS_LEVEL = 0xA900
+_CANNOT_PROCESS = 0xC000
 #: A study has one answer; whoever gives more is not listened to for long.
 _MOST_ANSWERS = 20
-#: Number of Study Related Instances is an IS of at most 12 characters (PS3.5 §6.2); no study has more than this.
-_MOST_INSTANCES = 10_000_000
-_MEMORY_BYTES = 768 << 20
+_MOST_SERIES = 2_000
+_MOST_INSTANCES = 100_000
+#: Whoever answers besides what was asked is listened to for so many answers more.
+_MOST_DISBELIEVED = 1_000
+#: What is asked to be told of a study (return keys, PS3.4 §C.2.2.1.3).
+STUDY_KEYWORDS = (
+    *("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyDate", "StudyTime", "StudyDescription", "ModalitiesInStudy"),
+    "NumberOfStudyRelatedInstances",
+)
 
 
-def instances_of_study(question: Question) -> int:
+def instances_of_study(question: Question, stop: threading.Event | None = None) -> int:
     """Return Number of Study Related Instances (0020,1208) as the peer says it.
 
     Raises:
         Failed: the peer does not know the study or the number, or will never answer us as it is set up.
         Transient: it does not answer now.
     """
-    ae = AE(ae_title=question.our_ae_title)
-    ae.connection_timeout = question.connect_s
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = question.answer_s
-    ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
-    association = ae.associate(question.host, question.port, ae_title=question.their_ae_title)
-    if not association.is_established:
-        raise _why_not(association, question)
-    try:
-        return _ask(association, question)
-    finally:
-        if association.is_established:
-            association.release()
-
-
-def _ask(association: Association, question: Question) -> int:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "STUDY"
     identifier.StudyInstanceUID = question.study_instance_uid
     identifier.NumberOfStudyRelatedInstances = None
-    answers: list[Dataset] = []
-    responses = association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind)
-    for status, answer in responses:
-        code = status.get("Status")
-        if code is None:
-            raise Transient(f"{question.peer} broke off, or gave no answer within {question.answer_s:g} s")
-        if code == _SUCCESS:
-            break
-        if code not in _PENDING:
-            raise Transient(f"{question.peer} answered the query with 0x{code:04X}")
-        if answer is not None:
-            answers.append(answer)
-        if len(answers) > _MOST_ANSWERS:
-            association.abort()
-            raise Failed(f"{question.peer} answered with other studies than the one asked for")
-    return _count(answers, question)
+    with conversation(question, [FIND], stop or threading.Event()) as asked:
+        answers = list(_answers(asked, question, identifier, most=_MOST_ANSWERS))
+    return believed_count(answers, question)
 
 
-def _count(answers: list[Dataset], question: Question) -> int:
-    """The number in the answer that is about the study asked for; others are not believed."""
-    about_it = [each for each in answers if each.get("StudyInstanceUID") == question.study_instance_uid]
+def believed_count(answers: list[Dataset], question: Question) -> int:
+    """The number in the answer that is about the study asked for; others are not believed.
+
+    Raises:
+        Failed: there is no such answer, or no sound number in it.
+    """
+    about_it = [each for each in answers if text_of(each, "StudyInstanceUID") == question.study_instance_uid]
     if not about_it:
         raise Failed(f"{question.peer} does not hold the study")
-    try:
-        text = str(about_it[0].get("NumberOfStudyRelatedInstances") or "").strip()
-    except (ValueError, TypeError, OverflowError):
-        text = ""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST_INSTANCES):
+    count = instances_of(about_it[0])
+    if count is None:
         raise Failed(f"{question.peer} does not say how many instances the study has")
-    return int(text)
+    return count
 
 
-def _why_not(association: Association, question: Question) -> Failed | Transient:
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        codes = f"{answer.result}/{answer.result_source}/{answer.diagnostic}"
-        reason = f"{question.peer} rejects the association ({codes})"
-        return Transient(reason) if answer.result == _REJECTED_TRANSIENT else Failed(reason)
-    if association.rejected_contexts:
-        return Failed(f"{question.peer} answers no Study Root queries")
-    return Transient(f"nobody answers at {question.peer} ({question.host}:{question.port})")
+def matching_studies(query: StudyQuery, stop: threading.Event | None = None) -> Reply:
+    """Return the studies that match, and how many answers were to something else.
+
+    Raises:
+        Failed: more match than `most`, or the peer will never answer us as it is set up.
+        Transient: it does not answer now.
+    """
+    with conversation(query, [FIND], stop or threading.Event()) as asked:
+        answers = _answers(asked, query, study_identifier(query.keys), most=query.most + _MOST_DISBELIEVED)
+        return believed_studies(answers, query)
 
 
-def main() -> int:
-    """Answer the question on standard input; always prints a reply, unless it is killed."""
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    question = Question.model_validate_json(sys.stdin.buffer.read())
-    # Also where the room that would kill us is gone.
-    signal.alarm(int(question.limit_s) + 5)
+def believed_studies(answers: Iterator[Dataset], query: StudyQuery) -> Reply:
+    """Keep the answers that are to what was asked, each study once.
+
+    Raises:
+        Failed: there are more than `most`.
+    """
+    found: dict[str, FoundStudy] = {}
+    disbelieved: Counter[str] = Counter()
+    for answer in answers:
+        study = study_of(answer)
+        reason = "no sound Study Instance UID" if study is None else query.keys.disbelief(study)
+        if study is None or reason:
+            disbelieved[reason] += 1
+            continue
+        found.setdefault(study.study_instance_uid, study)
+        if len(found) > query.most:
+            raise Failed(f"more than {query.most} studies match at {query.peer}; ask for less at a time")
+    return Reply(studies=tuple(found.values()), disbelieved=dict(disbelieved))
+
+
+class _Unanswered(Transient):
+    """The query ended without success."""
+
+    def __init__(self, peer: str, status: int) -> None:
+        self.status = status
+        super().__init__(f"{peer} answered the query with 0x{status:04X}")
+
+
+def contents_of_study(query: ContentsQuery, stop: threading.Event | None = None) -> tuple[FoundInstance, ...] | None:
+    """Return every instance that the peer lists of a study, series by series; `None` if it does not list any study's.
+
+    Raises:
+        Failed: the peer does not hold the study, lists more than any study has, or will never answer us.
+        Transient: it does not answer now.
+    """
+    found: dict[str, FoundInstance] = {}
     try:
-        reply = Reply(count=instances_of_study(question))
-    except Transient as error:
-        reply = Reply(reason=str(error), again=True)
-    except Failed as error:
-        reply = Reply(reason=str(error))
-    sys.stdout.write(reply.model_dump_json())
-    return 0
+        with conversation(query, [FIND], stop or threading.Event()) as asked:
+            _list(asked, query, found)
+    except _Unanswered as error:
+        # Not every archive answers below the study.
+        if error.status == _NOT_THIS_LEVEL or error.status & 0xF000 == _CANNOT_PROCESS:
+            return None
+        raise
+    return tuple(found.values())
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _list(asked: Conversation, query: ContentsQuery, found: dict[str, FoundInstance]) -> None:
+    uid = query.study_instance_uid
+    for series_uid in _series(asked, query):
+        identifier = Dataset()
+        identifier.QueryRetrieveLevel = "IMAGE"
+        identifier.StudyInstanceUID, identifier.SeriesInstanceUID = uid, series_uid
+        identifier.SOPInstanceUID = identifier.SOPClassUID = None
+        for answer in _answers(asked, query, identifier, most=_MOST_INSTANCES):
+            instance = instance_of(answer, uid, series_uid)
+            if instance is not None:
+                found.setdefault(instance.sop_instance_uid, instance)
+        if len(found) > _MOST_INSTANCES:
+            raise Failed(f"{query.peer} lists more instances than any study has")
+
+
+def study_identifier(keys: StudyKeys) -> Dataset:
+    """Return the identifier of a query at STUDY level: matching keys with their value, the others empty."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    for keyword in STUDY_KEYWORDS:
+        setattr(identifier, keyword, None)
+    if not (keys.accession_number + keys.patient_id).isascii():
+        identifier.SpecificCharacterSet = "ISO_IR 192"
+    for keyword, value in (
+        ("StudyInstanceUID", keys.study_instance_uid),
+        ("AccessionNumber", keys.accession_number),
+        ("PatientID", keys.patient_id),
+        # Range matching, PS3.4 §C.2.2.2.5.
+        ("StudyDate", f"{keys.since}-{keys.until}" if keys.since else ""),
+        ("ModalitiesInStudy", keys.modality),
+    ):
+        if value:
+            setattr(identifier, keyword, value)
+    return identifier
+
+
+def _series(asked: Conversation, query: ContentsQuery) -> list[str]:
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "SERIES"
+    identifier.StudyInstanceUID = query.study_instance_uid
+    identifier.SeriesInstanceUID = None
+    answers = _answers(asked, query, identifier, most=_MOST_SERIES)
+    mine = (each for each in answers if is_in_study(each, query.study_instance_uid))
+    uids = dict.fromkeys(text_of(each, "SeriesInstanceUID") for each in mine)
+    found = [uid for uid in uids if is_valid_uid(uid)]
+    if not found:
+        raise Failed(f"{query.peer} does not hold the study")
+    return found
+
+
+def _answers(asked: Conversation, call: Call, identifier: Dataset, *, most: int) -> Iterator[Dataset]:
+    """Yield the matches of one query.
+
+    Raises:
+        Failed: more than `most` came.
+        Transient: the query ended without success.
+    """
+    number = 0
+    for response in asked.ask(C_FIND(), FIND, identifier, limit_s=call.answer_s):
+        if response.status in PENDING:
+            if response.identifier is None:
+                continue
+            number += 1
+            if number > most:
+                asked.cancel()
+                raise Failed(f"{call.peer} answered with other studies than the one asked for, or far too many")
+            yield response.identifier
+        elif response.status != _SUCCESS:
+            raise _Unanswered(call.peer, response.status)

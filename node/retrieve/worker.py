@@ -1,140 +1,119 @@
-"""The room that asks others. Today: how many instances the archive that sent a study has of it."""
+"""The room that asks others: how many instances a study has, which priors there are, and for studies themselves.
+
+Questions are short and asked one after the other. Retrievals are long: each archive has a thread of its own, so that a
+slow one holds up nothing else. Whatever is asked is asked by a process that can be killed.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
+import threading
+from contextlib import ExitStack
+from functools import partial
 
 import structlog
 
 from node.config import Peer, Settings
+from node.domain.retrieval import RetrievalState
 from node.domain.time import Clock, SystemClock
-from node.domain.uid import is_valid_uid
-from node.domain.work import ResultState, WorkKind
-from node.errors import Failed, Transient
-from node.loop import Handling, Herald, run, stop_on_signals, work_step
-from node.retrieve.asking import ask
+from node.domain.work import WorkKind
+from node.errors import Failed
+from node.loop import Herald, Stop, run, stop_on_signals, work_step
+from node.retrieve import calls
+from node.retrieve.asking import CHILD, ask
+from node.retrieve.counts import OWNER, Counts
+from node.retrieve.fetches import Fetches
+from node.retrieve.priors import Priors
 from node.retrieve.question import Question
-from node.store import instances, outbox, studies, work_items
+from node.store import retrievals, work_items
 from node.store.database import Database, open_database
-from node.store.work_items import WorkItem
+from node.store.occupancy import RETRIEVE_LOCK, occupied
 from node.workflow import recovery
 
-OWNER = "retrieve:"
-_QUERY = (sys.executable, "-m", "node.retrieve.dicom_query")
-_LEASE_S = 60.0
-#: For the archive's answer. A study waits for it after its quiet time, so it is short, and tried this often.
-_ANSWER_S = 10.0
-_TRIES = 3
+_KINDS = (WorkKind.EXPECTED_COUNT, WorkKind.PRIORS, WorkKind.FETCH)
+#: For the threads to take leave of their archives.
+_DRAIN_S = 20.0
 
 log = structlog.get_logger()
 
-#: Asks one peer about one study: the count, or `Failed`, or `Transient`.
-Ask = Callable[[Question], int]
-
 
 def main(settings: Settings) -> int:
-    """Run the room until SIGTERM; return the exit code."""
-    db = open_database(settings.data.folder, "retrieve")
-    clock = SystemClock()
-    herald, stop = Herald(), stop_on_signals()
-    recovery.take_back(db, clock.now(), OWNER, (WorkKind.EXPECTED_COUNT,))
-    counts = Counts(db, clock, settings, lambda question: ask(_QUERY, question, stop, herald.alive))
-    claim = work_step(db, clock, counts.handling())
+    """Run the room until SIGTERM; return the exit code.
 
-    def step() -> bool:
-        # A look costs less than a claim, which takes the write lock.
-        return bool(work_items.open_subjects(db, WorkKind.EXPECTED_COUNT, limit=1)) and claim()
+    Raises:
+        Misconfigured: another such room works on the data folder.
+    """
+    with occupied(settings.data.folder, RETRIEVE_LOCK), ExitStack() as closing:
+        db = open_database(settings.data.folder, "retrieve")
+        closing.callback(db.close)
+        clock = SystemClock()
+        herald, stop = Herald(), stop_on_signals()
+        recovery.take_back(db, clock.now(), OWNER, _KINDS)
+        give_up_unknown(db, clock, settings)
 
-    herald.ready("asks archives how many instances a study has")
-    run(db, step, stop, herald)
-    herald.stopping()
-    db.close()
+        def counted(question: Question) -> int:
+            count = ask(CHILD, question, stop, herald.alive).count
+            if count is None:
+                raise Failed("the process that asks gave no number")
+            return count
+
+        counts = Counts(db, clock, settings, counted)
+        priors = Priors(db, clock, settings, lambda query: ask(CHILD, query, stop, herald.alive))
+        steps = {handling.kind: work_step(db, clock, handling) for handling in (counts.handling(), priors.handling())}
+
+        def step() -> bool:
+            # A look costs less than a claim, which takes the write lock.
+            waiting = [kind for kind in steps if work_items.open_subjects(db, kind, limit=1)]
+            busy = [steps[kind]() for kind in waiting]
+            return any(busy)
+
+        archives = calls.archives(settings)
+        threads = [_fetching(settings, peer, clock, stop) for peer in archives]
+        herald.ready(f"asks {len(archives)} archive(s)")
+        run(db, step, stop, herald)
+        for thread in threads:
+            thread.join(_DRAIN_S)
+        herald.stopping()
     return 0
 
 
-class Counts:
-    """Work items `expected_count`: each is asked of the archives that sent instances of the study."""
-
-    def __init__(self, db: Database, clock: Clock, settings: Settings, ask: Ask) -> None:
-        self._db = db
-        self._clock = clock
-        self._settings = settings
-        self._ask = ask
-
-    def handling(self) -> Handling:
-        """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.EXPECTED_COUNT,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=lambda item, error: self._finish(item, str(error)),
-            died=lambda item, reason: _give_up_or_retry(self._db, self._clock, item, reason),
-        )
-
-    def handle(self, item: WorkItem) -> None:
-        """Ask, and record the count in the transaction that finishes the item.
-
-        Raises:
-            Failed: no archive says a number; the quiet time decides alone.
-            Transient: an archive does not answer now, and has been asked fewer than three times.
-        """
-        uid = item.study_instance_uid
-        if not is_valid_uid(uid):
-            raise Failed("the study has no sound UID to ask for")
-        counts: list[int] = []
-        reasons: list[str] = []
-        for peer in archives_of(self._db, self._settings, uid):
-            try:
-                told = self._ask(self._question(peer, uid))
-                counts.append(max(0, told - own_results_at(self._db, peer, uid)))
-            except Failed as error:
-                reasons.append(str(error))
-            except Transient as error:
-                if work_items.passing_faults(self._db, item) + 1 < _TRIES:
-                    raise
-                reasons.append(f"{error}; asked {_TRIES} times")
-        if not counts:
-            raise Failed("; ".join(reasons) or "no archive sent this study")
-        with self._db.transaction():
-            if work_items.finish(self._db, self._clock.now(), item, f"{max(counts)} instances expected"):
-                studies.record_expected_count(self._db, uid, max(counts))
-
-    def _question(self, peer: Peer, study_instance_uid: str) -> Question:
-        assert peer.port is not None
-        return Question(
-            peer=peer.name,
-            host=peer.host,
-            port=peer.port,
-            their_ae_title=peer.ae_title,
-            our_ae_title=self._settings.node.ae_title,
-            study_instance_uid=study_instance_uid,
-            connect_s=self._settings.deliver.connect_s,
-            answer_s=_ANSWER_S,
-        )
-
-    def _finish(self, item: WorkItem, reason: str) -> None:
-        work_items.finish(self._db, self._clock.now(), item, f"{reason}; the quiet time decides alone")
+def give_up_unknown(db: Database, clock: Clock, settings: Settings) -> None:
+    """End the retrievals from peers that are archives no longer."""
+    known = {peer.name for peer in calls.archives(settings)}
+    for retrieval in retrievals.unfinished(db):
+        if retrieval.peer in known:
+            continue
+        reason = f"no peer {retrieval.peer} with the role archive is configured"
+        with db.transaction():
+            subject = f"{retrievals.subject_prefix(retrieval.peer)}{retrieval.id}"
+            work_items.cancel(db, clock.now(), WorkKind.FETCH, subject, reason)
+            retrievals.move(db, clock.now(), retrieval.id, RetrievalState.FAILED, reason)
 
 
-def archives_of(db: Database, settings: Settings, study_instance_uid: str) -> list[Peer]:
-    """The archives among the peers that sent instances of a study."""
-    sources = set(instances.sources(db, study_instance_uid))
-    return [peer for peer in settings.peers if "archive" in peer.roles and peer.name in sources]
+def _fetching(settings: Settings, peer: Peer, clock: Clock, stop: Stop) -> threading.Thread:
+    """Start the thread of one archive."""
+
+    def fetch() -> None:
+        db = open_database(settings.data.folder, "retrieve")
+
+        fetches = Fetches(db, clock, settings, peer, partial(ask, CHILD, stop=stop, alive=lambda: None), stop)
+        claim = work_step(db, clock, fetches.handling())
+
+        def step() -> bool:
+            return bool(work_items.open_subjects(db, WorkKind.FETCH, limit=1)) and claim()
+
+        run(db, step, stop, _Mute())
+        db.close()
+
+    thread = threading.Thread(target=fetch, name=f"fetch from {peer.name}", daemon=True)
+    thread.start()
+    return thread
 
 
-def own_results_at(db: Database, peer: Peer, study_instance_uid: str) -> int:
-    """How many results of ours the peer counts as part of the study, though they have not come back here."""
-    here = {held.sop_instance_uid for held in instances.of_study(db, study_instance_uid)}
-    there = {
-        row.sop_instance_uid
-        for row in outbox.of_study(db, study_instance_uid)
-        if row.destination == peer.name and row.sent_at and row.state is not ResultState.WITHDRAWN
-    }
-    return len(there - here)
+class _Mute(Herald):
+    """The room's own loop feeds the watchdog; its threads do not."""
 
+    def __init__(self) -> None:
+        pass
 
-def _give_up_or_retry(db: Database, clock: Clock, item: WorkItem, reason: str) -> None:
-    work_items.give_up_or_retry(db, clock.now(), item, reason)
+    def alive(self) -> None:
+        """Nothing is told."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.domain.study import is_image
 from node.domain.time import Instant
 from node.domain.work import WorkKind
 from node.errors import Transient
-from node.store import events, studies, work_items
+from node.store import events, retrievals, studies, work_items
 from node.store.database import Database
 
 
@@ -71,6 +71,7 @@ def record_arrivals(
             "SELECT sop_instance_uid FROM artifact WHERE sop_instance_uid IN (SELECT value FROM json_each(?))", (uids,)
         )
     }
+    asked_of = retrievals.begun(db)
     touched: dict[tuple[str, bool], Instant] = {}
     new: list[tuple[Instant, Arrival, bool]] = []
     for now, arrival in arrivals:
@@ -85,7 +86,9 @@ def record_arrivals(
                     new[at] = (when, other, False)
         versions.append((arrival.digest, arrival.lossy))
         touched[arrival.study_instance_uid, _opens(arrival, ours)] = now
-        new.append((now, arrival, current))
+        # Not every archive names the Move Originator.
+        retrieved = arrival.retrieved or (arrival.study_instance_uid, arrival.source) in asked_of
+        new.append((now, replace(arrival, retrieved=retrieved), current))
     for (study_instance_uid, reopen), now in touched.items():
         studies.touch(db, now, study_instance_uid, reopen=reopen)
     series = {(each.study_instance_uid, each.series_instance_uid): now for now, each, _ in new if _opens(each, ours)}

@@ -12,10 +12,13 @@ from pathlib import Path
 from node.errors import Misconfigured
 
 LOCK_NAME = "serve.lock"
+#: Held by the retrieve room, whoever started it.
+RETRIEVE_LOCK = "retrieve.lock"
+_HOLDERS = {LOCK_NAME: "`matins serve`", RETRIEVE_LOCK: "retrieve room"}
 
 
 @contextmanager
-def occupied(folder: Path) -> Iterator[None]:
+def occupied(folder: Path, lock: str = LOCK_NAME) -> Iterator[None]:
     """Hold the data folder for this process while the block runs; the folder is made if it is missing.
 
     Raises:
@@ -23,13 +26,13 @@ def occupied(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(folder / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Misconfigured(folder, "data.folder", str(error), "Name a folder that Matins may write") from error
     try:
         if not _lock_patiently(descriptor):
             other = _holder(descriptor)
-            problem = f"another `matins serve` ({other}) serves this data folder"
+            problem = f"another {_HOLDERS[lock]} ({other}) serves this data folder"
             raise Misconfigured(folder, "data.folder", problem, "End it first, or name another folder with --data")
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -38,10 +41,10 @@ def occupied(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_occupied(folder: Path) -> bool:
-    """Whether a `matins serve` works on the data folder now."""
+def is_occupied(folder: Path, lock: str = LOCK_NAME) -> bool:
+    """Whether a `matins serve`, or the room of that lock, works on the data folder now."""
     try:
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder / lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -43,9 +43,14 @@ class Retrieval:
         return self.state in OPEN_RETRIEVALS
 
 
-def subject_of(peer: str, retrieval_id: int) -> str:
-    """Return the subject of the work item of a retrieval; all of one archive begin with its name and a slash."""
-    return f"{peer}/{retrieval_id}"
+def subject_prefix(peer: str) -> str:
+    """Return how the subjects of the work items of all retrievals from an archive begin."""
+    return f"{peer}/"
+
+
+def id_of(subject: str) -> int:
+    """Return the id of the retrieval that a work item is about."""
+    return int(subject.rpartition("/")[2])
 
 
 def record(
@@ -73,7 +78,7 @@ def record(
     reason = f"{purpose} from {peer}" + (f", for {wanted_for}" if wanted_for else "")
     study, after = study_instance_uid, RetrievalState.REQUESTED
     events.record(db, now, "retrieval", made.lastrowid, after=after, reason=reason, study=study)
-    work_items.add(db, now, WorkKind.FETCH, subject_of(peer, made.lastrowid), study_instance_uid)
+    work_items.add(db, now, WorkKind.FETCH, f"{subject_prefix(peer)}{made.lastrowid}", study_instance_uid)
     return _certain(db, made.lastrowid)
 
 
@@ -144,6 +149,23 @@ def is_open(db: Database, study_instance_uid: str, peer: str) -> bool:
     """
     where = f"study_instance_uid = ? AND peer = ? AND started_at != '' AND state IN ({_OPEN})"
     return _exists(db, where, study_instance_uid, peer)
+
+
+def begun(db: Database) -> frozenset[tuple[str, str]]:
+    """All (study, peer) for which `is_open` holds: for whoever indexes many objects at once."""
+    rows = db.rows(f"SELECT study_instance_uid, peer FROM retrieval WHERE started_at != '' AND state IN ({_OPEN})")
+    return frozenset((row["study_instance_uid"], row["peer"]) for row in rows)
+
+
+def held_instances(db: Database, study_instance_uid: str) -> frozenset[str]:
+    """SOP Instance UIDs of a study that need not be fetched: those that are here, and those that were made here."""
+    rows = db.rows(
+        "SELECT sop_instance_uid FROM instance WHERE study_instance_uid = ?"
+        " UNION SELECT a.sop_instance_uid FROM artifact a JOIN outcome o ON o.id = a.outcome_id"
+        " WHERE o.study_instance_uid = ? AND a.sop_instance_uid != ''",
+        (study_instance_uid, study_instance_uid),
+    )
+    return frozenset(row["sop_instance_uid"] for row in rows)
 
 
 def _exists(db: Database, where: str, *values: str) -> bool:

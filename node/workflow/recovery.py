@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from node.domain.retrieval import RetrievalState
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, WorkKind
-from node.store import instances, outcomes, work_items
+from node.store import instances, outcomes, retrievals, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
 from node.workflow import reading
@@ -51,6 +52,8 @@ def _park(db: Database, now: Instant, item: WorkItem, reason: str) -> None:
         return
     if item.kind is WorkKind.DESCRIBE:
         instances.record_undescribable(db, now, int(item.subject), reason)
+    elif item.kind is WorkKind.FETCH:
+        retrievals.move(db, now, retrievals.id_of(item.subject), RetrievalState.FAILED, reason)
     elif item.kind in (WorkKind.INFER, WorkKind.REPORT):
         outcomes.move(db, now, int(item.subject), OutcomeState.FAILED, reason)
         reading.settle(db, now, item.study_instance_uid)

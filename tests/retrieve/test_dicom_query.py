@@ -100,18 +100,18 @@ def test_nobody_at_the_port_is_tried_again() -> None:
 
 
 def run_process(asked: Question) -> dict[str, object]:
-    command = [sys.executable, "-m", "node.retrieve.dicom_query"]
+    command = [sys.executable, "-m", "node.retrieve.child"]
     done = subprocess.run(
         command, input=asked.model_dump_json(), capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
     )
     assert done.stderr == ""
-    reply: dict[str, object] = json.loads(done.stdout)
+    reply: dict[str, object] = json.loads(done.stdout.splitlines()[-1])["reply"]
     return reply
 
 
 def test_the_process_puts_one_question_and_prints_one_reply(archive: Start) -> None:
-    assert run_process(question(archive().port)) == {"count": 3, "reason": "", "again": False}
+    assert run_process(question(archive().port)) == {"count": 3}
     none = run_process(question(archive(answers=[]).port))
-    assert (none["count"], none["again"]) == (None, False)
+    assert none == {"failed": True, "reason": "SCANNER does not hold the study"}
     away = run_process(question(free_port()))
-    assert (away["count"], away["again"]) == (None, True)
+    assert (away["failed"], away["again"]) == (True, True)

@@ -12,8 +12,8 @@ from node.domain.model_card import Mode
 from node.domain.work import OutcomeState, ResultState, WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import work_step
+from node.retrieve.counts import Counts, archives_of, own_results_at
 from node.retrieve.question import Question
-from node.retrieve.worker import Counts, archives_of, own_results_at
 from node.store import artifacts, outbox, outcomes, studies, work_items
 from node.store.database import Database
 from node.workflow.closing import close_due

@@ -1,0 +1,99 @@
+"""Work items `expected_count`: how many instances the archive that sent a study has of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from node.config import Peer, Settings
+from node.domain.time import Clock
+from node.domain.uid import is_valid_uid
+from node.domain.work import ResultState, WorkKind
+from node.errors import Failed, Transient
+from node.loop import Handling
+from node.retrieve.calls import archives, count_question
+from node.retrieve.question import Question
+from node.store import instances, outbox, studies, work_items
+from node.store.database import Database
+from node.store.work_items import WorkItem
+
+OWNER = "retrieve:"
+_LEASE_S = 60.0
+#: A study waits for the answer after its quiet time, so it is tried only this often.
+_TRIES = 3
+
+#: Asks one peer about one study: the count, or `Failed`, or `Transient`.
+Ask = Callable[[Question], int]
+
+
+class Counts:
+    """Work items `expected_count`: each is asked of the archives that sent instances of the study."""
+
+    def __init__(self, db: Database, clock: Clock, settings: Settings, ask: Ask) -> None:
+        self._db = db
+        self._clock = clock
+        self._settings = settings
+        self._ask = ask
+
+    def handling(self) -> Handling:
+        """How the loop treats these items."""
+        return Handling(
+            kind=WorkKind.EXPECTED_COUNT,
+            owner=f"{OWNER}{os.getpid()}",
+            lease_s=_LEASE_S,
+            handle=self.handle,
+            reject=lambda item, error: self._finish(item, str(error)),
+            died=lambda item, reason: _give_up_or_retry(self._db, self._clock, item, reason),
+        )
+
+    def handle(self, item: WorkItem) -> None:
+        """Ask, and record the count in the transaction that finishes the item.
+
+        Raises:
+            Failed: no archive says a number; the quiet time decides alone.
+            Transient: an archive does not answer now, and has been asked fewer than three times.
+        """
+        uid = item.study_instance_uid
+        if not is_valid_uid(uid):
+            raise Failed("the study has no sound UID to ask for")
+        counts: list[int] = []
+        reasons: list[str] = []
+        for peer in archives_of(self._db, self._settings, uid):
+            try:
+                told = self._ask(count_question(self._settings, peer, uid))
+                counts.append(max(0, told - own_results_at(self._db, peer, uid)))
+            except Failed as error:
+                reasons.append(str(error))
+            except Transient as error:
+                if work_items.passing_faults(self._db, item) + 1 < _TRIES:
+                    raise
+                reasons.append(f"{error}; asked {_TRIES} times")
+        if not counts:
+            raise Failed("; ".join(reasons) or "no archive sent this study")
+        with self._db.transaction():
+            if work_items.finish(self._db, self._clock.now(), item, f"{max(counts)} instances expected"):
+                studies.record_expected_count(self._db, uid, max(counts))
+
+    def _finish(self, item: WorkItem, reason: str) -> None:
+        work_items.finish(self._db, self._clock.now(), item, f"{reason}; the quiet time decides alone")
+
+
+def archives_of(db: Database, settings: Settings, study_instance_uid: str) -> list[Peer]:
+    """The archives among the peers that sent instances of a study."""
+    sources = set(instances.sources(db, study_instance_uid))
+    return [peer for peer in archives(settings) if peer.name in sources]
+
+
+def own_results_at(db: Database, peer: Peer, study_instance_uid: str) -> int:
+    """How many results of ours the peer counts as part of the study, though they have not come back here."""
+    here = {held.sop_instance_uid for held in instances.of_study(db, study_instance_uid)}
+    there = {
+        row.sop_instance_uid
+        for row in outbox.of_study(db, study_instance_uid)
+        if row.destination == peer.name and row.sent_at and row.state is not ResultState.WITHDRAWN
+    }
+    return len(there - here)
+
+
+def _give_up_or_retry(db: Database, clock: Clock, item: WorkItem, reason: str) -> None:
+    work_items.give_up_or_retry(db, clock.now(), item, reason)
