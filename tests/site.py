@@ -88,6 +88,9 @@ class Site:
         self.model = model
         #: The studies that tests send were made years ago.
         self.max_age_days = 0
+        #: Further lines of [completeness.default] and of the model's section.
+        self.completeness = ""
+        self.model_settings = ""
         self.peers: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "serve.log"
@@ -120,8 +123,8 @@ class Site:
             f"[node]\nport = {self.port}\n[web]\nport = {self.web_port}\n[data]\nminimum_free_percent = 1\n"
             f'[catalogue]\nmodels_folder = "{self.models}"\nrules_folder = "{ROOT / "rules"}"\n'
             f"[deliver]\nbackoff_s = 0.5\nbackoff_maximum_s = 2\n"
-            f"[completeness.default]\nmax_age_days = {self.max_age_days}\n"
-            f'[models.{self.model}]\nmode = "live"\n' + "\n".join(self.peers)
+            f"[completeness.default]\nmax_age_days = {self.max_age_days}\n{self.completeness}\n"
+            f'[models.{self.model}]\nmode = "live"\n{self.model_settings}\n' + "\n".join(self.peers)
         )
 
     def start(self, *, wrap: Sequence[str] = ()) -> None:
