@@ -151,6 +151,28 @@ def import_(
 
 
 @app.command()
+def fetch(
+    accession: Annotated[str, typer.Option("--accession", metavar="NUMBER", help="Accession number, whole")] = "",
+    study: Annotated[str, typer.Option("--study", metavar="UID", help="Study Instance UID, whole")] = "",
+    since: Annotated[str, typer.Option("--since", metavar="DATE", help="Studies of this day and later")] = "",
+    until: Annotated[str, typer.Option("--until", metavar="DATE", help="With --since: not after this day")] = "",
+    modality: Annotated[str, typer.Option("--modality", metavar="MR", help="Only studies with this modality")] = "",
+    from_peer: Annotated[str, typer.Option("--from", metavar="PEER", help="Ask this archive; default: all")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what matches")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is here; exit code 1 if not all of it came")] = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Have studies fetched from the archives; their results are sent like those of any study."""
+    from node.commands import fetching
+
+    keys = {"accession_number": accession, "study_instance_uid": study, "modality": modality}
+    wanted = fetching.Wanted(**keys, since=since, until=until, archive=from_peer)
+    raise typer.Exit(fetching.fetch(config, data, wanted, dry_run=dry_run, wait=wait, as_json=as_json))
+
+
+@app.command()
 def export(
     study: Study,
     target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the files; made if it is missing")],
