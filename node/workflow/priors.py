@@ -18,8 +18,13 @@ _FIRST_YEAR = 1971
 
 
 def why_prior(db: Database, now: Instant, policy: Policy, study: StudyRow, held: Sequence[HeldInstance]) -> str:
-    """Say why a study raises nothing and sends nothing by itself, or nothing where it is read like any other."""
+    """Say why a study raises nothing and sends nothing by itself, or nothing where it is read like any other.
+
+    One that was read like any other when it came stays so, however late more of it comes.
+    """
     uid = study.study_instance_uid
+    if study.revision > 0 and not study.prior:
+        return ""
     if study.asked or retrievals.asked(db, uid):
         return ""
     remedy = f"`matins force {uid}` reads it"

@@ -146,6 +146,20 @@ def test_the_same_prior_closed_again_stays_as_it_was(db: Database, clock: FakeCl
     assert (the_study(db).revision, runs(db)) == (1, [(1, 1)])
 
 
+def test_a_study_that_was_read_when_it_came_is_no_prior_when_more_of_it_comes_late(
+    db: Database, clock: FakeClock
+) -> None:
+    used = policy(model())
+    send(db, clock, "20260101", priority="STAT")
+    close_due(db, clock.forward(QUIET_S), used)
+    read(db, clock, used)
+    clock.forward(9 * 86400)
+    send(db, clock, "20260101", 1, first=5)
+    close_due(db, clock.forward(QUIET_S), used)
+    assert (the_outcome(db).state, the_outcome(db).revision) == (OutcomeState.PENDING, 2)
+    assert the_study(db).lane is Lane.STAT
+
+
 def test_a_site_may_read_studies_of_any_age(db: Database, clock: FakeClock) -> None:
     send(db, clock, "20200101")
     close_due(db, clock.forward(QUIET_S), with_completeness(policy(model()), max_age_days=0))
