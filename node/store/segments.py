@@ -64,21 +64,18 @@ class Segments:
             spare = self._spares.popleft() if self._spares else None
         if spare is None:
             spare = self._reserve()
-        descriptor = os.open(spare, os.O_RDWR)
-        try:
-            use = begin(descriptor, self._next)
+        with spare.open("r+b", buffering=0) as stream:
+            use = begin(stream.fileno(), self._next)
             # A number that came to nothing is not tried again.
             self._next += 1
             self.begun += 1
-            os.fdatasync(descriptor)
-            # A link, never a rename: no use can take the place of another.
-            (self._folder / name_of(use.number)).hardlink_to(spare)
-            spare.unlink()
-            sync_folder(self._folder)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return use, descriptor
+            os.fdatasync(stream.fileno())
+        # A link, never a rename: no use can take the place of another.
+        file = self._folder / name_of(use.number)
+        file.hardlink_to(spare)
+        spare.unlink()
+        sync_folder(self._folder)
+        return use, os.open(file, os.O_RDWR)
 
     def seal(self, number: int, *, failed: bool = False) -> None:
         """Nothing is written to it any more; what a disk has failed over is never used again."""

@@ -44,8 +44,16 @@ def spool(settings: Settings) -> Spool:
 
 
 @pytest.fixture
-def door(settings: Settings, db: Database, spool: Spool) -> Iterator[cstore.Acceptor]:
+def keeper(db: Database, spool: Spool) -> Iterator[Keeper]:
+    """The keeper of the spool; `keeper.settle()` waits until what it has kept is indexed."""
+    made = Keeper(db, spool, SystemClock(), segment_bytes=4 << 20)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def door(settings: Settings, keeper: Keeper) -> Iterator[cstore.Acceptor]:
     """The SCP at work, in this process."""
-    running = cstore.start(settings, Keeper(db, spool, SystemClock()))
+    running = cstore.start(settings, keeper)
     yield running
     running.stop(0.0)
