@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import pytest
 
+from node.config.sections import ModelSettings
+from node.domain.model_card import Mode
 from node.domain.procedure_step import StepState
 from node.domain.study import StudyState
 from node.domain.work import OutcomeState, WorkKind, WorkState
@@ -299,12 +301,9 @@ def test_an_archive_that_sends_everything_back_for_a_night_causes_no_second_run(
 
 
 def early_policy(**mr: object) -> Policy:
-    used = policy(model())
-    document = used.settings.model_dump(exclude={"quiet_s", "completeness", "models"})
-    sections = {"models": {"brain": {"mode": "live", "early": True}}, "completeness": {"MR": mr}}
-    for each in sections["models"].values():
-        each["mode"] = used.models[0].mode  # type: ignore[index]
-    return replace(used, settings=type(used.settings).model_validate({**document, **sections}))
+    used = with_completeness(policy(model()), **mr)
+    sections = {"brain": ModelSettings(mode=Mode.LIVE, early=True)}
+    return replace(used, settings=used.settings.model_copy(update={"models": sections}))
 
 
 def test_a_model_that_reads_early_does_not_wait_for_other_series(db: Database, clock: FakeClock) -> None:
