@@ -8,6 +8,7 @@ it is made of, now by the indexer or, if a power cut comes between, at the next 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from xxhash import xxh3_128
 
@@ -64,8 +65,12 @@ class Keeper:
         maximum_bytes: int,
         sop_class_uid: str = "",
         sop_instance_uid: str = "",
+        examine: Callable[[Header], None] | None = None,
     ) -> Incoming:
         """Begin to take one object; the UIDs are what the command said, empty where there was none.
+
+        `examine` is shown the object's header once it was walked over, before anything is kept; what it raises, `keep`
+        raises.
 
         Raises:
             Refused: 0xC000 for a deflated transfer syntax that is not taken.
@@ -75,7 +80,9 @@ class Keeper:
             self.open()
         assert self._indexer is not None
         self._indexer.admit()
-        return Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
+        incoming = Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
+        incoming.examine = examine
+        return incoming
 
     def open(self) -> Segments:
         """Open the journal, if it is not open: from then on it is this process's."""
@@ -140,6 +147,8 @@ class Incoming:
         self._size = 0
         self._buffer: memoryview | None = keeper.borrow_buffer()
         self._large: LargeFile | None = None
+        #: As `Keeper.receive` says.
+        self.examine: Callable[[Header], None] | None = None
 
     def write(self, piece: memoryview) -> None:
         """Take the next bytes of the data set; the caller may reuse the memory afterwards.
@@ -212,7 +221,10 @@ class Incoming:
         self._keeper.append(self._arrival(header, path), b"", b"", self._digest.digest())
 
     def _looked_over(self, content: memoryview) -> Header:
-        return looked_over(content, self._transfer_syntax_uid, self._sop_class_uid, self._sop_instance_uid)
+        header = looked_over(content, self._transfer_syntax_uid, self._sop_class_uid, self._sop_instance_uid)
+        if self.examine is not None:
+            self.examine(header)
+        return header
 
     def _arrival(self, header: Header, path: str = "") -> Arrival:
         digest = self._digest.hexdigest()
