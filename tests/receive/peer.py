@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ def calling(
     called: str = "MATINS",
     syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian,),
     classes: tuple[str, ...] = (MRImageStorage, VERIFICATION),
+    tls_args: tuple[ssl.SSLContext, str] | None = None,
 ) -> Iterator[Association]:
     """An association, accepted or not."""
     entity = AE(title)
@@ -36,7 +38,9 @@ def calling(
         for syntax in syntaxes:
             entity.add_requested_context(sop_class, syntax)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
-    association = entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)])
+    association = entity.associate(
+        "127.0.0.1", port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)], tls_args=tls_args
+    )
     try:
         yield association
     finally:
