@@ -30,6 +30,7 @@ from node.loop import Herald, Stop, stop_on_signals
 from node.store import events
 from node.store.database import Database, open_database
 from node.store.occupancy import occupied
+from node.store.salvage import damage, put_aside
 
 #: The rooms, in the order in which a study passes them.
 ROOMS = ("listen", "retrieve", "infer", "report", "deliver", "clock", "web")
@@ -96,14 +97,27 @@ def serve(
     settings = load_settings(config_file, data=data, quiet_s=quiet_s)
     with occupied(settings.data.folder):
         stop = stop_on_signals()
+        problem, aside = damage(settings.data.folder), None
+        if problem:
+            aside = put_aside(settings.data.folder, SystemClock().now().wall)
+            console(f"the database is damaged ({problem}); it is now {aside.name}, and the index is made anew")
         # Once, before seven rooms ask for it at the same moment.
         database = open_database(settings.data.folder, "serve")
+        if aside is not None:
+            _note_damage(database, problem, aside)
         try:
             chosen = room_commands(config_file, data, quiet_s) if commands is None else commands
             Supervisor(chosen, database, SystemClock(), console, patience or Patience()).run(stop)
         finally:
             database.close()
     return 0
+
+
+def _note_damage(db: Database, problem: str, aside: Path) -> None:
+    log.error("database_damaged", reason=problem, kept_as=aside.name)
+    reason = f"damaged ({problem}); kept as {aside.name}, the index is made anew from the spool"
+    with db.transaction():
+        events.record(db, SystemClock().now(), "database", aside.name, after="put aside", reason=reason)
 
 
 def room_commands(config_file: Path, data: Path | None, quiet_s: float | None) -> dict[str, list[str]]:

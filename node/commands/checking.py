@@ -128,7 +128,7 @@ def _soundness(db: Database, settings: Settings, subject: str) -> Iterator[Check
     unindexed = tallies.unindexed_objects(db, settings.data.folder)
     if unindexed:
         problem = f"{len(unindexed)} object(s) of the spool are not indexed"
-        remedy = "Run `matins check --rebuild`, or start the listener: it indexes them"
+        remedy = "Run `matins check --rebuild`: it indexes them"
         yield Check(about="database", subject=subject, ok=False, file=subject, problem=problem, remedy=remedy)
     if not lost and not unindexed:
         yield Check(about="database", subject=subject, ok=True, found="sound; every object is there and indexed")

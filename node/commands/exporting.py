@@ -16,6 +16,7 @@ from node.errors import Failed
 from node.store import artifacts, instances, outcomes
 from node.store.database import Database
 from node.store.instances import HeldInstance
+from node.store.spool import Spool
 from node.workflow.story import Story, find_study, study_story
 
 _MASK = "mask"
@@ -32,8 +33,9 @@ def export(settings: Settings, study: str, target: Path, *, every_version: bool,
         held = instances.of_study(db, uid, current_only=not every_version)
         try:
             target.mkdir(parents=True, exist_ok=True)
+            spool = Spool(db.folder)
             for each in held:
-                _copy(db.folder / each.path, target / _folder_name(each) / _file_name(each))
+                _copy_object(spool, each.path, target / _folder_name(each) / _file_name(each))
             count = _export_findings(db, uid, target / "findings") if with_findings else 0
         except OSError as error:
             raise Failed(f"cannot write {error.filename or target}: {error.strerror}") from error
@@ -66,6 +68,17 @@ def _export_findings(db: Database, uid: str, folder: Path) -> int:
 def _told_findings(told: Story) -> Story:
     kept: Sequence[str] = ("study_instance_uid", "revision", "findings", "outcomes", "results")
     return {key: told[key] for key in kept}
+
+
+def _copy_object(spool: Spool, path: str, target: Path) -> None:
+    """Copy a kept object, filed or not."""
+    try:
+        source = spool.open(path)
+    except FileNotFoundError:
+        raise Failed(f"{path} is gone; `matins check` says what else is") from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -33,14 +33,18 @@ def damage(db: Database) -> list[str]:
 
 
 def lost_objects(db: Database) -> list[str]:
-    """Indexed objects whose file is gone, relative to the data folder."""
-    return sorted(path for path in instances.paths(db) if not (db.folder / path).is_file())
+    """Indexed objects that are gone, relative to the data folder."""
+    spool = Spool(db.folder)
+    return sorted(path for path in instances.paths(db) if not spool.holds(path))
 
 
 def unindexed_objects(db: Database, data_folder: Path) -> list[str]:
     """Objects in the spool that no row knows, relative to the data folder."""
+    spool = Spool(data_folder)
     indexed = instances.paths(db)
-    return [path for path in Spool(data_folder).objects() if path not in indexed]
+    # What is being filed has a file before its row says so.
+    indexed.update(spool.path_for(uid, digest) for uid, digest in instances.in_journal(db))
+    return [path for path in spool.objects() if path not in indexed]
 
 
 def _nested(db: Database, sql: str) -> dict[str, dict[str, int]]:
