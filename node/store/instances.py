@@ -120,6 +120,14 @@ def move(db: Database, instance_id: int, path: str) -> None:
     db.execute("UPDATE instance SET path = ? WHERE id = ?", (path, instance_id))
 
 
+def in_journal(db: Database) -> list[tuple[str, str]]:
+    """SOP Instance UID and digest of the instances that are not filed yet."""
+    rows = db.rows(
+        "SELECT sop_instance_uid, digest FROM instance WHERE path >= ? AND path < ?", (f"{JOURNAL}/", f"{JOURNAL}/~")
+    )
+    return [(row["sop_instance_uid"], row["digest"]) for row in rows]
+
+
 def left_in_journal(db: Database, *, but_not: Collection[int], limit: int) -> list[HeldInstance]:
     """Instances that lie in the journal and wait for no description."""
     rows = db.rows(
