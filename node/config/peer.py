@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from node.config.security import BoundCertificate, User
+from node.config.security import BoundCertificate, OptionalFile, User
 from node.config.values import AeTitle, Network, Port, Role, Section
 
 _WEB_ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)?")
@@ -35,6 +35,8 @@ class Peer(Section):
     certificate: BoundCertificate | None = None
     #: The user identity that it has to show; none is asked for where there is none.
     user: User | None = None
+    #: Holds the bearer token (RFC 6750) that it shows when it stores over HTTP; without one it may not.
+    stow_token_file: OptionalFile = None
     #: Issuer of Patient ID where its objects carry none.
     issuer: str = ""
     roles: tuple[Role, ...] = Field(default=(), strict=False)
@@ -59,4 +61,6 @@ class Peer(Section):
             raise ValueError("an archive needs host and port, or dicomweb")
         if "source" in self.roles and not self.addresses:
             raise ValueError("a source needs addresses, the networks from which it may call")
+        if self.stow_token_file and "source" not in self.roles:
+            raise ValueError("stow_token_file is for a source: what nobody may send needs no token")
         return self

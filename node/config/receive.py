@@ -21,9 +21,18 @@ class NodeSettings(Section):
 
 
 class StowSettings(Section):
-    """[receive.stow]: reserved for STOW-RS; nothing listens there yet."""
+    """[receive.stow]: objects over HTTP (STOW-RS, PS3.18 §10.5), at [node] address; over TLS where [receive.tls] is."""
 
+    enabled: bool = False
     port: Port = 8043
+    #: Further names under which it is called; a request under any other name is refused.
+    names: tuple[str, ...] = Field(default=(), strict=False)
+    #: Requests at once, in all.
+    maximum_requests: Annotated[int, Field(ge=1, le=256)] = 16
+    #: Instances of one request.
+    maximum_parts: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    #: A body that comes more slowly than this, bytes per second, is broken off.
+    minimum_bytes_per_s: Annotated[int, Field(ge=1)] = 10_000
 
 
 class ReceiveSettings(Section):

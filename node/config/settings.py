@@ -142,7 +142,12 @@ def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: fl
     kept = settings.data.model_copy(update={"folder": folder})
     receive = settings.receive.model_copy(update={"tls": with_files_from(settings.receive.tls, base)})
     peers = tuple(
-        peer.model_copy(update={"user": with_files_from(peer.user, base)}) if peer.user else peer
+        peer.model_copy(
+            update={
+                "user": with_files_from(peer.user, base) if peer.user else None,
+                "stow_token_file": base / peer.stow_token_file if peer.stow_token_file else None,
+            }
+        )
         for peer in settings.peers
     )
     return settings.model_copy(

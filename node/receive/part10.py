@@ -21,7 +21,7 @@ _PREAMBLE = 128
 _MAGIC = b"DICM"
 _OPENING = bytes(_PREAMBLE) + _MAGIC
 _META = Encoding(explicit=True, order="<")
-_CLASS, _SYNTAX = (0x0002, 0x0002), (0x0002, 0x0010)
+_CLASS, _INSTANCE, _SYNTAX = (0x0002, 0x0002), (0x0002, 0x0003), (0x0002, 0x0010)
 _SENDING, _RECEIVING = (0x0002, 0x0017), (0x0002, 0x0018)
 _CREATOR, _ORIGIN = (0x0002, 0x0100), (0x0002, 0x0102)
 #: A file meta group is some hundred bytes.
@@ -36,6 +36,7 @@ class FileMeta:
 
     #: Empty where there is no file meta group.
     sop_class_uid: str
+    sop_instance_uid: str
     transfer_syntax_uid: str
     #: AE titles of who sent it over a network and who received it; empty where it came another way.
     sending_ae_title: str
@@ -107,7 +108,7 @@ def read_meta(content: Content) -> FileMeta:
             offset = element.start + element.length
             if offset > min(limit, len(content)):
                 raise Refused(CANNOT_UNDERSTAND, "the file meta group does not end")
-            if element.tag in (_CLASS, _SYNTAX, _SENDING, _RECEIVING, _CREATOR, _ORIGIN):
+            if element.tag in (_CLASS, _INSTANCE, _SYNTAX, _SENDING, _RECEIVING, _CREATOR, _ORIGIN):
                 found[element.tag] = text_of(content, element)
     except struct.error as error:
         raise Refused(CANNOT_UNDERSTAND, "the file ends inside its file meta group") from error
@@ -115,6 +116,7 @@ def read_meta(content: Content) -> FileMeta:
         raise Refused(CANNOT_UNDERSTAND, "the file does not say its transfer syntax")
     return FileMeta(
         sop_class_uid=found.get(_CLASS, ""),
+        sop_instance_uid=found.get(_INSTANCE, ""),
         transfer_syntax_uid=found[_SYNTAX],
         sending_ae_title=found.get(_SENDING, ""),
         receiving_ae_title=found.get(_RECEIVING, ""),
@@ -129,6 +131,7 @@ def _without_meta(content: Content) -> FileMeta:
     syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
     return FileMeta(
         sop_class_uid="",
+        sop_instance_uid="",
         transfer_syntax_uid=str(syntax),
         sending_ae_title="",
         receiving_ae_title="",
