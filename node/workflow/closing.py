@@ -9,7 +9,7 @@ from node.store import instances, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.completeness import Complete, Ground, Verdict, judge
-from node.workflow import assignment, content, early, priors, procedure, ranking, reading
+from node.workflow import assignment, content, early, prefetch, priors, procedure, ranking, reading
 from node.workflow.policy import Policy
 from node.workflow.signals import Looks, signals_of
 
@@ -54,6 +54,8 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     elif revision == study.revision:
         reason += "; no model's input changed"
     studies.record_closing(db, now, uid, reason, revision=revision)
+    if not prior:
+        prefetch.ask_for_priors(db, now, policy, uid)
     ranking.rerank(db, now, policy, uid)
     reading.settle(db, now, uid)
 
