@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from node.commands.output import plain
 from node.commands.site import config_file
 from node.domain.study import StudyState
 from node.domain.work import ResultState
-from node.store import outbox, studies
+from node.store import events, outbox, studies
 from node.store.database import open_database
 from node.store.files import write_durably
 from node.supervisor import ROOMS
 from tests import told
-from tests.fakes import slice_of
+from tests.fakes import FakeClock, slice_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -152,6 +153,19 @@ def test_status_counts_what_is_where(night: Night) -> None:
     assert status["work_items"]["describe"] == {"finished": 6, "ready": 1}
     assert status["serving"] is False
     assert "studies: 2 done, 1 receiving" in night.said("status")
+
+
+def test_status_tells_who_was_turned_away_at_the_door(fresh: Night) -> None:
+    assert fresh.json("status")["refusals"] == []
+    with closing(open_database(fresh.data, "listen")) as db, db.transaction():
+        now = FakeClock().now()
+        events.record(db, now, "association", "NOBODY at 10.0.0.9", after="rejected", reason="RJ 1/1/3: no peer")
+        events.record(db, now, "security", "SCANNER at 10.0.0.9", after="rejected", reason="RJ 1/1/3: wrong address")
+        events.record(db, now, "association", "SCANNER", after="accepted")
+    assert [each["about"] for each in fresh.json("status")["refusals"]] == ["security", "association"]
+    said = fresh.said("status")
+    assert re.search(r"^ALERT   .* SCANNER at 10.0.0.9: RJ 1/1/3: wrong address$", said, re.MULTILINE)
+    assert re.search(r"^refused .* NOBODY at 10.0.0.9: RJ 1/1/3: no peer$", said, re.MULTILINE)
 
 
 def test_instances_are_listed_by_uid(night: Night) -> None:

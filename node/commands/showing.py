@@ -33,6 +33,9 @@ def status(settings: Settings, *, as_json: bool) -> None:
     for what in ("work_items", "results"):
         for name, counts in standing[what].items():
             _counts(f"{what.replace('_', ' ')} · {name}", counts)
+    for each in standing["refusals"]:
+        what = "ALERT  " if each["about"] == "security" else "refused"
+        say(f"{what} {_minute(each['at'])} {each['who']}: {each['reason']}")
 
 
 def worklist(settings: Settings, *, as_json: bool) -> None:

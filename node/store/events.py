@@ -58,6 +58,12 @@ def latest_number(db: Database, study_instance_uid: str) -> int:
     return int(row["number"] or 0) if row else 0
 
 
+def refusals(db: Database, limit: int) -> list[Event]:
+    """The newest callers and objects that were turned away at the door, newest first."""
+    where = "WHERE about IN ('security', 'association', 'instance') AND after IN ('rejected', 'closed', 'refused')"
+    return _events(db, f"{where} ORDER BY id DESC LIMIT ?", (limit,))
+
+
 def _events(db: Database, where: str, values: tuple[str | int, ...]) -> list[Event]:
     columns = "at, room, about, subject, study_instance_uid, before, after, reason"
     return [Event(**dict(row)) for row in db.rows(f"SELECT {columns} FROM event {where}", values)]

@@ -15,6 +15,8 @@ Standing = dict[str, Any]
 
 #: Moves of rooms that are looked back over; a room that has not moved within them is not told.
 _LOOK_BACK = 500
+#: Refusals at the door that are told.
+_REFUSALS = 10
 
 
 def node_standing(db: Database, settings: Settings) -> Standing:
@@ -30,6 +32,10 @@ def node_standing(db: Database, settings: Settings) -> Standing:
         "studies": tallies.studies_by_state(db),
         "work_items": tallies.work_by_state(db),
         "results": tallies.results_by_state(db),
+        "refusals": [
+            {"at": event.at, "about": event.about, "who": event.subject, "reason": event.reason}
+            for event in events.refusals(db, _REFUSALS)
+        ],
     }
 
 
