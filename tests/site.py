@@ -50,6 +50,8 @@ class ArchiveProcess:
     folder: Path
     port: int = field(default_factory=free_port)
     forward_to: str = ""
+    #: Where a C-MOVE may send, each `HOST:PORT:AE`.
+    knows: Sequence[str] = ()
     process: subprocess.Popen[str] | None = None
 
     def start(self) -> ArchiveProcess:
@@ -57,6 +59,8 @@ class ArchiveProcess:
         command = [sys.executable, "-m", "node.demo.archive", "--port", str(self.port), "--folder", str(self.folder)]
         if self.forward_to:
             command += ["--forward-to", self.forward_to]
+        for each in self.knows:
+            command += ["--knows", each]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, preexec_fn=end_with_us)  # noqa: PLW1509
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

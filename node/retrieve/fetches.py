@@ -131,8 +131,9 @@ class Fetches:
             if not self._held(course):
                 raise
             course.reason = str(error)
+        verdict = self._verdict(course)
         with self._db.transaction():
-            self._end(item, *self._verdict(course))
+            self._end(item, *verdict)
 
     def _fetch(self, course: _Course) -> None:
         """Ask for what is missing, and again for what then still is.
@@ -241,6 +242,9 @@ class Fetches:
         now = self._clock.now()
         if work_items.finish(self._db, now, item, reason):
             retrievals.move(self._db, now, retrievals.id_of(item.subject), state, reason)
+            ended = retrievals.retrieval(self._db, retrievals.id_of(item.subject))
+            if ended is not None and state is not RetrievalState.FAILED:
+                prefetch.read_if_asked(self._db, now, ended)
             self._inbox.remove(retrievals.id_of(item.subject))
 
     def _move(self, retrieval: Retrieval, after: RetrievalState, reason: str = "") -> None:

@@ -12,8 +12,9 @@ from node.domain.retrieval import Purpose
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import WorkKind
-from node.store import retrievals, studies, work_items
+from node.store import events, retrievals, studies, work_items
 from node.store.database import Database
+from node.store.retrievals import Retrieval
 from node.store.studies import StudyRow
 from node.workflow.policy import Policy
 
@@ -48,6 +49,17 @@ def ask_for_priors(db: Database, now: Instant, policy: Policy, study_instance_ui
         return
     if not retrievals.is_prior(db, study_instance_uid):
         work_items.add(db, now, WorkKind.PRIORS, study_instance_uid, study_instance_uid)
+
+
+def read_if_asked(db: Database, now: Instant, retrieval: Retrieval) -> None:
+    """Let a study be looked at again that a person asks for and that lies here as a prior, which nothing reads."""
+    study = studies.study(db, retrieval.study_instance_uid)
+    if retrieval.purpose is not Purpose.ASKED or study is None or study.open or not study.prior:
+        return
+    studies.request_closing(db, study.study_instance_uid)
+    text = "a person asked an archive for it"
+    uid = study.study_instance_uid
+    events.record(db, now, "operation", uid, after="asked", reason=text, study=uid)
 
 
 def first_day(study: StudyRow, settings: RetrieveSettings) -> str:

@@ -1,0 +1,149 @@
+"""Studies are fetched from an archive by hand, and priors by themselves: the ones are read, the others raise nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from node.demo.sender import Address, send
+from tests.journeys.tiny_model import tiny_head, tiny_model_folder
+from tests.site import ArchiveProcess, Site, running, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+ASKED, PRIOR, TODAY, STRANGER = "1.2.826.0.1.1", "1.2.826.0.1.2", "1.2.826.0.1.3", "1.2.826.0.1.4"
+
+
+def made(folder: Path, study: str, *, patient_id: str, **changes: str) -> list[Path]:
+    """A head of `patient_id`, with other attributes where a test wants them."""
+    paths = tiny_head(folder, study, patient_id=patient_id)
+    for path in paths:
+        dataset = dcmread(path)
+        for keyword, value in changes.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(path, enforce_file_format=True)
+    return paths
+
+
+class Hospital:
+    """A node, a scanner, and an archive that holds studies of old and gets results."""
+
+    def __init__(self, folder: Path) -> None:
+        models = tiny_model_folder(folder / "models")
+        self.folder = folder
+        self.site = Site(folder / "site", models=models, model="tiny")
+        self.archive = ArchiveProcess(folder / "archive", knows=[f"127.0.0.1:{self.site.port}:MATINS"])
+        self.pacs = ArchiveProcess(folder / "pacs")
+        self.site.peer("SCANNER", roles=["source"], results_to=["PACS"])
+        self.site.peer("ARCHIVE", port=self.archive.port, roles=["source", "archive"], results_to=["PACS"])
+        self.site.peer("PACS", port=self.pacs.port, roles=["destination"])
+        self.site.peers.append("[retrieve]\npriors = 2\nsilence_s = 20")
+
+    def hold(self, paths: list[Path]) -> None:
+        """Put a study into the archive, as a modality would."""
+        answers = send(paths, Address("127.0.0.1", self.archive.port, "ARCHIVE"))
+        assert all(answer.status == 0 for answer in answers)
+
+    def results_of(self, study: str) -> list[Path]:
+        return [
+            path for path in self.pacs.objects() if dcmread(path, stop_before_pixels=True).StudyInstanceUID == study
+        ]
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    folder = tmp_path_factory.mktemp("hospital")
+    hospital = Hospital(folder)
+    with running(hospital.site, hospital.archive, hospital.pacs):
+        hospital.hold(made(folder / "asked", ASKED, patient_id="TINY-7", AccessionNumber="ACC-7", StudyDate="20200101"))
+        hospital.hold(made(folder / "prior", PRIOR, patient_id="TINY-8", AccessionNumber="ACC-8", StudyDate="20250601"))
+        other = {"PatientBirthDate": "19551224", "StudyDate": "20250701"}
+        hospital.hold(made(folder / "stranger", STRANGER, patient_id="TINY-8", **other))
+        yield hospital
+
+
+def test_what_matches_is_listed_and_nothing_is_fetched_in_a_dry_run(hospital: Hospital) -> None:
+    told = hospital.site.json("fetch", "--accession", "ACC-7", "--dry-run")
+    (study,) = told["studies"]
+    assert told["dry_run"]
+    assert (study["study_instance_uid"], study["archive"]) == (ASKED, "ARCHIVE")
+    assert study["number_of_study_related_instances"] == 12
+    assert "state" not in study
+    assert hospital.site.run("instances", "--uids").stdout.split() == []
+
+
+def test_a_study_asked_for_by_hand_comes_through_the_door_and_is_read_and_its_results_are_sent(
+    hospital: Hospital,
+) -> None:
+    done = hospital.site.run("fetch", "--accession", "ACC-7", "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "retrieved 12 of 12 instances" in done.stdout
+    held = hospital.site.json("instances")["instances"]
+    assert {(each["study_instance_uid"], each["source"]) for each in held} == {(ASKED, "ARCHIVE")}
+    wait_until("SEG and SR of what was asked for", lambda: len(hospital.results_of(ASKED)) == 2)
+    story = hospital.site.story(ASKED)
+    assert [each["state"] for each in story["outcomes"]] == ["result"]
+
+
+def test_what_is_here_already_is_not_fetched_again(hospital: Hospital) -> None:
+    wait_until("the first fetch", lambda: len(hospital.results_of(ASKED)) == 2)
+    before = len(hospital.site.run("instances", "--uids").stdout.split())
+    told = hospital.site.json("fetch", "--study", ASKED, "--wait")
+    assert told["studies"][0]["state"] == "retrieved"
+    assert len(hospital.site.run("instances", "--uids").stdout.split()) == before
+
+
+def test_nothing_that_matches_ends_with_code_1_and_says_where_was_looked(hospital: Hospital) -> None:
+    done = hospital.site.run("fetch", "--accession", "NOBODYS")
+    assert done.returncode == 1
+    assert "no study matches at ARCHIVE" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--accession", "A*"], "takes for a pattern"),
+        (["--study", "1.2.03"], "no whole UID"),
+        ([], "not said what to fetch"),
+        (["--accession", "A", "--since", "20260101"], "not said what to fetch"),
+        (["--since", "yesterday"], "YYYYMMDD"),
+        (["--accession", "A", "--from", "NOBODY"], "no archive is called NOBODY"),
+    ],
+)
+def test_wrong_use_ends_with_code_2_before_anybody_is_asked(hospital: Hospital, options: list[str], words: str) -> None:
+    done = hospital.site.run("fetch", *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_a_prior_is_fetched_by_itself_and_raises_nothing_and_a_namesake_is_not(hospital: Hospital) -> None:
+    today = made(hospital.folder / "today", TODAY, patient_id="TINY-8", AccessionNumber="ACC-9", StudyDate="20260101")
+    answers = hospital.site.send(today, calling="SCANNER")
+    assert all(answer.status == 0 for answer in answers)
+
+    def prior_has_come() -> bool:
+        done = hospital.site.run("show", PRIOR, "--json")
+        return done.returncode == 0 and hospital.site.story(PRIOR)["revision"] == 1
+
+    wait_until("the prior to come and close", prior_has_come)
+    story = hospital.site.story(PRIOR)
+    assert story["instances"] == 12
+    assert story["lane"] == "ROUTINE"
+    assert "result" not in [each["state"] for each in story["outcomes"]]
+    assert hospital.results_of(PRIOR) == []
+    assert hospital.site.run("show", STRANGER).returncode == 1
+    events = hospital.site.story(TODAY)["events"]
+    refused = [each for each in events if each["after"] == "not fetched"]
+    assert [each["subject"] for each in refused] == [STRANGER]
+    assert "birth date" in refused[0]["reason"]
+    assert "19551224" not in refused[0]["reason"]
+
+
+def test_a_prior_that_a_person_asks_for_is_read_after_all(hospital: Hospital) -> None:
+    wait_until("the prior", lambda: hospital.site.run("show", PRIOR).returncode == 0)
+    done = hospital.site.run("fetch", "--study", PRIOR, "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_until("SEG and SR of the prior", lambda: len(hospital.results_of(PRIOR)) == 2)
