@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydicom._uid_dict import UID_dictionary as _REGISTRY
 from pydicom.uid import (
     HTJ2K,
@@ -50,7 +52,8 @@ _PERHAPS_LOSSY = frozenset(
 )
 
 _STORAGE_PREFIX = "1.2.840.10008.5.1.4.1.1."
-_VERIFICATION = "1.2.840.10008.1.1"
+#: Verification SOP Class (PS3.4 §A.4).
+VERIFICATION = "1.2.840.10008.1.1"
 
 
 def is_lossy(transfer_syntax_uid: str, lossy_image_compression: str) -> bool:
@@ -72,8 +75,12 @@ def storage_classes() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*current, *retired)))
 
 
-def supported_contexts() -> list[PresentationContext]:
-    """Return what the acceptor supports: C-ECHO, and each storage class in each accepted transfer syntax."""
+def supported_contexts(service_classes: Iterable[str] = ()) -> dict[str, PresentationContext]:
+    """Return what the acceptor supports, by abstract syntax: every association shares them, and only reads.
+
+    Storage in every accepted transfer syntax; C-ECHO and `service_classes` in the uncompressed ones.
+    """
+    plain = [VERIFICATION, *service_classes]
+    contexts = {uid: build_context(uid, list(_PREFERRED)) for uid in plain}
     syntaxes = [UID(uid) for uid in ACCEPTED]
-    contexts = [build_context(_VERIFICATION, list(_PREFERRED))]
-    return contexts + [build_context(uid, list(syntaxes)) for uid in storage_classes()]
+    return contexts | {uid: build_context(uid, list(syntaxes)) for uid in storage_classes() if uid not in contexts}

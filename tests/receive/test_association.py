@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,14 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.config import Peer, Settings
-from node.domain.time import SystemClock
 from node.errors import Transient
 from node.receive import association
 from node.receive.association import Call, Door, Rejection, judge
 from node.receive.intakes import cstore
-from node.receive.keeper import Keeper
+from node.receive.keeper import Incoming, Keeper
 from node.receive.lobby import Lobby
 from node.store import events, instances
 from node.store.database import Database
-from node.store.spool import Spool
 from tests.receive.objects import PEER, encoded, mr_slice, settings_for
 from tests.receive.peer import calling, store, store_dataset
 
@@ -53,11 +50,12 @@ def test_a_peer_is_known_by_title_and_address(settings: Settings, address: str):
     assert verdict.name == "SCANNER"
 
 
-def test_an_address_of_no_peer_is_not_listed_and_told_of_once(settings: Settings, db: Database, spool: Spool):
-    door = Door(settings, db, spool, SystemClock(), Lobby(settings.receive))
+def test_an_address_of_no_peer_is_not_listed_and_told_of_once(settings: Settings, db: Database, keeper: Keeper):
+    door = Door(settings, keeper, Lobby(settings.receive))
     assert [door.is_listed(address) for address in ("127.0.0.1", "10.9.9.9", "10.9.9.9", "::1")] == [
         *(True, False, False, True)
     ]
+    door.close()
     [told] = events.latest(db, "association")
     assert (told.subject, told.after) == ("10.9.9.9", "closed")
 
@@ -77,9 +75,9 @@ def test_a_rejected_caller_gets_the_code_and_leaves_an_event(
     assert event.subject == f"{title} at 127.0.0.1"
 
 
-def test_a_peer_without_the_role_source_may_echo_but_not_store(tmp_path: Path, db: Database, spool: Spool):
+def test_a_peer_without_the_role_source_may_echo_but_not_store(tmp_path: Path, db: Database, keeper: Keeper):
     settings = settings_for(tmp_path / "var", {**PEER, "roles": []})
-    door = cstore.start(settings, Keeper(db, spool, SystemClock()))
+    door = cstore.start(settings, keeper)
     try:
         with calling(door.port) as association:
             assert association.send_c_echo().Status == 0x0000
@@ -88,12 +86,13 @@ def test_a_peer_without_the_role_source_may_echo_but_not_store(tmp_path: Path, d
         door.stop(0.0)
     assert answer.Status == 0x0124
     assert "role source" in answer.ErrorComment
+    assert keeper.settle()
     assert instances.of_study(db) == []
 
 
-def test_a_low_disk_rejects_for_now(tmp_path: Path, db: Database, spool: Spool):
+def test_a_low_disk_rejects_for_now(tmp_path: Path, keeper: Keeper):
     settings = settings_for(tmp_path / "var", data={"minimum_free_percent": 99.999})
-    door = cstore.start(settings, Keeper(db, spool, SystemClock()))
+    door = cstore.start(settings, keeper)
     try:
         with calling(door.port) as rejected:
             answer = rejected.acceptor.primitive
@@ -108,9 +107,9 @@ def comes_in(port: int) -> bool:
         return bool(association.is_established)
 
 
-def test_too_many_associations_of_a_peer_are_rejected_for_now(tmp_path: Path, db: Database, spool: Spool):
+def test_too_many_associations_of_a_peer_are_rejected_for_now(tmp_path: Path, keeper: Keeper):
     settings = settings_for(tmp_path / "var", receive={"maximum_associations_per_peer": 2})
-    door = cstore.start(settings, Keeper(db, spool, SystemClock()))
+    door = cstore.start(settings, keeper)
     try:
         with calling(door.port) as first, calling(door.port) as second:
             assert first.is_established
@@ -123,9 +122,10 @@ def test_too_many_associations_of_a_peer_are_rejected_for_now(tmp_path: Path, db
         door.stop(0.0)
 
 
-def test_a_good_object_is_answered_with_success_and_is_there(door: cstore.Acceptor, db: Database):
+def test_a_good_object_is_answered_with_success_and_is_there(door: cstore.Acceptor, db: Database, keeper: Keeper):
     with calling(door.port) as association:
         assert store_dataset(association, mr_slice()) == 0x0000
+    assert keeper.settle()
     assert [(each.sop_instance_uid, each.source) for each in instances.of_study(db)] == [("1.2.3.4.5.1", "SCANNER")]
 
 
@@ -153,14 +153,15 @@ def test_a_good_object_is_answered_with_success_and_is_there(door: cstore.Accept
     ],
 )
 def test_a_bad_object_is_refused_with_its_status_and_the_association_goes_on(
-    door: cstore.Acceptor, db: Database, settings: Settings, content: bytes, command: dict[str, str], status: int,
-    comment: str,
+    door: cstore.Acceptor, db: Database, keeper: Keeper, settings: Settings, content: bytes, command: dict[str, str],
+    status: int, comment: str,
 ):  # fmt: skip
     with calling(door.port) as association:
         answer = store(association, content, **command)
         assert f"0x{answer.Status:04X}" == f"0x{status:04X}"
         assert comment in answer.ErrorComment
         assert store_dataset(association, mr_slice(2)) == 0x0000
+    assert keeper.settle()
     assert [each.sop_instance_uid for each in instances.of_study(db)] == ["1.2.3.4.5.2"]
     assert list(settings.data.folder.parent.rglob("*ESCAPED*")) == []
 
@@ -174,15 +175,13 @@ def test_a_refused_object_leaves_an_event(door: cstore.Acceptor, db: Database):
     assert event.reason.endswith("(from SCANNER)")
 
 
-def test_a_full_disk_is_out_of_resources_and_passes(
-    door: cstore.Acceptor, db: Database, monkeypatch: pytest.MonkeyPatch
-):
-    def full(_descriptor: int) -> None:
+def test_a_full_disk_is_out_of_resources_and_passes(door: cstore.Acceptor, monkeypatch: pytest.MonkeyPatch):
+    def full(_incoming: Incoming) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with calling(door.port) as scanner:
         with monkeypatch.context() as disk:
-            disk.setattr(os, "fsync", full)
+            disk.setattr(Incoming, "keep", full)
             answer = store(scanner, encoded(mr_slice()))
         assert answer.Status == 0xA700
         assert "No space left" in answer.ErrorComment
@@ -199,7 +198,7 @@ def test_no_fault_of_ours_is_ever_a_success(
     def broken(*_: object) -> bool:
         raise error
 
-    monkeypatch.setattr(association, "arrive", broken)
+    monkeypatch.setattr(Incoming, "keep", broken)
     with calling(door.port) as scanner:
         assert store_dataset(scanner, mr_slice()) == status
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from pydicom.uid import (
 from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 
 from node.config import Settings
-from node.domain.time import SystemClock
 from node.errors import Misconfigured
 from node.receive.intakes import cstore, intakes
 from node.receive.keeper import Keeper
@@ -65,22 +65,27 @@ def test_a_private_class_is_not_accepted(door: cstore.Acceptor):
 @pytest.mark.parametrize(
     "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, JPEGLSLossless]
 )
-def test_the_bytes_are_kept_as_they_came(door: cstore.Acceptor, db: Database, settings: Settings, syntax: UID):
+def test_the_bytes_are_kept_as_they_came(
+    door: cstore.Acceptor, keeper: Keeper, db: Database, spool: Spool, syntax: UID
+):
     dataset = mr_slice()
     dataset = compressed(dataset, syntax) if syntax.is_encapsulated else dataset
     content = encoded(dataset, syntax)
     with calling(door.port, syntaxes=(syntax,)) as association:
         assert store(association, content, syntax=syntax).Status == 0x0000
+    assert keeper.settle()
     [held] = instances.of_study(db)
-    whole = (settings.data.folder / held.path).read_bytes()
+    whole = spool.read(held.path)
     meta = read_meta(whole)
     assert whole[meta.dataset_offset :] == content
     assert (held.transfer_syntax_uid, meta.transfer_syntax_uid) == (syntax, syntax)
     assert (meta.sending_ae_title, meta.receiving_ae_title) == ("SCANNER1", "MATINS")
-    assert dcmread(settings.data.folder / held.path).PatientName == "Doe^Jane"
+    assert dcmread(BytesIO(whole)).PatientName == "Doe^Jane"
 
 
-def test_two_associations_that_send_one_object_at_once_both_succeed(door: cstore.Acceptor, db: Database):
+def test_two_associations_that_send_one_object_at_once_both_succeed(
+    door: cstore.Acceptor, keeper: Keeper, db: Database
+):
     together, answers = threading.Barrier(2), []
 
     def send() -> None:
@@ -95,20 +100,22 @@ def test_two_associations_that_send_one_object_at_once_both_succeed(door: cstore
     for sender in senders:
         sender.join()
     assert answers == [0x0000] * 20
+    assert keeper.settle()
     assert len(instances.of_study(db, current_only=False)) == 10
 
 
-def test_the_same_again_and_another_version_are_both_successes(door: cstore.Acceptor, db: Database):
+def test_the_same_again_and_another_version_are_both_successes(door: cstore.Acceptor, keeper: Keeper, db: Database):
     with calling(door.port) as association:
         assert store_dataset(association, mr_slice()) == 0x0000
         assert store_dataset(association, mr_slice()) == 0x0000
         assert store_dataset(association, mr_slice(PatientID="P2")) == 0x0000
+    assert keeper.settle()
     assert [each.current for each in instances.of_study(db, current_only=False)] == [False, True]
 
 
-def test_a_port_that_is_taken_is_named(settings: Settings, db: Database, spool: Spool, door: cstore.Acceptor):
+def test_a_port_that_is_taken_is_named(settings: Settings, keeper: Keeper, door: cstore.Acceptor):
     with pytest.raises(Misconfigured, match=f"cannot listen on 127.0.0.1:{settings.node.port}"):
-        cstore.start(settings, Keeper(db, spool, SystemClock()))
+        cstore.start(settings, keeper)
 
 
 def test_stopping_waits_for_who_is_inside_and_takes_nobody_new(door: cstore.Acceptor):
@@ -125,7 +132,9 @@ def test_stopping_waits_for_who_is_inside_and_takes_nobody_new(door: cstore.Acce
     assert not stopper.is_alive()
 
 
-def test_each_odd_object_is_kept_or_refused_with_a_reason(door: cstore.Acceptor, db: Database, test_data: Path):
+def test_each_odd_object_is_kept_or_refused_with_a_reason(
+    door: cstore.Acceptor, keeper: Keeper, db: Database, test_data: Path
+):
     odd = sorted((test_data / "dicom" / "pydicom-data").glob("*.dcm"))
     assert odd
     answers: dict[str, tuple[int, str]] = {}
@@ -144,6 +153,7 @@ def test_each_odd_object_is_kept_or_refused_with_a_reason(door: cstore.Acceptor,
         answers[file.name] = (answer.Status, answer.ErrorComment)
     refused = {name: answer for name, answer in answers.items() if answer[0] != 0x0000}
     assert all(status in (0xC000, 0x0117) and reason for status, reason in refused.values())
+    assert keeper.settle()
     assert len(answers) - len(refused) == len(instances.of_study(db, current_only=False))
     assert len(refused) <= 10
 
@@ -161,13 +171,14 @@ def test_slices_without_uids_are_refused_by_name(door: cstore.Acceptor, db: Data
 
 
 @pytest.mark.interop
-def test_dcmtk_stores_and_echoes(door: cstore.Acceptor, db: Database, test_data: Path):
+def test_dcmtk_stores_and_echoes(door: cstore.Acceptor, keeper: Keeper, db: Database, test_data: Path):
     if not shutil.which("storescu"):
         pytest.skip("DCMTK's storescu is not installed")
     peer = ["-aet", "SCANNER1", "-aec", "MATINS", "127.0.0.1", str(door.port)]
     subprocess.run(["echoscu", *peer], check=True, timeout=30)
     folder = test_data / "dicom" / "brain_tumor_progression_Study1"
     subprocess.run(["storescu", "+sd", "+r", *peer, str(folder)], check=True, timeout=60)
+    assert keeper.settle()
     assert len(instances.of_study(db)) == 76
     refused = subprocess.run(["echoscu", "-aet", "NOBODY", *peer[2:]], capture_output=True, text=True, timeout=30)
     assert "Calling AE Title Not Recognized" in refused.stdout + refused.stderr

@@ -10,15 +10,11 @@ import pytest
 from pydicom.uid import MRImageStorage
 from pynetdicom import build_role
 from pynetdicom.dimse_primitives import C_FIND, N_ACTION
-from pynetdicom.presentation import build_context
 
-from node.domain.time import SystemClock
-from node.receive.guard import SharedContexts
 from node.receive.intakes import cstore
 from node.receive.keeper import Keeper
 from node.store import instances
 from node.store.database import Database
-from node.store.spool import Spool
 from tests.receive.objects import encoded, mr_slice, settings_for
 from tests.receive.peer import (
     association_request,
@@ -35,7 +31,7 @@ ABORT, ACCEPT, REJECT = 7, 2, 3
 
 
 @pytest.fixture
-def strict(tmp_path: Path, db: Database, spool: Spool) -> Iterator[cstore.Acceptor]:
+def strict(tmp_path: Path, keeper: Keeper) -> Iterator[cstore.Acceptor]:
     """A door with narrow limits and little patience."""
     limits = {
         "artim_s": 0.5,
@@ -44,7 +40,7 @@ def strict(tmp_path: Path, db: Database, spool: Spool) -> Iterator[cstore.Accept
         "maximum_pdu_bytes": 4096,
         "maximum_object_bytes": 1 << 20,
     }
-    running = cstore.start(settings_for(tmp_path / "var", receive=limits), Keeper(db, spool, SystemClock()))
+    running = cstore.start(settings_for(tmp_path / "var", receive=limits), keeper)
     yield running
     running.stop(0.0)
 
@@ -104,7 +100,7 @@ def test_a_wrong_application_context_is_rejected(strict: cstore.Acceptor):
         assert pdu_from(peer) == (REJECT, bytes([0, 1, 1, 2]))
 
 
-def test_an_object_over_the_limit_is_refused_and_aborted(strict: cstore.Acceptor, db: Database):
+def test_an_object_over_the_limit_is_refused_and_aborted(strict: cstore.Acceptor, keeper: Keeper, db: Database):
     with closing(established(strict.port)) as peer:
         peer.sendall(p_data(1, 3, store_command()))
         for _ in range(300):
@@ -115,6 +111,7 @@ def test_an_object_over_the_limit_is_refused_and_aborted(strict: cstore.Acceptor
         answers = [pdu_from(peer), pdu_from(peer)]
     assert [kind for kind, _ in answers] == [4, ABORT]
     assert struct.pack("<HHIH", 0, 0x0900, 2, 0xA700) in answers[0][1]
+    assert keeper.settle()
     assert instances.of_study(db) == []
 
 
@@ -181,13 +178,6 @@ def test_an_operation_that_nobody_offered_is_answered_and_the_association_goes_o
         association._reactor_checkpoint.set()
         assert answer.Status == 0x0211
         assert store(association, encoded(mr_slice())).Status == 0x0000
-
-
-def test_contexts_are_shared_not_copied():
-    contexts = SharedContexts([build_context(MRImageStorage)])
-    from copy import deepcopy
-
-    assert deepcopy(contexts) is contexts
 
 
 def test_a_role_that_is_offered_does_not_disturb(door: cstore.Acceptor):

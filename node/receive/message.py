@@ -1,0 +1,132 @@
+"""DIMSE messages out of P-DATA-TF PDUs, and into them (PS3.8 §9.3.5, Annex E); fragments are handed on uncopied."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Container
+from typing import Protocol
+
+from node.receive.command_set import LONGEST_COMMAND_SET
+from node.receive.upper_layer import AbortReason, InvalidPdu, PduType
+
+#: Item length, Presentation Context ID and Message Control Header of a presentation data value (PDV).
+_PDV = struct.Struct(">IBB")
+_P_DATA_TF = struct.Struct(">BxIIBB")
+#: The length of a PDV counts its context and control header.
+_OVERHEAD = 2
+#: Message Control Header: bit 0 command, bit 1 last fragment; the others are never checked (PS3.8 §E.2).
+_COMMAND, _LAST = 0x01, 0x02
+
+
+class Operation(Protocol):
+    """What a request's data set goes to."""
+
+    def write(self, piece: memoryview) -> None:
+        """Take the next bytes of the data set; the caller reuses the memory afterwards."""
+        ...
+
+    def finish(self) -> None:
+        """The data set is whole: answer."""
+        ...
+
+    def discard(self) -> None:
+        """The association ends before the data set does."""
+        ...
+
+
+#: Begins an operation: its context, and its command set.
+Begin = Callable[[int, bytes], Operation | None]
+
+
+class Messages:
+    """Puts messages together, one after the other, on the contexts that were accepted.
+
+    `begin` is called with each command set, and returns what its data set goes to, or `None` where none follows.
+    """
+
+    def __init__(self, accepted: Container[int], begin: Begin) -> None:
+        self._accepted = accepted
+        self._begin = begin
+        #: Context of the message that is incomplete; 0 between messages.
+        self._context_id = 0
+        self._command = bytearray()
+        self._operation: Operation | None = None
+
+    def take(self, value: memoryview) -> None:
+        """Take the value of one P-DATA-TF PDU.
+
+        Raises:
+            InvalidPdu: it holds no whole PDVs, or fragments that nobody expects there.
+        """
+        offset, end = 0, len(value)
+        if not end:
+            raise InvalidPdu(AbortReason.INVALID_PARAMETER_VALUE, "a P-DATA-TF without a PDV")
+        while offset < end:
+            if end - offset < _PDV.size:
+                raise InvalidPdu(AbortReason.INVALID_PARAMETER_VALUE, "a P-DATA-TF that ends inside a PDV")
+            length, context_id, control = _PDV.unpack_from(value, offset)
+            start, offset = offset + _PDV.size, offset + _PDV.size - _OVERHEAD + length
+            if length < _OVERHEAD or offset > end:
+                raise InvalidPdu(AbortReason.INVALID_PARAMETER_VALUE, f"a PDV of {length} bytes in {end}")
+            if context_id != self._context_id:
+                self._change_context(context_id)
+            if control & _COMMAND:
+                self._take_command(value[start:offset], bool(control & _LAST))
+            else:
+                self._take_data(value[start:offset], bool(control & _LAST))
+
+    def discard(self) -> None:
+        """The association ends: forget a message that is incomplete."""
+        operation, self._operation = self._operation, None
+        if operation is not None:
+            operation.discard()
+
+    def _change_context(self, context_id: int) -> None:
+        if self._context_id:
+            raise InvalidPdu(AbortReason.UNEXPECTED_PARAMETER, "a fragment between those of another context's message")
+        if context_id not in self._accepted:
+            raise InvalidPdu(AbortReason.UNEXPECTED_PARAMETER, f"context {context_id} was not accepted")
+        self._context_id = context_id
+
+    def _take_command(self, piece: memoryview, is_last: bool) -> None:
+        if self._operation is not None:
+            raise InvalidPdu(AbortReason.UNEXPECTED_PARAMETER, "a command before the end of a data set")
+        if len(self._command) + len(piece) > LONGEST_COMMAND_SET:
+            raise InvalidPdu(AbortReason.INVALID_PARAMETER_VALUE, "a command set without an end")
+        if not is_last:
+            self._command += piece
+            return
+        command = bytes(self._command) + bytes(piece)
+        self._command.clear()
+        self._operation = self._begin(self._context_id, command)
+        if self._operation is None:
+            self._context_id = 0
+
+    def _take_data(self, piece: memoryview, is_last: bool) -> None:
+        operation = self._operation
+        if operation is None:
+            raise InvalidPdu(AbortReason.UNEXPECTED_PARAMETER, "a data set without a command")
+        operation.write(piece)
+        if is_last:
+            self._operation, self._context_id = None, 0
+            operation.finish()
+
+
+def p_data_pdus(context_id: int, command_set: bytes, maximum: int) -> bytes:
+    """Return the P-DATA-TF PDUs of a message without a data set.
+
+    maximum: the peer's Maximum Length Received (PS3.8 §D.1), bytes; 0 where it sets none, else at least 8.
+    """
+    room = maximum - _PDV.size if maximum else len(command_set)
+    if len(command_set) <= room:
+        return _p_data(context_id, _COMMAND | _LAST, command_set)
+    # Fragments are of even length (PS3.8 §E.2).
+    room -= room % 2
+    last = (len(command_set) - 1) // room * room
+    pieces = [_p_data(context_id, _COMMAND, command_set[at : at + room]) for at in range(0, last, room)]
+    return b"".join((*pieces, _p_data(context_id, _COMMAND | _LAST, command_set[last:])))
+
+
+def _p_data(context_id: int, control: int, fragment: bytes) -> bytes:
+    length = len(fragment) + _OVERHEAD
+    return _P_DATA_TF.pack(PduType.P_DATA_TF, length + 4, length, context_id, control) + fragment
