@@ -219,6 +219,19 @@ def release(study: Study, config: Config = None, data: Data = None) -> None:
 
 
 @app.command()
+def withdraw(
+    study: Study,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for those who look at the study later")] = "",
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Take back what models made of a study; what has been sent is marked, and nothing runs again unless forced."""
+    from node.commands import operating, site
+
+    operating.withdraw(site.settings_from(config, data), study, reason)
+
+
+@app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the whole folder of the night where it is")] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Show the worklist page, until Ctrl-C")] = False,

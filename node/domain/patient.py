@@ -50,16 +50,20 @@ def readable_name(decoded: str, *, ascii_only: bool) -> str:
     return name
 
 
+def another(one: Patient, other: Patient) -> str | None:
+    """Say why the two go by different identities, or `None`: by ID, or by an issuer where both name one."""
+    if one.patient_id != other.patient_id:
+        return "Patient ID differs"
+    return "Issuer of Patient ID differs" if one.issuer and other.issuer and one.issuer != other.issuer else None
+
+
 def conflict(one: Patient, other: Patient) -> str | None:
     """Say why the two cannot be the same person, or `None` if nothing speaks against it.
 
     Compared are Patient ID, issuer, birth date and sex, each only where both sides know it, but an ID
     against no ID is a conflict. Names are not compared: their spelling changes with the character set.
     """
-    if one.patient_id != other.patient_id:
-        return "Patient ID differs"
-    for field, label in (("issuer", "Issuer of Patient ID"), ("birth_date", "birth date"), ("sex", "sex")):
-        first, second = getattr(one, field), getattr(other, field)
+    for first, second, label in ((one.birth_date, other.birth_date, "birth date"), (one.sex, other.sex, "sex")):
         if first and second and first != second:
-            return f"{label} differs"
-    return None
+            return another(one, other) or f"{label} differs"
+    return another(one, other)

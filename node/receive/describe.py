@@ -13,11 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import cache
 
 import structlog
 
 from node import log as logging
 from node.config import Settings
+from node.domain.study import Instance
 from node.domain.time import Clock, SystemClock
 from node.domain.work import WorkKind
 from node.errors import Failed
@@ -30,6 +33,8 @@ from node.store.database import Database, open_database
 from node.store.instances import HeldInstance
 from node.store.spool import Spool
 from node.store.work_items import WorkItem
+from node.workflow import rejection
+from node.workflow.policy import load_policy
 from node.workflow.recovery import take_back
 
 ROOM = "listen"
@@ -38,6 +43,9 @@ _OWNER = "describe:"
 _BATCH = 64
 _WRITE_AFTER_S = 0.1
 _NICE = 19
+
+#: What a description sets off, in the transaction that keeps it: the instance's row id, and what was described.
+_TakeEffect = Callable[[int, Instance], None]
 
 log = structlog.get_logger()
 
@@ -50,12 +58,16 @@ def describe_step(
     issuers = {peer.name: peer.issuer for peer in settings.peers}
     lease_s = (settings.receive.describe_limit_s + 10.0) * 3 * _BATCH
     leftovers = Leftovers()
+    policy = cache(lambda: load_policy(settings))
+
+    def take_effect(instance_id: int, described: Instance) -> None:
+        rejection.take_effect(db, clock.now(), settings, policy, instance_id, described)
 
     def step() -> bool:
         items = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, owner, lease_s, limit=_BATCH)
         left = deque(items)
         try:
-            _describe(db, clock, left, issuers, reader, stop)
+            _describe(db, clock, left, issuers, reader, stop, take_effect)
         finally:
             if left:
                 with db.transaction():
@@ -67,7 +79,13 @@ def describe_step(
 
 
 def _describe(
-    db: Database, clock: Clock, left: deque[WorkItem], issuers: dict[str, str], reader: HeaderReader, stop: Stop
+    db: Database,
+    clock: Clock,
+    left: deque[WorkItem],
+    issuers: dict[str, str],
+    reader: HeaderReader,
+    stop: Stop,
+    take_effect: _TakeEffect,
 ) -> None:
     """File and describe the items and record the answers as they come; what is recorded leaves `left`."""
     held = instances.with_ids(db, [int(item.subject) for item in left])
@@ -85,9 +103,9 @@ def _describe(
             if stop.is_set():
                 break
             if time.monotonic() - written_s >= _WRITE_AFTER_S:
-                _record(db, clock, left, answered, paths)
+                _record(db, clock, left, answered, paths, take_effect)
                 written_s = time.monotonic()
-    _record(db, clock, left, answered, paths)
+    _record(db, clock, left, answered, paths, take_effect)
 
 
 def _in_order(
@@ -102,7 +120,12 @@ def _in_order(
 
 
 def _record(
-    db: Database, clock: Clock, left: deque[WorkItem], answered: list[Answer], paths: Mapping[int, str | Failed]
+    db: Database,
+    clock: Clock,
+    left: deque[WorkItem],
+    answered: list[Answer],
+    paths: Mapping[int, str | Failed],
+    take_effect: _TakeEffect,
 ) -> None:
     """Finish as many items as there are answers, in order; nothing is written for one that was taken from us."""
     with db.transaction():
@@ -113,12 +136,19 @@ def _record(
             if not work_items.finish(db, clock.now(), item, answer.undescribable):
                 continue
             if answer.instance is not None:
-                instances.record_description(db, answer.id, answer.instance, ours=answer.ours)
+                instances.record_description(db, answer.id, _without_references(answer.instance), ours=answer.ours)
+                take_effect(answer.id, answer.instance)
             else:
                 instances.record_undescribable(db, clock.now(), answer.id, answer.undescribable)
     for _ in answered:
         left.popleft()
     answered.clear()
+
+
+def _without_references(described: Instance) -> Instance:
+    """What a note names, thousands it may be, stands in a table of its own."""
+    note = described.rejects
+    return described if note is None else replace(described, rejects=replace(note, references=()))
 
 
 def main() -> int:

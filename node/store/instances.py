@@ -40,7 +40,11 @@ class HeldInstance:
     #: pending, described or undescribable.
     state: str
     reason: str
-    #: Whether a model could read it at all: an image that is not our own.
+    #: Our own equipment made it.
+    ours: bool
+    #: Code of the title under which a rejection note has taken it out of use; empty while it is in use.
+    rejected: str
+    #: Whether a model could read it at all: an image in use that is not our own.
     readable: bool
     current: bool
     content_digest: str
@@ -102,7 +106,8 @@ def kinds(db: Database, study_instance_uid: str) -> tuple[tuple[str, ...], tuple
     """Modalities and body parts of the images of a study, ours left out."""
     rows = db.rows(
         "SELECT DISTINCT modality, coalesce(json_extract(nullif(description, ''), '$.body_part_examined'), '') AS part"
-        " FROM instance WHERE study_instance_uid = ? AND current = 1 AND image = 1 AND ours = 0",
+        " FROM instance WHERE study_instance_uid = ? AND current = 1 AND image = 1 AND ours = 0"
+        " AND rejected = ''",
         (study_instance_uid,),
     )
     modalities = sorted({row["modality"] for row in rows if row["modality"]})
@@ -193,7 +198,9 @@ def _held(row: sqlite3.Row) -> HeldInstance:
         retrieved=bool(row["retrieved"]),
         state=row["state"],
         reason=row["reason"],
-        readable=bool(row["image"]) and not row["ours"],
+        ours=bool(row["ours"]),
+        rejected=row["rejected"],
+        readable=bool(row["image"]) and not row["ours"] and not row["rejected"],
         current=bool(row["current"]),
         content_digest=row["content_digest"],
         instance=_INSTANCE.validate_json(row["description"]) if row["description"] else None,

@@ -113,6 +113,11 @@ def unsent_of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
     return _rows(db, "WHERE a.outcome_id = ? AND o.state IN ('queued', 'dead', 'held') ORDER BY o.id", (outcome_id,))
 
 
+def of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
+    """All rows of an outcome."""
+    return _rows(db, "WHERE a.outcome_id = ? ORDER BY o.id", (outcome_id,))
+
+
 def waiting(db: Database) -> dict[str, int]:
     """How many rows wait, by destination."""
     rows = db.rows("SELECT destination, count(*) AS number FROM outbox WHERE state = 'queued' GROUP BY destination")

@@ -113,16 +113,23 @@ def current(db: Database, study_instance_uid: str) -> list[Outcome]:
 
 
 def next_run_number(
-    db: Database, study_instance_uid: str, *, model: str, model_digest: str, card_digest: str, content_digest: str
+    db: Database,
+    study_instance_uid: str,
+    *,
+    revision: int,
+    model: str,
+    model_digest: str,
+    card_digest: str,
+    content_digest: str,
 ) -> int:
     """The run number that a new outcome on this very content gets: 1, or one more than the last.
 
-    A number is never used twice for the same content and model, so derived UIDs never meet.
+    A number is never used twice for the same content and model, so derived UIDs never meet; nor in one revision.
     """
     row = db.row(
         "SELECT max(run_number) AS number FROM outcome WHERE study_instance_uid = ? AND model = ?"
-        " AND model_digest = ? AND card_digest = ? AND content_digest = ?",
-        (study_instance_uid, model, model_digest, card_digest, content_digest),
+        " AND (revision = ? OR (model_digest = ? AND card_digest = ? AND content_digest = ?))",
+        (study_instance_uid, model, revision, model_digest, card_digest, content_digest),
     )
     return 1 + int(row["number"] or 0) if row else 1
 
@@ -132,15 +139,6 @@ def keep(db: Database, outcome_id: int, inputs: Sequence[int], series: Sequence[
     db.execute("UPDATE outcome SET series = ? WHERE id = ?", (json.dumps([dict(each) for each in series]), outcome_id))
     db.execute("DELETE FROM outcome_input WHERE outcome_id = ?", (outcome_id,))
     _record_inputs(db, outcome_id, inputs)
-
-
-def has_stale_input(db: Database, outcome_id: int) -> bool:
-    """Whether a newer version of one of its inputs has come."""
-    row = db.row(
-        "SELECT 1 FROM outcome_input JOIN instance ON instance.id = instance_id WHERE outcome_id = ? AND current = 0",
-        (outcome_id,),
-    )
-    return row is not None
 
 
 def inputs(db: Database, outcome_id: int) -> list[int]:
@@ -157,6 +155,21 @@ def sources(db: Database, outcome_id: int) -> list[str]:
         (outcome_id,),
     )
     return [row["source"] for row in rows]
+
+
+def resting_on(db: Database, instance_ids: Sequence[int]) -> list[Outcome]:
+    """Every outcome, superseded ones too, that rests on any of these instances."""
+    return _outcomes(
+        db,
+        "WHERE id IN (SELECT outcome_id FROM outcome_input WHERE instance_id IN (SELECT value FROM json_each(?)))"
+        " ORDER BY id",
+        (json.dumps(list(instance_ids)),),
+    )
+
+
+def of_study(db: Database, study_instance_uid: str) -> list[Outcome]:
+    """Every outcome of a study, superseded ones too, oldest first."""
+    return _outcomes(db, "WHERE study_instance_uid = ? ORDER BY id", (study_instance_uid,))
 
 
 def _record_inputs(db: Database, outcome_id: int, inputs: Sequence[int]) -> None:

@@ -48,6 +48,8 @@ class StudyRow:
     prior: str
     #: A person wants it read whatever its age.
     asked: bool
+    #: A person has released it since it was held: the next closing takes its patient as it is then.
+    released: bool
     #: Its first revision was opened for a model that reads early, and no closing has looked at it since.
     early: bool
 
@@ -97,7 +99,8 @@ def record_identity(db: Database, study_instance_uid: str, patient: Patient, ord
 def record_closing(db: Database, now: Instant, study_instance_uid: str, reason: str, *, revision: int) -> None:
     """The closing has looked at every instance; a `revision` above the study's opens that revision."""
     db.execute(
-        "UPDATE study SET open = 0, force_requested = 0, early = 0, revision = ? WHERE study_instance_uid = ?",
+        "UPDATE study SET open = 0, force_requested = 0, released = 0, early = 0, revision = ?"
+        " WHERE study_instance_uid = ?",
         (revision, study_instance_uid),
     )
     # One that was opened early is closed now; of one that was closed before, the first closing's reason stays.
@@ -159,6 +162,11 @@ def record_expected_count(db: Database, study_instance_uid: str, count: int) -> 
     db.execute("UPDATE study SET expected_count = ? WHERE study_instance_uid = ?", (count, study_instance_uid))
 
 
+def record_released(db: Database, study_instance_uid: str) -> None:
+    """A person lets a held study go on."""
+    db.execute("UPDATE study SET released = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
+
+
 def request_closing(db: Database, study_instance_uid: str) -> None:
     """A person wants the study closed now, complete or not."""
     db.execute("UPDATE study SET force_requested = 1, open = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
@@ -196,6 +204,22 @@ def record_series_arrivals(db: Database, arrivals: Mapping[tuple[str, str], Inst
         )
 
 
+def open_again(db: Database, now: Instant, study_instance_uid: str, reason: str) -> None:
+    """Something has changed that the last closing did not see: the next one comes after another quiet time."""
+    moment = (now.iso, now.boottime_s, now.boot_id)
+    db.execute(
+        "UPDATE study SET last_wall = ?, last_boot_s = ?, last_boot_id = ? WHERE study_instance_uid = ?",
+        (*moment, study_instance_uid),
+    )
+    opened = db.execute(
+        "UPDATE study SET open = 1, opened_wall = ?, opened_boot_s = ?, opened_boot_id = ?"
+        " WHERE study_instance_uid = ? AND open = 0",
+        (*moment, study_instance_uid),
+    )
+    if opened.rowcount:
+        events.record(db, now, "study", study_instance_uid, after="late", reason=reason, study=study_instance_uid)
+
+
 def touch(db: Database, now: Instant, study_instance_uid: str, *, reopen: bool) -> None:
     """Make the study, or note that something came for it.
 
@@ -211,19 +235,7 @@ def touch(db: Database, now: Instant, study_instance_uid: str, *, reopen: bool) 
     if made.rowcount:
         events.record(db, now, "study", study_instance_uid, after=StudyState.RECEIVING, study=study_instance_uid)
     elif reopen:
-        db.execute(
-            "UPDATE study SET last_wall = ?, last_boot_s = ?, last_boot_id = ? WHERE study_instance_uid = ?",
-            (*moment, study_instance_uid),
-        )
-        reopened = db.execute(
-            "UPDATE study SET open = 1, opened_wall = ?, opened_boot_s = ?, opened_boot_id = ?"
-            " WHERE study_instance_uid = ? AND open = 0",
-            (*moment, study_instance_uid),
-        )
-        if reopened.rowcount:
-            events.record(
-                db, now, "study", study_instance_uid, after="late", reason="late instances", study=study_instance_uid
-            )
+        open_again(db, now, study_instance_uid, "late instances")
 
 
 def _studies(db: Database, where: str, values: tuple[str, ...] = ()) -> list[StudyRow]:
@@ -248,6 +260,7 @@ def _studies(db: Database, where: str, values: tuple[str, ...] = ()) -> list[Stu
             reasons=tuple(json.loads(row["reasons"])),
             prior=row["prior"],
             asked=bool(row["asked"]),
+            released=bool(row["released"]),
             early=bool(row["early"]),
         )
         for row in db.rows(f"SELECT * FROM study {where}", values)

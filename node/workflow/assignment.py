@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.catalogue import Model
+from node.domain.patient import conflict
+from node.domain.rejection import RejectionTitle
 from node.domain.study import Series
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, ResultState, WorkKind
-from node.store import outbox, outcomes, work_items
+from node.store import outbox, outcomes, versions, work_items
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
@@ -54,7 +56,12 @@ def assign(
     for model in policy.active_models:
         plan = _plan(model, held, incomplete, prior)
         standing = current.get(model.card.name)
-        if standing is not None and _still_holds(standing, plan) and not _was_prior_only(study, standing, prior):
+        if (
+            standing is not None
+            and _still_holds(standing, plan)
+            and not _was_prior_only(study, standing, prior)
+            and not _is_of_another_patient(db, standing, plan, held)
+        ):
             outcomes.keep(db, standing.id, plan.inputs, plan.series)
         else:
             wanted.append((plan, standing))
@@ -132,10 +139,10 @@ def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str, prior: st
     ]
     unread = [each for each in held if each.instance is None]
     undescribed = f"{len(unread)} instance(s) could not be described: {unread[0].reason}" if unread else ""
-    if undescribed:
-        verdicts.append({"series_instance_uid": "", "suits": False, "reason": undescribed})
+    left_out = [sentence for sentence in (_what_is_rejected(held), undescribed) if sentence]
+    verdicts += [{"series_instance_uid": "", "suits": False, "reason": sentence} for sentence in left_out]
     chosen = by_series.get(choice.chosen or "", [])
-    state, reason = _first_state(model, choice, undescribed, incomplete, prior)
+    state, reason = _first_state(model, choice, left_out, incomplete, prior)
     return _Plan(
         model=model,
         series_instance_uid=choice.chosen or "",
@@ -147,13 +154,20 @@ def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str, prior: st
     )
 
 
+def _what_is_rejected(held: Sequence[HeldInstance]) -> str:
+    titles = [RejectionTitle(each.rejected).meaning for each in held if each.rejected]
+    if not titles:
+        return ""
+    return f"{len(titles)} instance(s) taken out of use: {', '.join(sorted(set(titles)))}"
+
+
 def _first_state(
-    model: Model, choice: Choice, undescribed: str, incomplete: str, prior: str
+    model: Model, choice: Choice, left_out: Sequence[str], incomplete: str, prior: str
 ) -> tuple[OutcomeState, str]:
     if choice.chosen is None:
         # What is missing might have suited, or closed a gap.
         state = OutcomeState.INCOMPLETE if incomplete else OutcomeState.NOT_APPLICABLE
-        return state, "; ".join(part for part in (incomplete, choice.reason, undescribed) if part)
+        return state, "; ".join(part for part in (incomplete, choice.reason, *left_out) if part)
     if prior:
         return OutcomeState.NOT_APPLICABLE, prior
     if incomplete:
@@ -176,6 +190,16 @@ def _still_holds(standing: Outcome, plan: _Plan) -> bool:
     return same and (not settled or standing.state is plan.state)
 
 
+def _is_of_another_patient(db: Database, standing: Outcome, plan: _Plan, held: Sequence[HeldInstance]) -> bool:
+    """Whether what an outcome rests on contradicts the plan about the patient; what one of them leaves out does not."""
+    if set(outcomes.inputs(db, standing.id)) == set(plan.inputs):
+        return False
+    inputs = set(plan.inputs)
+    now = {each.instance.patient for each in held if each.instance is not None and each.id in inputs}
+    before = versions.input_patients(db, standing.id)
+    return any(conflict(one, other) is not None for one in before for other in now)
+
+
 def _was_prior_only(study: StudyRow, standing: Outcome, prior: str) -> bool:
     """Whether an outcome says only that the study was a prior, which it is no longer: somebody has asked for it."""
     return bool(study.prior) and not prior and standing.reason == study.prior
@@ -186,6 +210,7 @@ def _write(db: Database, now: Instant, study: StudyRow, plan: _Plan, *, revision
     run_number = outcomes.next_run_number(
         db,
         uid,
+        revision=revision,
         model=model.card.name,
         model_digest=model.model_digest,
         card_digest=model.card_digest,

@@ -41,7 +41,7 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     held = instances.of_study(db, uid)
     difference = content.record(db, now, uid, held)
     if difference:
-        reason = f"{difference}. Correct it where it came from and send it again, then `matins release {uid}`"
+        reason = f"{difference}, then `matins release {uid}`"
         studies.move(db, now, uid, StudyState.HELD, reason)
         return
     prior = priors.why_prior(db, now, policy, study, held)

@@ -15,8 +15,10 @@ from node.workflow import identity
 
 def record(db: Database, now: Instant, study_instance_uid: str, held: Sequence[HeldInstance]) -> str:
     """Record patient, order and history of a study; say why its patients conflict, and then no history is kept."""
-    described = [each.instance for each in held if each.instance is not None]
-    patient, difference = identity.agreed_patient(described)
+    study = studies.study(db, study_instance_uid)
+    assert study is not None
+    described = identity.counted(held)
+    patient, difference = identity.patient_of(db, study, held)
     studies.record_identity(db, study_instance_uid, patient, order_of(described), _modality(held))
     if not difference:
         facts = [fact for instance in described for fact in instance.order.facts]

@@ -56,8 +56,7 @@ def _begin(db: Database, now: Instant, policy: Policy, model: Model, study_insta
     if study is None or not study.open:
         return
     held = instances.of_study(db, study_instance_uid)
-    described = [each.instance for each in held if each.instance is not None]
-    if identity.agreed_patient(described)[1] or priors.why_prior(db, now, policy, study, held):
+    if identity.patient_of(db, study, held)[1] or priors.why_prior(db, now, policy, study, held):
         return
     content.record(db, now, study_instance_uid, held)
     if not assignment.assign_early(db, now, model, study, held, revision=1):

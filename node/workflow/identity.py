@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from node.config import Peer
 from node.domain.model_card import Mode
-from node.domain.patient import Patient, conflict
+from node.domain.patient import Patient, another, conflict
 from node.domain.study import Instance, StudyState
 from node.domain.work import OutcomeState, ResultState
-from node.store import outcomes, studies
+from node.store import outcomes, studies, versions
 from node.store.database import Database
+from node.store.instances import HeldInstance
 from node.store.outbox import OutboxRow
 from node.store.outcomes import Outcome
+from node.store.studies import StudyRow
 from node.workflow.policy import Policy
 
 
@@ -30,6 +32,35 @@ class Gate:
         return self.state is ResultState.SENT
 
 
+def counted(held: Sequence[HeldInstance]) -> list[Instance]:
+    """The described instances that say whose study it is.
+
+    Not what we made, nor rejection notes, which may name the patient that it should not have been; and what is rejected
+    only where nothing else is left.
+    """
+    said = [each for each in held if each.instance is not None and not each.ours and each.instance.rejects is None]
+    in_use = [each for each in said if not each.rejected]
+    return [each.instance for each in in_use or said if each.instance is not None]
+
+
+def patient_of(db: Database, study: StudyRow, held: Sequence[HeldInstance]) -> tuple[Patient, str]:
+    """Return whose study it is, and why a person has to decide that first (empty if nobody has).
+
+    Two patients in one study are never one; nor is the patient changed silently, though all instances came again and
+    agree. Once a person has released the study, the patient on whom they agree is its patient.
+    """
+    patient, reason = agreed_patient(counted(held))
+    if reason or study.released:
+        return patient, reason
+    before = [study.patient] if study.revision else versions.earlier_patients(db, study.study_instance_uid)
+    known = [one for one in before if Patient() not in (one, patient)]
+    difference = next(filter(None, (another(one, patient) for one in known)), None)
+    if difference is None:
+        return patient, ""
+    remedy = "See which is right, and send it again if it was the other"
+    return patient, f"its instances came again and name another patient than before: {difference}. {remedy}"
+
+
 def agreed_patient(described: Sequence[Instance]) -> tuple[Patient, str]:
     """Return the patient of all instances, and why they do not agree (empty if they do).
 
@@ -42,7 +73,8 @@ def agreed_patient(described: Sequence[Instance]) -> tuple[Patient, str]:
         for other in patients[index + 1 :]:
             reason = conflict(one, other)
             if reason:
-                return patients[0], f"instances of one study name different patients: {reason}"
+                remedy = "Correct it where it came from and send it again"
+                return patients[0], f"instances of one study name different patients: {reason}. {remedy}"
     fields = {
         name: next((getattr(each, name) for each in patients if getattr(each, name)), "")
         for name in ("patient_id", "issuer", "name", "birth_date", "sex")
@@ -51,14 +83,15 @@ def agreed_patient(described: Sequence[Instance]) -> tuple[Patient, str]:
 
 
 def destinations(db: Database, policy: Policy, outcome: Outcome) -> tuple[Peer, ...]:
-    """Where the results of an outcome may go: what *every* source of its inputs lists in `results_to`.
+    """Where the results of an outcome may go: what is listed for *every* input in its source's `results_to`.
 
-    An input that was imported, or whose source is no longer configured, lists nothing.
+    An input that was imported, or whose source is no longer configured, lists nothing; one that several peers sent with
+    the same content (an archive that sends back what the scanner sent) lists what any of them does.
     """
     allowed: set[str] | None = None
-    for name in outcomes.sources(db, outcome.id):
-        source = policy.settings.peer_named(name)
-        listed = set(source.results_to) if source else set()
+    for names in versions.input_sources(db, outcome.id):
+        sources = filter(None, map(policy.settings.peer_named, names))
+        listed = {destination for source in sources for destination in source.results_to}
         allowed = listed if allowed is None else allowed & listed
     return tuple(peer for peer in policy.settings.peers if peer.name in (allowed or set()))
 
@@ -71,7 +104,7 @@ def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate
         return Gate(ResultState.SUPERSEDED, "a newer revision or run took its place")
     if study.state is StudyState.HELD:
         return Gate(ResultState.HELD, f"the study is held: {study.reason}")
-    if outcomes.has_stale_input(db, outcome.id):
+    if versions.has_stale_input(db, outcome.id):
         return Gate(ResultState.QUEUED, "a newer version of an input has come; waits for the study to close")
     difference = conflict(patient, study.patient)
     if difference:

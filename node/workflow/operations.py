@@ -8,8 +8,11 @@ from node.domain.work import OutcomeState, ResultState, WorkKind
 from node.errors import Failed
 from node.store import events, outbox, outcomes, procedure_steps, studies, work_items
 from node.store.database import Database
-from node.workflow import assignment, ranking, reading
+from node.workflow import assignment, ranking, reading, withdrawal
 from node.workflow.policy import Policy
+
+#: Of what a person says, characters.
+_LONGEST_REASON = 200
 
 
 def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> list[str]:
@@ -63,6 +66,8 @@ def force(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
 def release(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
     """Let a held study go on: it is closed anew, and held again if the reason still stands.
 
+    Instances that have come again and agree on another patient than before are believed then.
+
     Opens its own transaction. Raises:
         Failed: no such study, or it is not held.
     """
@@ -71,10 +76,35 @@ def release(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
         if study.state is not StudyState.HELD:
             raise Failed("the study is not held")
         procedure_steps.release(db, study_instance_uid)
+        studies.record_released(db, study_instance_uid)
         studies.request_closing(db, study_instance_uid)
         studies.move(db, now, study_instance_uid, StudyState.RECEIVING, "released")
         events.record(db, now, "operation", study_instance_uid, after="release", study=study_instance_uid)
     return ["the study is looked at again"]
+
+
+def withdraw(db: Database, now: Instant, policy: Policy, study_instance_uid: str, because: str) -> list[str]:
+    """Take back all that any model made of a study; none runs on this content again unless it is forced.
+
+    `because` is what the person says. What has been sent already is marked, not fetched back. Opens its own
+    transaction. Raises:
+        Failed: no such study, or there is nothing to take back.
+    """
+    said = "".join(letter for letter in " ".join(because.split()) if letter.isprintable())[:_LONGEST_REASON]
+    reason = f"withdrawn by a person{': ' if said else ''}{said}"
+    with db.transaction():
+        study = _known(db, study_instance_uid)
+        done = withdrawal.withdraw_study(db, now, study_instance_uid, reason)
+        if not done:
+            raise Failed("no model has found anything in the study, and none is at it: there is nothing to take back")
+        events.record(
+            db, now, "operation", study_instance_uid, after="withdraw", reason=reason, study=study_instance_uid
+        )
+        ranking.rerank(db, now, policy, study_instance_uid)
+        reading.settle(db, now, study_instance_uid)
+        if study.state is not StudyState.HELD and not study.open:
+            studies.move(db, now, study_instance_uid, StudyState.DONE, reason)
+    return done
 
 
 def _known(db: Database, study_instance_uid: str) -> studies.StudyRow:

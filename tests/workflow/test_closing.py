@@ -5,7 +5,7 @@ import pytest
 from node.domain.patient import Patient
 from node.domain.study import Order, StudyState
 from node.domain.work import OutcomeState, WorkKind, WorkState
-from node.store import events, instances, outcomes, studies, work_items
+from node.store import events, instances, outcomes, studies, versions, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
@@ -107,7 +107,7 @@ def test_re_encoded_instances_are_no_change(db: Database, clock: FakeClock) -> N
         arrive(db, clock.now(), slice_of(number), version="re-encoded")
     close_due(db, clock.forward(QUIET_S), policy(model()))
     assert the_outcome(db).id == first.id
-    assert not outcomes.has_stale_input(db, first.id)
+    assert not versions.has_stale_input(db, first.id)
 
 
 def test_content_that_comes_back_gets_a_run_number_of_its_own(db: Database, clock: FakeClock) -> None:

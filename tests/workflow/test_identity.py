@@ -8,55 +8,198 @@ from hypothesis import strategies as st
 
 from node.domain.model_card import Mode
 from node.domain.patient import Patient
-from node.domain.study import StudyState
-from node.domain.work import ResultState
-from node.store import studies
+from node.domain.study import Order, StudyState
+from node.domain.work import OutcomeState, ResultState, WorkKind
+from node.store import events, instances, outcomes, studies, work_items
 from node.store.database import Database
+from node.store.outbox import OutboxRow
+from node.store.studies import StudyRow
+from node.workflow import operations
 from node.workflow.closing import close_due
-from node.workflow.identity import agreed_patient, gate
-from tests.fakes import PATIENT, STUDY, FakeClock, arrive, model, policy, slice_of
+from node.workflow.identity import agreed_patient, destinations, gate
+from node.workflow.story import study_story
+from tests.fakes import PATIENT, SR, STUDY, FakeClock, arrive, model, policy, slice_of
 from tests.workflow.test_reading import QUIET_S, closed_study, read, report
+
+#: An archive that sends everything back to us; nothing of ours goes anywhere because of it.
+BACK = {"name": "ARCHIVE", "ae_title": "ARCHIVE", "addresses": ["127.0.0.1/32"], "roles": ["source"]}
 
 
 @pytest.fixture
-def row(db: Database, clock: FakeClock) -> object:
+def row(db: Database, clock: FakeClock) -> OutboxRow:
     used = policy(model())
     closed_study(db, clock, used)
     read(db, clock, used)
     return report(db, clock, used)[0]
 
 
-def test_the_gate_lets_out_what_is_still_right(db: Database, row: object) -> None:
-    assert gate(db, policy(model()), row, PATIENT).is_open  # type: ignore[arg-type]
+def test_the_gate_lets_out_what_is_still_right(db: Database, row: OutboxRow) -> None:
+    assert gate(db, policy(model()), row, PATIENT).is_open
 
 
 @pytest.mark.parametrize("field", ["patient_id", "issuer", "birth_date", "sex"])
-def test_the_gate_holds_an_object_of_another_patient(db: Database, row: object, field: str) -> None:
-    decided = gate(db, policy(model()), row, replace(PATIENT, **{field: "M" if field == "sex" else "X"}))  # type: ignore[arg-type]
+def test_the_gate_holds_an_object_of_another_patient(db: Database, row: OutboxRow, field: str) -> None:
+    decided = gate(db, policy(model()), row, replace(PATIENT, **{field: "M" if field == "sex" else "X"}))
     assert decided.state is ResultState.HELD
     assert "another patient" in decided.reason
 
 
-def test_the_gate_holds_everything_of_a_held_study(db: Database, clock: FakeClock, row: object) -> None:
+def test_the_gate_holds_everything_of_a_held_study(db: Database, clock: FakeClock, row: OutboxRow) -> None:
     with db.transaction():
         studies.move(db, clock.now(), STUDY, StudyState.HELD, "conflict")
-    assert gate(db, policy(model()), row, PATIENT).state is ResultState.HELD  # type: ignore[arg-type]
+    assert gate(db, policy(model()), row, PATIENT).state is ResultState.HELD
 
 
-def test_the_gate_holds_the_results_of_a_model_that_is_no_longer_live(db: Database, row: object) -> None:
-    assert gate(db, policy(model(Mode.SHADOW)), row, PATIENT).state is ResultState.HELD  # type: ignore[arg-type]
+def test_the_gate_holds_the_results_of_a_model_that_is_no_longer_live(db: Database, row: OutboxRow) -> None:
+    assert gate(db, policy(model(Mode.SHADOW)), row, PATIENT).state is ResultState.HELD
 
 
 def test_a_newer_version_of_an_input_makes_the_gate_wait_and_then_supersede(
-    db: Database, clock: FakeClock, row: object
+    db: Database, clock: FakeClock, row: OutboxRow
 ) -> None:
     used = policy(model())
-    corrected = replace(PATIENT, patient_id="P9")
     for number in range(6):
-        arrive(db, clock.now(), slice_of(number, patient=corrected, content=f"new {number}"), version="2")
-        assert gate(db, used, row, PATIENT).state is ResultState.QUEUED  # type: ignore[arg-type]
+        arrive(db, clock.now(), slice_of(number, content=f"new {number}"), version="2")
+        assert gate(db, used, row, PATIENT).state is ResultState.QUEUED
     close_due(db, clock.forward(QUIET_S), used)
-    assert gate(db, used, row, PATIENT).state is ResultState.SUPERSEDED  # type: ignore[arg-type]
+    assert gate(db, used, row, PATIENT).state is ResultState.SUPERSEDED
+
+
+def test_a_re_encoded_copy_of_an_input_holds_nothing_up(db: Database, clock: FakeClock, row: OutboxRow) -> None:
+    for number in range(6):
+        arrive(db, clock.now(), slice_of(number), version="2", source="OTHER")
+        assert gate(db, policy(model()), row, PATIENT).is_open
+
+
+def test_a_copy_that_is_not_described_yet_or_names_the_patient_otherwise_does(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    copy = slice_of(0, patient=replace(PATIENT, sex="M"))
+    arrive(db, clock.now(), copy, version="2", describe=False)
+    assert gate(db, policy(model()), row, PATIENT).state is ResultState.QUEUED
+    (item,) = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, "describe:1", 30)
+    with db.transaction():
+        instances.record_description(db, int(item.subject), copy, ours=False)
+        work_items.finish(db, clock.now(), item)
+    assert gate(db, policy(model()), row, PATIENT).state is ResultState.QUEUED
+
+
+def the_study(db: Database) -> StudyRow:
+    study = studies.study(db, STUDY)
+    assert study is not None
+    return study
+
+
+def send_all(db: Database, clock: FakeClock, version: str, patient: Patient, **more: object) -> None:
+    for number in range(6):
+        described = slice_of(number, patient=patient, **more)
+        arrive(db, clock.now(), described, version=version)
+
+
+CORRECTED = replace(PATIENT, patient_id="P9")
+
+
+def test_a_patient_changed_on_every_instance_holds_the_study_until_a_person_has_looked(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    used = policy(model())
+    send_all(db, clock, "2", CORRECTED, content="with P9")
+    close_due(db, clock.forward(QUIET_S), used)
+    assert the_study(db).state is StudyState.HELD
+    assert "another patient than before: Patient ID differs" in the_study(db).reason
+    assert "P9" not in the_study(db).reason
+    assert events.of_study(db, STUDY)[-1].about == "study"
+    assert gate(db, used, row, PATIENT).state is ResultState.HELD
+    operations.release(db, clock.now(), STUDY)
+    close_due(db, clock.forward(1), used)
+    assert (the_study(db).patient, the_study(db).state) == (CORRECTED, StudyState.WAITING)
+    assert gate(db, used, row, PATIENT).state is ResultState.SUPERSEDED
+    (after,) = outcomes.current(db, STUDY)
+    assert (after.revision, after.state) == (2, OutcomeState.PENDING)
+    arrive(db, clock.now(), slice_of(6, patient=CORRECTED))
+    close_due(db, clock.forward(QUIET_S), used)
+    assert the_study(db).state is StudyState.WAITING  # once released, its patient stands
+
+
+def test_a_patient_changed_before_the_first_closing_holds_the_study_too(db: Database, clock: FakeClock) -> None:
+    send_all(db, clock, "1", PATIENT)
+    send_all(db, clock, "2", CORRECTED, content="with P9")
+    close_due(db, clock.forward(QUIET_S), policy(model()))
+    assert the_study(db).state is StudyState.HELD
+    assert outcomes.current(db, STUDY) == []
+    operations.release(db, clock.now(), STUDY)
+    close_due(db, clock.forward(1), policy(model()))
+    assert the_study(db).patient == CORRECTED
+    assert len(outcomes.current(db, STUDY)) == 1
+
+
+@pytest.mark.parametrize("added", [{"issuer": "B"}, {"sex": "O"}, {"birth_date": "19700102"}])
+def test_what_contradicts_the_patient_runs_anew_and_what_an_archive_adds_does_not(
+    db: Database, clock: FakeClock, added: dict[str, str]
+) -> None:
+    used = policy(model())
+    unknown = Patient(patient_id="P1", name="Doe^Jane")
+    send_all(db, clock, "1", unknown)
+    close_due(db, clock.forward(QUIET_S), used)
+    send_all(db, clock, "2", replace(unknown, **added, name="DOE^JANE"))
+    close_due(db, clock.forward(QUIET_S), used)
+    (first,) = outcomes.current(db, STUDY)
+    assert (first.revision, first.run_number) == (1, 1)
+    contrary = {name: value[::-1] + "1" for name, value in added.items()}
+    send_all(db, clock, "3", replace(unknown, **contrary))
+    close_due(db, clock.forward(QUIET_S), used)
+    if "issuer" in added:
+        assert the_study(db).state is StudyState.HELD
+        operations.release(db, clock.now(), STUDY)
+        close_due(db, clock.forward(1), used)
+    (second,) = outcomes.current(db, STUDY)
+    assert (second.revision, second.run_number) == (2, 2)
+
+
+def test_results_go_where_the_scanner_said_though_an_archive_sends_everything_back(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    used = policy(model(), more_peers=(BACK,))
+    for number in range(6):
+        arrive(db, clock.now(), slice_of(number), version="2", source="ARCHIVE")
+    close_due(db, clock.forward(QUIET_S), used)
+    (outcome,) = outcomes.current(db, STUDY)
+    assert [peer.name for peer in destinations(db, used, outcome)] == ["PACS"]
+    assert gate(db, used, row, PATIENT).is_open
+
+
+def test_another_content_from_another_source_opens_no_door(db: Database, clock: FakeClock, row: OutboxRow) -> None:
+    used = policy(model())
+    arrive(db, clock.now(), slice_of(0, content="other"), version="2", source="OTHER")
+    close_due(db, clock.forward(QUIET_S), used)
+    (outcome,) = outcomes.current(db, STUDY)
+    assert destinations(db, used, outcome) == ()
+
+
+def test_a_corrected_order_counts_at_the_next_closing_and_runs_nothing(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    for number in range(6):
+        arrive(
+            db, clock.now(), slice_of(number, order=Order(accession_number="A2", study_date="20260102")), version="2"
+        )
+    close_due(db, clock.forward(QUIET_S), used)
+    story = study_story(db, STUDY)
+    assert story is not None
+    assert (story["accession_number"], story["study_date"], story["revision"]) == ("A2", "20260102", 1)
+    assert [each["run_number"] for each in story["outcomes"]] == [1]
+
+
+def test_what_we_made_ourselves_says_nothing_of_the_patient(db: Database, clock: FakeClock, row: OutboxRow) -> None:
+    sr = slice_of(1, series="1.2.3.1.9", sop_class_uid=SR, plane=None, pixels=None, patient=CORRECTED)
+    arrive(db, clock.now(), sr, describe=False)
+    (item,) = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, "describe:1", 30)
+    with db.transaction():
+        instances.record_description(db, int(item.subject), sr, ours=True)
+        work_items.finish(db, clock.now(), item)
+    arrive(db, clock.now(), slice_of(6))
+    close_due(db, clock.forward(QUIET_S), policy(model()))
+    assert the_study(db).state is StudyState.WAITING
 
 
 names = st.sampled_from(["", "A", "B"])

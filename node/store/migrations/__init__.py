@@ -8,5 +8,6 @@ from node.store.migrations.registry import MIGRATIONS
 from node.store.migrations import retrievals  # isort: skip
 from node.store.migrations import journal  # isort: skip
 from node.store.migrations import completeness  # isort: skip
+from node.store.migrations import rejections  # isort: skip
 
-__all__ = ["MIGRATIONS", "completeness", "first", "journal", "retrievals"]
+__all__ = ["MIGRATIONS", "completeness", "first", "journal", "rejections", "retrievals"]
