@@ -122,7 +122,7 @@ def test_what_does_not_end_where_it_says_is_refused(more: bytes, reason: str):
 
 
 def test_deep_but_sound_nesting_is_kept():
-    assert walk(encoded(mr_slice()) + deep(99), EXPLICIT).study_instance_uid == STUDY
+    assert walk(deep(99) + encoded(mr_slice()), EXPLICIT).study_instance_uid == STUDY
 
 
 @pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
@@ -133,7 +133,10 @@ def test_a_missing_or_empty_uid_is_named(keyword: str, value: str | None):
     assert refused.value.status == 0xC000
 
 
-@pytest.mark.parametrize("uid", ["../../etc/passwd", "/abs", "1.2.$(id)", "1..2", "1.02", "1." + "2" * 64, "a\nb", "é"])
+@pytest.mark.parametrize(
+    "uid",
+    ["../../etc/passwd", "/abs", "1.2.$(id)", "1..2", ".1.2", "1.2.", "12", "1." + "2" * 64, "1" * 300, "a\nb", "é"],
+)
 def test_a_sop_instance_uid_that_is_none_has_its_own_status(uid: str):
     dataset = mr_slice()
     value = uid.encode("latin-1")
