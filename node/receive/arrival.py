@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from xxhash import xxh3_128_hexdigest
 
 from node.domain.time import Clock
@@ -23,6 +24,7 @@ from node.store.spool import Spool
 
 #: Source of what no peer sent.
 IMPORT = "import"
+_INFLATABLE = str(DeflatedExplicitVRLittleEndian)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,12 @@ def arrive(db: Database, spool: Spool, clock: Clock, received: Received) -> bool
 
 
 def looked_over(
-    content: Content, transfer_syntax_uid: str, sop_class_uid: str = "", sop_instance_uid: str = ""
+    content: Content,
+    transfer_syntax_uid: str,
+    sop_class_uid: str = "",
+    sop_instance_uid: str = "",
+    *,
+    inflated_maximum_bytes: int = 0,
 ) -> Header:
     """Walk over the data set and compare it with what the command said; empty UIDs are not compared.
 
@@ -109,16 +116,40 @@ def looked_over(
     """
     if not len(content):
         raise Refused(CANNOT_UNDERSTAND, "an empty data set")
-    if transfer_syntax_uid in DEFLATED:
+    refuse_deflated(transfer_syntax_uid, inflated_maximum_bytes)
+    try:
+        header = walk(content, transfer_syntax_uid, inflated_maximum_bytes=inflated_maximum_bytes)
+    except Refused as error:
+        refusal = error.status, error.reason
+    else:
+        compare(header, sop_class_uid, sop_instance_uid)
+        return header
+    # Not the error itself: its frames hold on to the content, which the caller wants to let go of.
+    raise Refused(*refusal)
+
+
+def refuse_deflated(transfer_syntax_uid: str, inflated_maximum_bytes: int) -> None:
+    """Refuse a data set that could become too large.
+
+    Raises:
+        Refused: 0xC000, it is deflated, and none that is may be as large as a byte.
+    """
+    if transfer_syntax_uid in DEFLATED and not (inflated_maximum_bytes and transfer_syntax_uid == _INFLATABLE):
         raise Refused(CANNOT_UNDERSTAND, "a deflated data set: send or save it inflated")
-    header = walk(content, transfer_syntax_uid)
+
+
+def compare(header: Header, sop_class_uid: str, sop_instance_uid: str) -> None:
+    """Compare the data set with what the command said; empty UIDs are not compared.
+
+    Raises:
+        Refused: 0xA900, it is another object.
+    """
     for name, said, found in (
         ("SOP Class", sop_class_uid, header.sop_class_uid),
         ("SOP Instance", sop_instance_uid, header.sop_instance_uid),
     ):
         if said and said != found:
             raise Refused(DOES_NOT_MATCH, f"the {name} UID of the data set is not the command's")
-    return header
 
 
 def arrival_of(

@@ -45,10 +45,9 @@ log = structlog.get_logger()
 class Indexer:
     """The thread and what waits for it. `open_database` is called in the thread: it has a connection of its own."""
 
-    def __init__(self, open_database: Callable[[], Database], spool: Spool, *, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(self, open_database: Callable[[], Database], spool: Spool) -> None:
         self._open_database = open_database
         self._spool = spool
-        self._patience_s = patience_s
         self._changed = threading.Condition()
         self._waiting: deque[tuple[float, Place, Instant, Arrival]] = deque()
         self._indexed = 0
@@ -76,7 +75,7 @@ class Indexer:
         if not self._is_behind():
             return
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._is_behind(), self._patience_s):
+            if not self._changed.wait_for(lambda: not self._is_behind(), _PATIENCE_S):
                 raise Transient(f"the index is {len(self._waiting)} objects behind")
 
     def settle(self, limit_s: float) -> bool:
@@ -85,8 +84,8 @@ class Indexer:
             return self._changed.wait_for(lambda: not self._waiting, limit_s)
 
     def close(self, limit_s: float) -> bool:
-        """Index what waits, then end the thread; `False` if that took longer than `limit_s` and it was left."""
-        settled = self.settle(limit_s)
+        """Index what waits, then end the thread; `False` if something is left for the next start."""
+        settled = self.settle(limit_s if self._thread.is_alive() else 0.0)
         with self._changed:
             self._closing = True
             self._changed.notify_all()

@@ -15,7 +15,7 @@ from xxhash import xxh3_128
 from node.domain.time import Clock, Instant
 from node.errors import Refused
 from node.receive import note
-from node.receive.arrival import Origin, arrival_of, head_of, looked_over
+from node.receive.arrival import Origin, arrival_of, compare, head_of, looked_over, refuse_deflated
 from node.receive.header import Header
 from node.receive.indexer import Indexer
 from node.receive.large import HEAD_BYTES, LargeFile
@@ -44,12 +44,21 @@ class Keeper:
     """
 
     def __init__(
-        self, db: Database, spool: Spool, clock: Clock, *, segment_bytes: int = SEGMENT_BYTES, sync: bool = True
+        self,
+        db: Database,
+        spool: Spool,
+        clock: Clock,
+        *,
+        inflated_maximum_bytes: int = 0,
+        segment_bytes: int = SEGMENT_BYTES,
+        sync: bool = True,
     ) -> None:
         self.db = db
         self.spool = spool
         self.clock = clock
         self.sync = sync
+        #: Bytes to which a deflated data set may inflate; 0 refuses them all.
+        self.inflated_maximum_bytes = inflated_maximum_bytes
         self._segment_bytes = segment_bytes
         self._buffers: list[memoryview] = []
         self._opening = threading.Lock()
@@ -76,6 +85,7 @@ class Keeper:
             Refused: 0xC000 for a deflated transfer syntax that is not taken.
             Transient: the index is too far behind to take more; the peer is told 0xA700.
         """
+        refuse_deflated(transfer_syntax_uid, self.inflated_maximum_bytes)
         if self._indexer is None:
             self.open()
         assert self._indexer is not None
@@ -209,22 +219,24 @@ class Incoming:
     def _keep_small(self) -> None:
         assert self._buffer is not None
         content = self._buffer[: self._size]
-        arrival = self._arrival(self._looked_over(content))
+        header = looked_over(
+            content,
+            self._transfer_syntax_uid,
+            self._sop_class_uid,
+            self._sop_instance_uid,
+            inflated_maximum_bytes=self._keeper.inflated_maximum_bytes,
+        )
+        arrival = self._arrival(header)
         self._keeper.append(arrival, head_of(arrival, self._origin), content, self._digest.digest())
 
     def _keep_large(self, large: LargeFile) -> None:
-        with large.content() as content:
-            header = self._looked_over(content)
+        inflated = self._keeper.inflated_maximum_bytes
+        header = large.looked_over(self._transfer_syntax_uid, inflated_maximum_bytes=inflated)
+        compare(header, self._sop_class_uid, self._sop_instance_uid)
         arrival = self._arrival(header)
         head = head_of(arrival, self._origin, length=HEAD_BYTES)
         path = large.keep(head, arrival.sop_instance_uid, arrival.digest)
         self._keeper.append(self._arrival(header, path), b"", b"", self._digest.digest())
-
-    def _looked_over(self, content: memoryview) -> Header:
-        header = looked_over(content, self._transfer_syntax_uid, self._sop_class_uid, self._sop_instance_uid)
-        if self.examine is not None:
-            self.examine(header)
-        return header
 
     def _arrival(self, header: Header, path: str = "") -> Arrival:
         digest = self._digest.hexdigest()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from node.receive.header import Header, walk_file
 from node.store.files import begin_writing, sync_folder
 from node.store.segments import write_all
 from node.store.spool import Spool
@@ -43,15 +42,16 @@ class LargeFile:
             begin_writing(self._descriptor, self._begun, self._end - self._begun)
             self._begun = self._end
 
-    @contextmanager
-    def content(self) -> Iterator[memoryview]:
-        """The data set, mapped."""
-        with (
-            mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as whole,
-            memoryview(whole) as view,
-            view[HEAD_BYTES:] as content,
-        ):
-            yield content
+    def looked_over(self, transfer_syntax_uid: str, *, inflated_maximum_bytes: int = 0) -> Header:
+        """Walk over the data set, through small windows.
+
+        Raises:
+            Refused: with the status and the reason.
+            OSError: the disk is failing.
+        """
+        return walk_file(
+            self._descriptor, HEAD_BYTES, transfer_syntax_uid, inflated_maximum_bytes=inflated_maximum_bytes
+        )
 
     def keep(self, head: bytes, sop_instance_uid: str, digest: str) -> str:
         """Write the head, of `HEAD_BYTES`, make the file durable under its final name, and return its path.

@@ -7,10 +7,11 @@ import json
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from xxhash import xxh3_128
 
@@ -19,9 +20,9 @@ from node.domain.time import Clock, Instant, SystemClock
 from node.errors import Refused
 from node.receive import note
 from node.receive.arrival import IMPORT, Origin, arrival_of
-from node.receive.header import walk
+from node.receive.header import walk_file
 from node.receive.indexing import Entry, index, strong_digest
-from node.receive.part10 import FileMeta, read_meta
+from node.receive.part10 import LONGEST_HEAD, FileMeta, read_meta
 from node.receive.status import CANNOT_UNDERSTAND
 from node.store import checkpoint, instances
 from node.store.checkpoint import Checkpoint
@@ -135,8 +136,13 @@ def mapped(file: Path) -> Iterator[memoryview]:
     with file.open("rb") as stream:
         if not file.stat().st_size:
             raise Refused(CANNOT_UNDERSTAND, "an empty file")
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as view:
-            yield view
+        whole = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            yield memoryview(whole)
+        finally:
+            # An error that is passed on may hold on to pieces of it: then the mapping ends with the error.
+            with suppress(BufferError):
+                whole.close()
 
 
 def origin_of(settings: Settings, meta: FileMeta) -> Origin:
@@ -199,33 +205,40 @@ def _file_entries(
 
 
 def _read(folder: Path, path: str, settings: Settings, now: Instant) -> Entry:
-    with mapped(folder / path) as whole:
-        meta = read_meta(whole)
-        with whole[meta.dataset_offset :] as content:
-            header = walk(content, meta.transfer_syntax_uid)
-            size = len(content)
-            digest = _digest(content, Path(path).name)
-    arrival = arrival_of(header, origin_of(settings, meta), meta.transfer_syntax_uid, size, digest=digest, path=path)
+    with (folder / path).open("rb") as stream:
+        start = stream.read(LONGEST_HEAD)
+        if not start:
+            raise Refused(CANNOT_UNDERSTAND, "an empty file")
+        meta = read_meta(start)
+        largest = settings.receive.maximum_object_bytes
+        header = walk_file(
+            stream.fileno(), meta.dataset_offset, meta.transfer_syntax_uid, inflated_maximum_bytes=largest
+        )
+        size = os.fstat(stream.fileno()).st_size - meta.dataset_offset
+        digest = _digest(stream, meta.dataset_offset, Path(path).name)
+    origin = origin_of(settings, meta)
+    arrival = arrival_of(header, origin, meta.transfer_syntax_uid, size, digest=digest, path=path)
     wall = datetime.fromtimestamp(_age(folder / path), UTC)
     return Instant(wall, now.boottime_s, now.boot_id), arrival
 
 
-def _digest(content: memoryview, name: str) -> str:
+def _digest(stream: BinaryIO, start: int, name: str) -> str:
     """The digest that the file's name was made of: the strong one where the other was not enough."""
     fast = xxh3_128()
-    for chunk in _chunks(content):
+    for chunk in _chunks(stream, start):
         fast.update(chunk)
     if fast.hexdigest()[:16] in name:
         return fast.hexdigest()
-    strong = strong_digest(_chunks(content))
+    strong = strong_digest(_chunks(stream, start))
     if strong[:16] not in name:
         raise Refused(CANNOT_UNDERSTAND, "its bytes are not those that were received")
     return strong
 
 
-def _chunks(content: memoryview) -> Iterator[bytes]:
-    for offset in range(0, len(content), _CHUNK_BYTES):
-        yield bytes(content[offset : offset + _CHUNK_BYTES])
+def _chunks(stream: BinaryIO, start: int) -> Iterator[bytes]:
+    stream.seek(start)
+    while chunk := stream.read(_CHUNK_BYTES):
+        yield chunk
 
 
 def _index(db: Database, spool: Spool, entries: Iterable[Entry], found: _Found | None = None) -> int:
