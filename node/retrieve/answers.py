@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from node.domain.patient import Patient
 from node.domain.uid import is_valid_uid
@@ -114,7 +115,7 @@ def texts_of(answer: Dataset, keyword: str) -> tuple[str, ...]:
         value = answer.get(keyword)
         if value is None:
             return ()
-        values = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)[:_MOST_VALUES]
+        values = list(value)[:_MOST_VALUES] if isinstance(value, MultiValue | list | tuple) else [value]
         texts = tuple(_plain(str(each)) for each in values)
     except MALFORMED:
         return ()

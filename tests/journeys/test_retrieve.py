@@ -1,4 +1,4 @@
-"""Studies are fetched from an archive by hand, and priors by themselves: the ones are read, the others raise nothing."""
+"""Studies are fetched from an archive by hand, and priors by themselves: the ones are read, the others not."""
 
 from __future__ import annotations
 
