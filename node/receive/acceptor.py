@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import selectors
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from node.loop import describe_error
 from node.receive.association import Door, outlived
 from node.receive.connection import Connection
 from node.receive.session import Offer
+from node.receive.tls import Credentials
 
 _BACKLOG = 128
 #: The loop goes round at least so often, seconds.
@@ -35,10 +35,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """A port that listens; `context` where it speaks TLS."""
+    """A port that listens; `credentials` where it speaks TLS."""
 
     socket: socket.socket
-    context: ssl.SSLContext | None = None
+    credentials: Credentials | None = None
 
     @property
     def port(self) -> int:
@@ -46,7 +46,7 @@ class Listener:
         return int(self.socket.getsockname()[1])
 
 
-def listen(address: str, port: int, key: str, context: ssl.SSLContext | None = None) -> Listener:
+def listen(address: str, port: int, key: str, credentials: Credentials | None = None) -> Listener:
     """Listen on a port.
 
     Raises:
@@ -64,7 +64,7 @@ def listen(address: str, port: int, key: str, context: ssl.SSLContext | None = N
         remedy = "Name another port, end what listens there, or name an address of this machine"
         problem = f"cannot listen on {address}:{port}: {error}"
         raise Misconfigured("config.toml", key, problem, remedy) from error
-    return Listener(socket=listening, context=context)
+    return Listener(socket=listening, credentials=credentials)
 
 
 class Acceptor:
@@ -81,7 +81,7 @@ class Acceptor:
         title, address = door.settings.node.ae_title, door.settings.node.address
         #: The first port that listens.
         self.port = self._listeners[0].port
-        ports = (f"{address}:{each.port}{' (TLS)' if each.context else ''}" for each in self._listeners)
+        ports = (f"{address}:{each.port}{' (TLS)' if each.credentials else ''}" for each in self._listeners)
         self.where = f"{title} at {' and '.join(ports)}"
         self._thread = threading.Thread(target=self._accept_all, name="accept", daemon=True)
         self._thread.start()
@@ -129,7 +129,7 @@ class Acceptor:
         if not self._door.is_listed(address):
             connection.close()
             return
-        visitor = Connection(connection, address, self._door, self._offer, listener.context)
+        visitor = Connection(connection, address, self._door, self._offer, listener.credentials)
         self._door.lobby.enter(visitor.wire)
         thread = threading.Thread(target=self._serve, args=(visitor,), name=f"association {address}", daemon=True)
         with self._lock:

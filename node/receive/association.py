@@ -65,6 +65,8 @@ class Rejection:
     source: int
     diagnostic: int
     reason: str
+    #: Somebody gives himself out for a peer that he has not shown to be.
+    alert: bool = False
 
     def __str__(self) -> str:
         """The codes as they are usually told, and the reason."""
@@ -90,11 +92,11 @@ def judge(settings: Settings, call: Call) -> Peer | Rejection:
         return Rejection(result=1, source=1, diagnostic=3, reason=reason)
     if not _is_from(peer, call.address):
         reason = f"{peer.name} may not call from {call.address}; its addresses: {', '.join(peer.addresses) or 'none'}"
-        return Rejection(result=1, source=1, diagnostic=3, reason=reason)
+        return Rejection(result=1, source=1, diagnostic=3, reason=reason, alert=True)
     if reason := judge_certificate(settings, peer, call.certificate):
-        return Rejection(result=1, source=1, diagnostic=3, reason=reason)
+        return Rejection(result=1, source=1, diagnostic=3, reason=reason, alert=True)
     if reason := judge_user(peer, call.user_information):
-        return Rejection(result=1, source=1, diagnostic=1, reason=reason)
+        return Rejection(result=1, source=1, diagnostic=1, reason=reason, alert=True)
     return peer
 
 
@@ -156,8 +158,8 @@ class Door:
         if len(self._strangers) >= _MOST_STRANGERS:
             self._strangers.clear()
         self._strangers[address] = now_s
-        log.warning("association_refused", who=address, reason=reason)
-        self._refusals.note(Refusal(about="association", subject=address, after="closed", reason=reason), 0.0)
+        log.warning("association_refused", who=address, reason=reason, alert=alert)
+        self._refusals.note(Refusal(about=_about(alert), subject=address, after="closed", reason=reason), 0.0)
 
     def verdict(self, connection: Connection, call: Call) -> Peer | Rejection:
         """Let a caller in, or say why not (PS3.8 §7.1.1); one who is let in holds a place in the lobby."""
@@ -168,10 +170,9 @@ class Door:
             verdict = Rejection(result=2, source=2, diagnostic=1, reason="an internal error")
         if isinstance(verdict, Rejection):
             who = f"{shown(call.calling_ae_title)} at {call.address}"
-            log.warning("association_refused", who=who, reason=str(verdict))
-            self._refusals.note(
-                Refusal(about="association", subject=who, after="rejected", reason=str(verdict)),
-            )
+            log.warning("association_refused", who=who, reason=str(verdict), alert=verdict.alert)
+            about, reason = _about(verdict.alert), str(verdict)
+            self._refusals.note(Refusal(about=about, subject=who, after="rejected", reason=reason))
         return verdict
 
     def refused_object(self, peer: Peer, sop_instance_uid: str, refused: Refused) -> None:
@@ -229,6 +230,11 @@ class Door:
 def shown(ae_title: str) -> str:
     """An AE title as a stranger sent it, without anything that could forge a line."""
     return re.sub(r"[^\x21-\x7e ]", "?", ae_title)[:16] or "(empty)"
+
+
+def _about(alert: bool) -> str:
+    """What the event is about: an alert is what a person in charge of security asks for."""
+    return "security" if alert else "association"
 
 
 def _is_from(peer: Peer, address: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Callable
 
@@ -44,14 +43,14 @@ class Connection:
     """Serves one transport connection, in a thread of its own; others may `interrupt` it."""
 
     def __init__(
-        self, connection: socket.socket, address: str, door: Door, offer: Offer, context: ssl.SSLContext | None
+        self, connection: socket.socket, address: str, door: Door, offer: Offer, credentials: tls.Credentials | None
     ) -> None:
         self.wire = Wire(connection, door.settings.receive)
         self.address = address
         self._connection = connection
         self._door = door
         self._offer = offer
-        self._context = context
+        self._credentials = credentials
         self._certificate: Certificate | None = None
         self._state = State.IDLE
         self._value = _EMPTY
@@ -129,10 +128,10 @@ class Connection:
 
     def _secure(self) -> None:
         """Shake hands while ARTIM runs, where the port is a secure one."""
-        if self._context is None:
+        if self._credentials is None:
             return
         try:
-            secured = tls.secure(self._context, self._connection)
+            secured = tls.secure(self._credentials.context(), self._connection)
             self.wire.secured(secured)
             self._certificate = tls.shake_hands(secured, max(0.001, self.wire.artim_left_s()))
             self.wire.shaken()

@@ -33,13 +33,13 @@ def start(settings: Settings, keeper: Keeper) -> Acceptor:
 
 
 def _listeners(settings: Settings) -> list[Listener]:
-    node, context = settings.node, tls.server_context(settings)
+    node, credentials = settings.node, tls.Credentials.read(settings)
     opened: list[Listener] = []
     try:
-        if context is None or settings.receive.tls.plain:
+        if credentials is None or settings.receive.tls.plain:
             opened.append(listen(node.address, node.port, "node.port"))
-        if context is not None:
-            opened.append(listen(node.address, node.tls_port, "node.tls_port", context))
+        if credentials is not None:
+            opened.append(listen(node.address, node.tls_port, "node.tls_port", credentials))
     except Misconfigured:
         for each in opened:
             each.socket.close()
