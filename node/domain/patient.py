@@ -16,6 +16,9 @@ _LONGEST_NAME = 1024
 _ESCAPE_LEFT = "\x1b$)A"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BEYOND_ASCII = re.compile(r"[\x80-\xff]")
+_ACCENTED = re.compile(r"[À-ÖØ-öø-ÿ]")
+#: In a text that was read as ISO 8859-1 without being told.
+_LETTERS_FOR_AN_ACCENT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +44,25 @@ class Patient:
 def readable_name(decoded: str, *, ascii_only: bool) -> str:
     """Return a PN value without what is no part of a name, or "" where it was not decoded as it was meant.
 
-    `ascii_only` says that the object names no character set, or an unknown one: then other letters are a guess.
+    `ascii_only` says that the object names no character set, or an unknown one: see `readable_text`.
     """
-    name = decoded.replace(_ESCAPE_LEFT, "")
-    guessed = ascii_only and _BEYOND_ASCII.search(name)
-    if guessed or UNDECODABLE in name or _CONTROL.search(name) or len(name) > _LONGEST_NAME:
+    name = readable_text(decoded.replace(_ESCAPE_LEFT, ""), ascii_only=ascii_only)
+    return "" if _CONTROL.search(name) or len(name) > _LONGEST_NAME else name
+
+
+def readable_text(decoded: str, *, ascii_only: bool) -> str:
+    """Return a text, or "" where it was not decoded as it was meant.
+
+    `ascii_only` says that the object names no character set, or an unknown one, and ISO 8859-1 was a guess. It is
+    believed where it makes words with few accented letters, as Western equipment writes them: UTF-8 would show as signs
+    that are no letters, Cyrillic or Greek as accented letters throughout.
+    """
+    if UNDECODABLE in decoded:
         return ""
-    return name
+    guessed = _BEYOND_ASCII.findall(decoded) if ascii_only else []
+    letters = sum(map(str.isalpha, decoded))
+    believed = all(map(_ACCENTED.match, guessed)) and len(guessed) * _LETTERS_FOR_AN_ACCENT <= letters
+    return decoded if believed else ""
 
 
 def another(one: Patient, other: Patient) -> str | None:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from pydicom import DataElement, Dataset, dcmread
 from pydicom import config as pydicom_config
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_has_tag, dictionary_VM
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
-from pydicom.valuerep import DA, TM, validate_value
+from pydicom.valuerep import DA, TM, PersonName, validate_value
 
 from node.domain.geometry import Grid
+from node.domain.patient import readable_name, readable_text
 from node.domain.uid import derived_uid
 from node.errors import Failed, Transient
 
@@ -80,9 +82,9 @@ def read_headers(paths: Sequence[Path]) -> list[Dataset]:
 def normalise(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
     """Mend copies of `headers` (in mask order) so that builders meet no absent or unsound attribute.
 
-    Text becomes UTF-8; absent type 2 attributes are empty; unsound optional ones go (PS3.5 §6.2); an
-    unsound date, time or sex is empty; positions, orientation and spacing are written alike on all slices.
-    Patient ID, name and accession number are never changed.
+    Text becomes UTF-8, and goes where its character set does not say how it reads; absent type 2 attributes are empty;
+    unsound optional ones go (PS3.5 §6.2); an unsound date, time or sex is empty; positions, orientation and spacing are
+    written alike on all slices. Patient ID and accession number are never changed, nor is a name that can be read.
 
     Raises:
         Failed: there are no sources, or one has no geometry.
@@ -117,11 +119,31 @@ def _speaking_header(header: Dataset) -> Dataset:
         if element is not None and (element.keyword in _KEPT or _is_sound(element)):
             copy.add(element)
     copy.decode()
+    ascii_only = _is_ascii_only(header)
+    for element in [each for each in copy if each.keyword not in _KEPT and _is_misread(each, ascii_only=ascii_only)]:
+        del copy[element.tag]
     copy.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _TYPE_2:
         if keyword not in copy:
             setattr(copy, keyword, "")
+    for keyword in ("PatientName", "ReferringPhysicianName"):
+        setattr(copy, keyword, readable_name(str(copy[keyword].value or ""), ascii_only=ascii_only))
     return copy
+
+
+def _is_ascii_only(header: Dataset) -> bool:
+    """Whether the header names no character set, or one that is unknown (PS3.3 §C.12.1.1.2)."""
+    encodings = convert_encodings(header.get("SpecificCharacterSet"))
+    return encodings[0] == default_encoding and "latin_1" not in encodings
+
+
+def _is_misread(element: DataElement, *, ascii_only: bool) -> bool:
+    """Whether any text was not decoded as it was meant, in sequences all the way down."""
+    if element.VR == "SQ":
+        return any(_is_misread(inner, ascii_only=ascii_only) for item in element.value for inner in item)
+    values = element.value if isinstance(element.value, MultiValue) else [element.value]
+    texts = [str(value) for value in values if isinstance(value, str | PersonName)]
+    return any(text != readable_text(text, ascii_only=ascii_only) for text in texts)
 
 
 def _readable(header: Dataset, tag: BaseTag) -> DataElement | None:

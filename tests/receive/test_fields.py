@@ -208,6 +208,7 @@ def test_what_our_equipment_made_is_ours():
         (b"ISO 2022 IR 13\\ISO 2022 IR 87", "ﾔﾏﾀﾞ=".encode("shift_jis") + "山田".encode("iso2022_jp"), "ﾔﾏﾀﾞ=山田"),
         (b"\\ISO 2022 IR 149", b"Hong^Gildong=\x1b$)C" + "洪".encode("euc_kr"), "Hong^Gildong=洪"),
         (b"\\ISO 2022 IR 58", b"Zhang=\x1b$)A" + "张".encode("gb2312"), "Zhang=张"),
+        (b"", "Müller^Jürgen".encode("latin-1"), "Müller^Jürgen"),  # no standard says so, and most equipment means it
         (b"ISO_IR 144", "Люкceмбypг".encode("iso8859_5"), "Люкceмбypг"),
     ],
 )
@@ -218,7 +219,8 @@ def test_a_name_in_any_character_set_is_read_as_it_was_meant(character_set: byte
 @pytest.mark.parametrize(
     ("character_set", "name"),
     [
-        (b"NO SUCH SET", "Jürgen".encode("latin-1")),
+        (b"NO SUCH SET", "Διονυσιος".encode("iso8859_7")),
+        (b"NO SUCH SET", "王^小东".encode("gb18030")),
         (b"", "Люкceмбypг".encode("iso8859_5")),
         (b"ISO_IR 6", "Jürgen".encode()),
         (b"ISO_IR 192", "Jürgen".encode("latin-1")),

@@ -56,6 +56,31 @@ def test_a_disk_that_does_not_answer_is_tried_again(tmp_path: Path) -> None:
         read_headers([tmp_path])  # a folder: the nearest to a fault of the disk
 
 
+@pytest.mark.parametrize(
+    ("character_set", "name", "description"),
+    [
+        ("ISO_IR 100", "Tést^Persön", "brän"),
+        ("ISO_IR 192", "", None),
+        ("ISO_IR 144", "Tщst^Persіn", "brфn"),
+        ("NO SUCH ST", "Tést^Persön", "brän"),
+        ("", "Tést^Persön", "brän"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Unknown encoding")
+def test_text_that_its_character_set_does_not_explain_goes(
+    series: Series, tmp_path: Path, character_set: str, name: str, description: str | None
+) -> None:
+    dataset = dcmread(series(SCANS["axial"])[0])
+    dataset.SpecificCharacterSet, dataset.StudyDescription = "ISO_IR 101", "xyzzyx"
+    path = tmp_path / "a.dcm"
+    dataset.save_as(path)
+    whole = path.read_bytes().replace(b"Test^Person", "Tést^Persön".encode("latin-1")).replace(b"xyzzyx", b"br\xe4n  ")
+    path.write_bytes(whole.replace(b"ISO_IR 101", character_set.ljust(10).encode()[:10]))
+    first = mended([path, *series(SCANS["axial"])[1:]])[0]
+    assert (first.PatientName, first.get("StudyDescription")) == (name, description)
+    assert first.SpecificCharacterSet == "ISO_IR 192"
+
+
 def test_absent_type_2_attributes_are_empty(series: Series) -> None:
     first = mended(series(SCANS["missing attributes"]))[0]
     for keyword in ("PatientID", "PatientName", "PatientBirthDate", "StudyDate", "StudyID", "AccessionNumber"):

@@ -26,9 +26,9 @@ from node.loop import work_step
 from node.report import worker
 from node.report.evidence import result_uid
 from node.report.outputs import Output, outputs
-from node.store import artifacts, findings, instances, outbox, outcomes, work_items
+from node.store import arrivals, artifacts, findings, instances, outbox, outcomes, work_items
+from node.store.arrivals import Arrival
 from node.store.database import Database, open_database
-from node.store.instances import Arrival
 from node.store.outcomes import Outcome
 from node.workflow.policy import Policy
 from tests.fakes import FakeClock, model, policy
@@ -102,7 +102,7 @@ def _arrive(db: Database, clock: FakeClock, path: Path, source: str) -> None:
     }
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     where = str(path.relative_to(db.folder))
-    instances.record_arrival(db, clock.now(), Arrival(**identity, digest=digest, size=1, path=where, source=source))
+    arrivals.record_arrival(db, clock.now(), Arrival(**identity, digest=digest, size=1, path=where, source=source))
     row = db.row("SELECT max(id) AS id FROM instance")
     assert row is not None
     instances.record_description(db, row["id"], Instance(**identity), ours=False)
