@@ -16,6 +16,8 @@ _P_DATA_TF = struct.Struct(">BxIIBB")
 _OVERHEAD = 2
 #: Message Control Header: bit 0 command, bit 1 last fragment; the others are never checked (PS3.8 §E.2).
 _COMMAND, _LAST = 0x01, 0x02
+#: Between messages; no context has this ID.
+_NONE = -1
 
 
 class Operation(Protocol):
@@ -47,8 +49,8 @@ class Messages:
     def __init__(self, accepted: Container[int], begin: Begin) -> None:
         self._accepted = accepted
         self._begin = begin
-        #: Context of the message that is incomplete; 0 between messages.
-        self._context_id = 0
+        #: Context of the message that is incomplete.
+        self._context_id = _NONE
         self._command = bytearray()
         self._operation: Operation | None = None
 
@@ -82,7 +84,7 @@ class Messages:
             operation.discard()
 
     def _change_context(self, context_id: int) -> None:
-        if self._context_id:
+        if self._context_id != _NONE:
             raise InvalidPdu(AbortReason.UNEXPECTED_PARAMETER, "a fragment between those of another context's message")
         if context_id not in self._accepted:
             raise InvalidPdu(AbortReason.UNEXPECTED_PARAMETER, f"context {context_id} was not accepted")
@@ -100,7 +102,7 @@ class Messages:
         self._command.clear()
         self._operation = self._begin(self._context_id, command)
         if self._operation is None:
-            self._context_id = 0
+            self._context_id = _NONE
 
     def _take_data(self, piece: memoryview, is_last: bool) -> None:
         operation = self._operation
@@ -108,7 +110,7 @@ class Messages:
             raise InvalidPdu(AbortReason.UNEXPECTED_PARAMETER, "a data set without a command")
         operation.write(piece)
         if is_last:
-            self._operation, self._context_id = None, 0
+            self._operation, self._context_id = None, _NONE
             operation.finish()
 
 
