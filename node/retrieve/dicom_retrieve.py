@@ -89,8 +89,14 @@ def _get(transfer: Transfer, stop: threading.Event, tell: Tell) -> Reply:
 
     wanted = transfer.sop_class_uids or tuple(str(each.abstract_syntax) for each in StoragePresentationContexts)
     contexts: list[PresentationContext] = [build_context(uid, list(_SYNTAXES)) for uid in wanted[:_MOST_STORED]]
-    with conversation(transfer, [GET], stop, stored=contexts, store=store) as asked:
-        reply = _portions(asked, transfer, tell, GET)
+    try:
+        with conversation(transfer, [GET], stop, stored=contexts, store=store) as asked:
+            reply = _portions(asked, transfer, tell, GET)
+    except Transient:
+        if not given.refused:
+            raise
+        # The archive reports what we refused.
+        reply = Reply(tally=Tally(completed=given.given, failed=given.refused.total()))
     if problems:
         raise problems[0]
     return reply.model_copy(update={"disbelieved": dict(given.refused)})

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_FIND, C_MOVE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import (
@@ -84,13 +85,13 @@ class Scripted:
 
     def _play(self, event: evt.Event, kind: type) -> None:
         self.asked.append(event.identifier)
+        # From here on only the script speaks.
+        event.assoc.dimse.send_msg = lambda *_: None
         if callable(self.scripts):
             script = self.scripts(event.identifier)
         else:
             script = self.scripts[min(len(self.asked), len(self.scripts)) - 1]
         for each in script:
-            if each is DONE and kind is C_FIND:
-                return  # pynetdicom says so itself
             if each is HANG_UP:
                 event.assoc.abort()
             elif each is HANG:
@@ -115,7 +116,7 @@ class Scripted:
             syntax = event.context.transfer_syntax
             answer.Identifier = BytesIO(encode(each.identifier, syntax.is_implicit_VR, syntax.is_little_endian) or b"")
         if event.assoc.is_established:
-            event.assoc.dimse.send_msg(answer, event.context.context_id)
+            DIMSEServiceProvider.send_msg(event.assoc.dimse, answer, event.context.context_id)
 
 
 def pending(**attributes: object) -> Say:
