@@ -106,7 +106,12 @@ def _record_version(db: Database, now: Instant, arrival: Arrival, *, current: bo
     """There is another version of it: note so, and let the new one be current."""
     uid, study_uid = arrival.sop_instance_uid, arrival.study_instance_uid
     if current:
-        db.execute("UPDATE instance SET current = 0 WHERE sop_instance_uid = ?", (uid,))
+        rows = db.rows(
+            "UPDATE instance SET current = 0 WHERE sop_instance_uid = ? AND current = 1 RETURNING study_instance_uid",
+            (uid,),
+        )
+        for other in {row["study_instance_uid"] for row in rows} - {study_uid}:
+            studies.open_again(db, now, other, "an instance came again in another study")
     text = "another version of an instance" + ("" if current else "; lossy, so the held one stays current")
     events.record(db, now, "instance", uid, after="version", reason=text, study=study_uid)
 

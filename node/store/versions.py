@@ -38,6 +38,20 @@ def earlier_patients(db: Database, study_instance_uid: str) -> list[Patient]:
     return [patient_of(row["patient"]) for row in rows]
 
 
+def moved_away(db: Database, study_instance_uid: str) -> int:
+    """How many images of a study have come again in another one, though this has never closed or results rest on them."""
+    row = db.row(
+        "SELECT count(DISTINCT i.sop_instance_uid) AS number FROM instance i JOIN instance c"
+        " ON c.sop_instance_uid = i.sop_instance_uid AND c.current = 1 AND c.study_instance_uid != i.study_instance_uid"
+        " JOIN study s ON s.study_instance_uid = i.study_instance_uid"
+        " WHERE i.study_instance_uid = ? AND i.current = 0 AND i.image = 1 AND i.ours = 0 AND i.rejected = ''"
+        " AND (s.revision = 0 OR EXISTS (SELECT 1 FROM outcome_input u JOIN outcome o ON o.id = u.outcome_id"
+        " WHERE u.instance_id = i.id AND o.state != 'superseded'))",
+        (study_instance_uid,),
+    )
+    return int(row["number"]) if row else 0
+
+
 def input_patients(db: Database, outcome_id: int) -> list[Patient]:
     """Whom the instances name that an outcome rests on."""
     rows = db.rows(

@@ -52,6 +52,9 @@ def patient_of(db: Database, study: StudyRow, held: Sequence[HeldInstance]) -> t
     patient, reason = agreed_patient(counted(held))
     if reason or study.released:
         return patient, reason
+    moved = versions.moved_away(db, study.study_instance_uid)
+    if moved:
+        return patient, f"{moved} of its instances came again in another study. See in which they belong"
     before = [study.patient] if study.revision else versions.earlier_patients(db, study.study_instance_uid)
     known = [one for one in before if Patient() not in (one, patient)]
     difference = next(filter(None, (another(one, patient) for one in known)), None)

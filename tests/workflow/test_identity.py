@@ -190,6 +190,25 @@ def test_a_corrected_order_counts_at_the_next_closing_and_runs_nothing(db: Datab
     assert [each["run_number"] for each in story["outcomes"]] == [1]
 
 
+def test_instances_that_come_again_in_another_study_hold_the_one_that_they_leave(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    moved = replace(slice_of(5), study_instance_uid="1.2.3.7", content_digest="elsewhere")
+    arrive(db, clock.now(), moved, version="2")
+    assert gate(db, policy(model()), row, PATIENT).state is ResultState.QUEUED
+    close_due(db, clock.forward(QUIET_S), policy(model()))
+    assert (the_study(db).state, the_study(db).reason.partition(".")[0]) == (
+        *(StudyState.HELD, "1 of its instances came again in another study"),
+    )
+    operations.release(db, clock.now(), STUDY)
+    close_due(db, clock.forward(1), policy(model()))
+    (outcome,) = outcomes.current(db, STUDY)
+    assert (outcome.revision, len(outcomes.inputs(db, outcome.id))) == (2, 5)
+    arrive(db, clock.now(), slice_of(1, series="1.2.3.1.8", modality="CT"))
+    close_due(db, clock.forward(QUIET_S), policy(model()))
+    assert the_study(db).state is StudyState.WAITING
+
+
 def test_what_we_made_ourselves_says_nothing_of_the_patient(db: Database, clock: FakeClock, row: OutboxRow) -> None:
     sr = slice_of(1, series="1.2.3.1.9", sop_class_uid=SR, plane=None, pixels=None, patient=CORRECTED)
     arrive(db, clock.now(), sr, describe=False)

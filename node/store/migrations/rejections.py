@@ -26,3 +26,9 @@ def rejections(db: Database) -> None:
         ALTER TABLE study ADD COLUMN released INTEGER NOT NULL DEFAULT 0
         """,
     )
+
+
+@MIGRATIONS()
+def resting(db: Database) -> None:
+    """Find what rests on an instance."""
+    create(db, "CREATE INDEX outcome_input_instance ON outcome_input (instance_id)")
