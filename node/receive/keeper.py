@@ -226,6 +226,7 @@ class Incoming:
             self._sop_instance_uid,
             inflated_maximum_bytes=self._keeper.inflated_maximum_bytes,
         )
+        self._show(header)
         arrival = self._arrival(header)
         self._keeper.append(arrival, head_of(arrival, self._origin), content, self._digest.digest())
 
@@ -233,10 +234,15 @@ class Incoming:
         inflated = self._keeper.inflated_maximum_bytes
         header = large.looked_over(self._transfer_syntax_uid, inflated_maximum_bytes=inflated)
         compare(header, self._sop_class_uid, self._sop_instance_uid)
+        self._show(header)
         arrival = self._arrival(header)
         head = head_of(arrival, self._origin, length=HEAD_BYTES)
         path = large.keep(head, arrival.sop_instance_uid, arrival.digest)
         self._keeper.append(self._arrival(header, path), b"", b"", self._digest.digest())
+
+    def _show(self, header: Header) -> None:
+        if self.examine is not None:
+            self.examine(header)
 
     def _arrival(self, header: Header, path: str = "") -> Arrival:
         digest = self._digest.hexdigest()

@@ -12,6 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Refused
+from node.receive.header import Header
 from node.receive.keeper import LARGEST_IN_JOURNAL, Incoming, Keeper, Origin
 from node.receive.part10 import read_meta
 from node.store import events, instances
@@ -148,6 +149,23 @@ def test_what_is_not_the_commands_is_refused_and_leaves_nothing(
         keep(keeper, content[:-7])
     assert refused.value.status == 0xC000
     keeper.settle()
+    assert (instances.of_study(db), files(settings)) == ([], [])
+
+
+@pytest.mark.parametrize("content", [encoded(mr_slice()), large()])
+def test_an_intake_sees_the_header_before_anything_is_kept_and_may_refuse_it(
+    keeper: Keeper, db: Database, settings: Settings, content: bytes
+):
+    seen: list[str] = []
+
+    def examine(header: Header) -> None:
+        seen.append(header.sop_instance_uid)
+        raise Refused(0xA900, "an instance of another study")
+
+    with pytest.raises(Refused, match="another study"):
+        keep(keeper, content, examine=examine)
+    assert seen == [f"{SERIES}.1"]
+    assert keeper.settle()
     assert (instances.of_study(db), files(settings)) == ([], [])
 
 
