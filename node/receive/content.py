@@ -82,7 +82,9 @@ def pixel_digest(
     frames = 0
     try:
         for frame in _decoded(stream, header, value, pixels):
-            digest.update(frame.tobytes())
+            for rows in _in_rows(frame):
+                meant = rows if pixels.samples_per_pixel > 1 else _meaningful(rows, pixels, header)
+                digest.update(np.ascontiguousarray(meant).data)
             frames += 1
             if time.monotonic() > deadline_s:
                 return _as_it_is(stream, value), f"decoding takes too long ({frames} frames so far)"
@@ -154,7 +156,7 @@ def _native(stream: BinaryIO, value: PixelValue, pixels: Pixels, header: Dataset
 
 
 def _decoded(stream: BinaryIO, header: Dataset, value: PixelValue, pixels: Pixels) -> Iterator[NDArray[Any]]:
-    """Yield each frame: (row, column) with meaningful bits only, or (row, column, sample) as RGB."""
+    """Yield each frame: (row, column) as stored, or (row, column, sample) as RGB."""
     decoder = get_decoder(UID(header.file_meta.TransferSyntaxUID))
     stream.seek(value.start)
     colour = pixels.samples_per_pixel > 1
@@ -162,7 +164,14 @@ def _decoded(stream: BinaryIO, header: Dataset, value: PixelValue, pixels: Pixel
     if value.order == ">":
         options["pixel_vr"] = "OB" if pixels.bits_allocated <= 8 and _is_byte_vr(stream, value) else "OW"
     for frame, _ in decoder.iter_array(stream, raw=not colour, validate=True, **options):
-        yield frame if colour else _meaningful(frame.astype(_dtype(pixels), copy=False), pixels, header)
+        yield frame if colour else frame.astype(_dtype(pixels), copy=False)
+
+
+def _in_rows(frame: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The frame, some rows at a time: a copy of a large one would double what decoding needs."""
+    rows = max(1, _CHUNK_BYTES // max(1, frame[:1].nbytes))
+    for start in range(0, len(frame), rows):
+        yield frame[start : start + rows]
 
 
 def _is_byte_vr(stream: BinaryIO, value: PixelValue) -> bool:

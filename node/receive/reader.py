@@ -32,10 +32,11 @@ class HeaderReader:
     """One describing child at a time, started anew after each death."""
 
     def __init__(self, memory_bytes: int, limit_s: float) -> None:
-        # Threads of a library that multiplies matrices would take address space and do nothing here.
+        # Threads of a library that multiplies matrices would take memory and do nothing here; and what one image
+        # needed goes back to the system, instead of counting against the next one.
         self._command = (
-            *("env", "OPENBLAS_NUM_THREADS=1", sys.executable, "-m", "node.receive.describer"),
-            *(str(memory_bytes), str(limit_s)),
+            *("env", "OPENBLAS_NUM_THREADS=1", "MALLOC_ARENA_MAX=1", "MALLOC_MMAP_THRESHOLD_=1048576"),
+            *(sys.executable, "-m", "node.receive.describer", str(memory_bytes), str(limit_s)),
         )
         self._limit_s = limit_s
         self._child: subprocess.Popen[bytes] | None = None
