@@ -51,7 +51,7 @@ class ReceiveSettings(Section):
     artim_s: Seconds = 10.0
     #: An association without a PDU for this long is aborted.
     idle_s: Seconds = 60.0
-    #: Address space of the child that parses headers and decodes pixels.
-    describe_memory_bytes: Annotated[int, Field(ge=256 << 20)] = 2 << 30
+    #: Memory of the child that parses headers and decodes pixels (RLIMIT_DATA).
+    describe_memory_bytes: Annotated[int, Field(ge=128 << 20)] = 256 << 20
     #: Seconds that one header may take.
     describe_limit_s: Seconds = 30.0
