@@ -47,6 +47,9 @@ class ReceiveSettings(Section):
     maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1048576)] = 131072
     #: Largest object accepted, bytes.
     maximum_object_bytes: Annotated[int, Field(ge=1 << 20)] = 4 << 30
+    #: Size to which a deflated object may inflate (Deflated Explicit VR Little Endian, PS3.5 §A.5), bytes; 0: none is
+    #: taken.
+    deflated_maximum_bytes: Annotated[int, Field(ge=0)] = 0
     #: ARTIM, PS3.8 §9.1.5.
     artim_s: Seconds = 10.0
     #: An association without a PDU for this long is aborted.

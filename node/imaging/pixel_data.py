@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -29,6 +31,8 @@ _PREAMBLE = 128
 _UNDEFINED = 0xFFFFFFFF
 #: VRs whose explicit header has a 32-bit length (PS3.5 §7.1.2).
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+#: Preamble and file meta group of a kept object.
+_LONGEST_META = 4 << 10
 _TRANSFER_SYNTAX = (0x0002, 0x0010)
 _HIGH_BIT = (0x0028, 0x0102)
 _PIXEL_DATA = (0x7FE0, 0x0010)
@@ -117,7 +121,11 @@ def _native(content: bytes, located: _Located, pixels: Pixels, sop_instance_uid:
 def _decoded(content: bytes, pixels: Pixels, sop_instance_uid: str) -> Stored:
     """Let pydicom decode what is compressed or oddly written."""
     try:
-        values: Stored = pixel_array(BytesIO(content), index=0, raw=True)
+        # Pixels are decoded from where they lie in the file: those of a deflated one lie nowhere yet. How large it
+        # becomes was looked at when it came.
+        is_deflated = DeflatedExplicitVRLittleEndian.encode() in content[:_LONGEST_META]
+        source = dcmread(BytesIO(content)) if is_deflated else BytesIO(content)
+        values: Stored = pixel_array(source, index=0, raw=True)
     except _DECODING_FAULTS as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise Failed(f"{sop_instance_uid}: pixel data cannot be decoded ({text[:200]})") from error

@@ -62,7 +62,7 @@ class Received:
     sop_instance_uid: str = ""
 
 
-def arrive(db: Database, spool: Spool, clock: Clock, received: Received) -> bool:
+def arrive(db: Database, spool: Spool, clock: Clock, received: Received, *, inflated_maximum_bytes: int = 0) -> bool:
     """Keep one object as a file: when this returns, it is durable and indexed. `False` if these bytes were held.
 
     The connection has to sync its commits: no journal knows of the file.
@@ -73,7 +73,11 @@ def arrive(db: Database, spool: Spool, clock: Clock, received: Received) -> bool
         Transient: the database stayed busy or is full; the object may lie in the spool, unacknowledged.
     """
     header = looked_over(
-        received.content, received.transfer_syntax_uid, received.sop_class_uid, received.sop_instance_uid
+        received.content,
+        received.transfer_syntax_uid,
+        received.sop_class_uid,
+        received.sop_instance_uid,
+        inflated_maximum_bytes=inflated_maximum_bytes,
     )
     origin = Origin(
         source=received.source,

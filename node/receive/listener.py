@@ -100,7 +100,7 @@ def main(settings: Settings, *, sync: bool = True) -> int:
     log.info("spool_compared", objects=counts.objects, indexed=counts.indexed, unreadable=len(counts.unreadable))
     for lost in counts.unreadable:
         log.error("object_unreadable", path=lost.path, reason=lost.reason)
-    keeper = Keeper(db, spool, clock, sync=sync)
+    keeper = Keeper(db, spool, clock, inflated_maximum_bytes=settings.receive.deflated_maximum_bytes, sync=sync)
     recycler = Recycler(keeper.open(), lambda: open_database(settings.data.folder, "listen"))
     started = (intake.start(settings, keeper) for intake in intakes())
     open_intakes: list[Running] = [running for running in started if running is not None]

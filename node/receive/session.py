@@ -25,10 +25,10 @@ class Offer:
     services: Mapping[str, DimseService]
 
 
-def offered() -> Offer:
-    """C-ECHO, storage, and what the intakes answer."""
+def offered(*, deflated: bool = False) -> Offer:
+    """C-ECHO, storage, of `deflated` objects too, and what the intakes answer."""
     services = dimse_services()
-    return Offer(contexts=supported_contexts(services), services=services)
+    return Offer(contexts=supported_contexts(services, deflated=deflated), services=services)
 
 
 class Session:

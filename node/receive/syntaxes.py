@@ -75,12 +75,15 @@ def storage_classes() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*current, *retired)))
 
 
-def supported_contexts(service_classes: Iterable[str] = ()) -> dict[str, PresentationContext]:
+def supported_contexts(
+    service_classes: Iterable[str] = (), *, deflated: bool = False
+) -> dict[str, PresentationContext]:
     """Return what the acceptor supports, by abstract syntax: every association shares them, and only reads.
 
-    Storage in every accepted transfer syntax; C-ECHO and `service_classes` in the uncompressed ones.
+    Storage in every accepted transfer syntax, last of all in the deflated one if `deflated`; C-ECHO and
+    `service_classes` in the uncompressed ones.
     """
     plain = [VERIFICATION, *service_classes]
     contexts = {uid: build_context(uid, list(_PREFERRED)) for uid in plain}
-    syntaxes = [UID(uid) for uid in ACCEPTED]
+    syntaxes = [UID(uid) for uid in (*ACCEPTED, *([DeflatedExplicitVRLittleEndian] if deflated else []))]
     return contexts | {uid: build_context(uid, list(syntaxes)) for uid in storage_classes() if uid not in contexts}

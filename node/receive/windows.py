@@ -66,12 +66,9 @@ class Inflated:
     """
 
     def __init__(self, deflated: Source, maximum_bytes: int) -> None:
-        self.size = 0
-        for piece in _inflated(_from_start(deflated)):
-            self.size += len(piece)
-            if self.size > maximum_bytes:
-                raise broken(f"deflated, and inflates to more than {maximum_bytes} bytes")
-        self._pieces = _inflated(_from_start(deflated))
+        #: Every element is held against the end, so the end has to be known first.
+        self.size = sum(map(len, inflated(deflated, maximum_bytes)))
+        self._pieces = inflated(deflated, maximum_bytes)
         self._window = b""
         self._offset = 0
 
@@ -83,6 +80,21 @@ class Inflated:
             self._window = self._window[skipped:] + next(self._pieces)
         into = offset - self._offset
         return self._window[into : into + count]
+
+
+def inflated(deflated: Source, maximum_bytes: int) -> Iterator[bytes]:
+    """Yield what a deflated data set holds, in small pieces.
+
+    Raises:
+        Refused: as `Inflated`.
+        OSError: the deflated bytes cannot be read.
+    """
+    count = 0
+    for piece in _inflated(_from_start(deflated)):
+        count += len(piece)
+        if count > maximum_bytes:
+            raise broken(f"deflated, and inflates to more than {maximum_bytes} bytes")
+        yield piece
 
 
 def _from_start(source: Source) -> Iterator[bytes]:

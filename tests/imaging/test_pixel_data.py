@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from node.domain.study import Pixels
 from node.errors import Failed
@@ -27,7 +33,7 @@ def some_values(made: Made, shape: tuple[int, int] = (5, 7)) -> np.ndarray:
 
 @pytest.mark.parametrize("clutter", [False, True])
 @pytest.mark.parametrize(("allocated", "stored", "signed"), DEPTHS)
-@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("syntax", [*SYNTAXES, DeflatedExplicitVRLittleEndian])
 def test_values_come_back_as_they_were_stored(
     tmp_path: Path, syntax: str, allocated: int, stored: int, signed: bool, clutter: bool
 ):

@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read_is_undescribable_with_the_reason(
     (settings.data.folder / first.path).write_bytes(b"junk" * 100)
     describe_step(db, CLOCK, settings, reader, Stop())()
     assert [each.state for each in instances.of_study(db)] == ["undescribable", "described"]
-    assert "InvalidDicomError" in instances.of_study(db)[0].reason
+    assert "no DICOM file" in instances.of_study(db)[0].reason
     assert [event.after for event in events.latest(db, "instance")] == ["undescribable"]
 
 

@@ -29,7 +29,8 @@ def start(settings: Settings, keeper: Keeper) -> Acceptor:
     pynetdicom._config.VALIDATORS["UI"] = lambda _uid: (True, "")
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     user_identity.look_at_passcodes(settings)
-    return Acceptor(_listeners(settings), Door(settings, keeper, Lobby(settings.receive)), offered())
+    offer = offered(deflated=settings.receive.deflated_maximum_bytes > 0)
+    return Acceptor(_listeners(settings), Door(settings, keeper, Lobby(settings.receive)), offer)
 
 
 def _listeners(settings: Settings) -> list[Listener]:

@@ -102,7 +102,8 @@ def _import(db: Database, spool: Spool, clock: Clock, settings: Settings, path: 
                     transfer_syntax_uid=meta.transfer_syntax_uid,
                     source=IMPORT,
                 )
-                kept = arrive(db, spool, clock, received)
+                largest = settings.receive.deflated_maximum_bytes
+                kept = arrive(db, spool, clock, received, inflated_maximum_bytes=largest)
     except Refused as error:
         return ImportedFile(path=path, verdict=Verdict.REFUSED, reason=error.reason)
     except OSError as error:
