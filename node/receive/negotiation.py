@@ -32,7 +32,7 @@ _ITEM = struct.Struct(">BxH")
 _FIXED = struct.Struct(">H2x16s16s32x")
 _HEADER = struct.Struct(">BxI")
 _APPLICATION_CONTEXT_ITEM, _PRESENTATION_CONTEXT_ITEM, _USER_INFORMATION_ITEM = 0x10, 0x20, 0x50
-_ABSTRACT_SYNTAX, _TRANSFER_SYNTAX, _MAXIMUM_LENGTH = 0x30, 0x40, 0x51
+_ABSTRACT_SYNTAX, _TRANSFER_SYNTAX, _MAXIMUM_LENGTH, _USER_IDENTITY = 0x30, 0x40, 0x51, 0x58
 #: User information sub-items that pynetdicom knows; others are to be ignored (PS3.8 §D.2).
 _KNOWN_USER_INFORMATION = frozenset(range(0x51, 0x59))
 #: More than there are transfer syntaxes.
@@ -206,7 +206,17 @@ def _known_information(item: bytes) -> bytes:
     lengths = [len(part) - _ITEM.size for part in kept if part[0] == _MAXIMUM_LENGTH]
     if lengths not in ([], [4]):
         raise _invalid("not one Maximum Length of four bytes")
+    for part in kept:
+        _check_identity(part)
     return b"".join(kept)
+
+
+def _check_identity(part: bytes) -> None:
+    """See that the primary field of a user identity ends in it (PS3.7 Table D.3-14); pynetdicom would take less."""
+    if part[0] == _USER_IDENTITY:
+        content = part[_ITEM.size :]
+        if len(content) < 4 or 4 + int.from_bytes(content[2:4], "big") > len(content):
+            raise _invalid("a user identity that ends inside its primary field")
 
 
 def _items(value: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
