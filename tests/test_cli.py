@@ -286,6 +286,16 @@ def test_release_lets_a_held_study_go_on(fresh: Night) -> None:
     assert fresh.json("show", told.READ)["state"] == "receiving"
 
 
+def test_withdraw_takes_back_what_was_found_and_says_what(fresh: Night) -> None:
+    assert "is withdrawn" in fresh.said("withdraw", told.READ, "--reason", "motion")
+    shown = fresh.json("show", told.READ)
+    assert {each["state"] for each in shown["results"]} == {"withdrawn"}
+    assert {each["reason"] for each in shown["outcomes"]} == {"withdrawn by a person: motion"}
+    again = fresh.run("withdraw", told.READ)
+    assert again.exit_code == 1
+    assert "nothing to take back" in again.stderr
+
+
 def test_import_takes_files_and_says_which_are_refused(fresh: Night, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("no DICOM")
     result = fresh.run("import", str(tmp_path / "letter.txt"))

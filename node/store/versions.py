@@ -39,7 +39,7 @@ def earlier_patients(db: Database, study_instance_uid: str) -> list[Patient]:
 
 
 def moved_away(db: Database, study_instance_uid: str) -> int:
-    """How many images of a study have come again in another one, though this has never closed or results rest on them."""
+    """How many images of a study are current in another one, though it has never closed, or results rest on them."""
     row = db.row(
         "SELECT count(DISTINCT i.sop_instance_uid) AS number FROM instance i JOIN instance c"
         " ON c.sop_instance_uid = i.sop_instance_uid AND c.current = 1 AND c.study_instance_uid != i.study_instance_uid"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage
 
 from node.config import Settings
 from node.domain.time import SystemClock
@@ -19,7 +19,8 @@ from node.receive.reader import HeaderReader
 from node.store import events, instances, work_items
 from node.store.database import Database
 from node.store.spool import Spool
-from tests.receive.objects import encoded, mr_slice
+from tests.receive.objects import SERIES, STUDY, encoded, mr_slice
+from tests.receive.test_fields import rejection_note
 
 CLOCK = SystemClock()
 
@@ -86,6 +87,26 @@ def test_what_was_imported_has_no_peers_issuer(db: Database, spool: Spool, setti
     [held] = instances.of_study(db)
     assert held.instance is not None
     assert held.instance.patient.issuer == ""
+
+
+def test_a_rejection_note_takes_effect_as_it_is_described_whichever_comes_first(
+    db: Database, spool: Spool, settings: Settings, reader: HeaderReader
+):
+    step = describe_step(db, CLOCK, settings, reader, Stop())
+    for number in (1, 2, 3):
+        receive(db, spool, number)
+        if number == 2:
+            content = encoded(rejection_note(references=[(STUDY, f"{SERIES}.{each}") for each in (2, 3)]))
+            received = Received(content=content, transfer_syntax_uid=str(ExplicitVRLittleEndian), source="SCANNER")
+            arrive(db, spool, CLOCK, received)
+        while step():
+            pass
+    images = [each for each in instances.of_study(db) if each.sop_class_uid == MRImageStorage]
+    assert [(each.readable, each.rejected) for each in images] == [(True, ""), (False, "113001"), (False, "113001")]
+    [note] = [each for each in instances.of_study(db) if each not in images]
+    assert note.instance is not None
+    assert note.instance.rejects is not None
+    assert note.instance.rejects.references == ()
 
 
 def test_what_our_equipment_made_is_not_readable(db: Database, spool: Spool, settings: Settings, reader: HeaderReader):

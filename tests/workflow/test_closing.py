@@ -110,6 +110,30 @@ def test_re_encoded_instances_are_no_change(db: Database, clock: FakeClock) -> N
     assert not versions.has_stale_input(db, first.id)
 
 
+def test_order_and_associations_of_the_instances_make_no_difference(db: Database, clock: FakeClock) -> None:
+    digests = set()
+    for study, numbers in (("1.2.7.1", [0, 1, 2, 3]), ("1.2.7.1", [3, 1, 0, 2])):
+        uid = f"{study}.{len(digests)}"
+        for place, number in enumerate(numbers):
+            source = ("SCANNER", "OTHER")[place % 2]
+            for series in ("5", "6"):
+                came = slice_of(number, study=uid, series=f"1.2.7.{series}", modality="MR" if series == "5" else "CT")
+                arrive(db, clock.now(), came, source=source, version=uid)
+        close_due(db, clock.forward(QUIET_S), policy(model()))
+        (outcome,) = outcomes.current(db, uid)
+        assert (outcome.revision, outcome.run_number, outcome.series_instance_uid) == (1, 1, "1.2.7.5")
+        digests.add(outcome.content_digest)
+    assert len(digests) == 1
+
+
+def test_the_same_bytes_again_do_not_even_open_the_study(db: Database, clock: FakeClock) -> None:
+    send(db, clock)
+    close_due(db, clock.forward(QUIET_S), policy(model()))
+    send(db, clock)
+    assert not the_study(db).open
+    assert len(instances.of_study(db, STUDY, current_only=False)) == 5
+
+
 def test_content_that_comes_back_gets_a_run_number_of_its_own(db: Database, clock: FakeClock) -> None:
     send(db, clock)
     numbers = []
