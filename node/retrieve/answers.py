@@ -10,7 +10,7 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 from node.domain.patient import Patient
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid, is_valid_uid
 
 #: What reading a value that a stranger wrote can raise.
 MALFORMED = (
@@ -54,7 +54,7 @@ class FoundInstance:
 def study_of(answer: Dataset) -> FoundStudy | None:
     """Read one answer at STUDY level; `None` without a sound Study Instance UID."""
     uid = text_of(answer, "StudyInstanceUID")
-    if not is_valid_uid(uid):
+    if not is_usable_uid(uid):
         return None
     patient = Patient(
         patient_id=text_of(answer, "PatientID"),
@@ -82,7 +82,7 @@ def instance_of(answer: Dataset, study_instance_uid: str, series_instance_uid: s
     """
     series = text_of(answer, "SeriesInstanceUID") or series_instance_uid
     uid, sop_class = text_of(answer, "SOPInstanceUID"), text_of(answer, "SOPClassUID")
-    if not is_in_study(answer, study_instance_uid) or not (is_valid_uid(series) and is_valid_uid(uid)):
+    if not is_in_study(answer, study_instance_uid) or not (is_usable_uid(series) and is_usable_uid(uid)):
         return None
     if series_instance_uid and series != series_instance_uid:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from node.config import Peer, Settings
 from node.domain.time import Clock
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.domain.work import ResultState, WorkKind
 from node.errors import Failed, Transient
 from node.loop import Handling
@@ -54,7 +54,7 @@ class Counts:
             Transient: an archive does not answer now, and has been asked fewer than three times.
         """
         uid = item.study_instance_uid
-        if not is_valid_uid(uid):
+        if not is_usable_uid(uid):
             raise Failed("the study has no sound UID to ask for")
         counts: list[int] = []
         reasons: list[str] = []

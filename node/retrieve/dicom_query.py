@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.errors import Failed, Transient
 from node.retrieve.answers import FoundInstance, FoundStudy, instance_of, instances_of, is_in_study, study_of, text_of
 from node.retrieve.conversation import PENDING, Conversation, conversation
@@ -174,7 +174,7 @@ def _series(asked: Conversation, query: ContentsQuery) -> list[str]:
     answers = _answers(asked, query, identifier, most=_MOST_SERIES)
     mine = (each for each in answers if is_in_study(each, query.study_instance_uid))
     uids = dict.fromkeys(text_of(each, "SeriesInstanceUID") for each in mine)
-    found = [uid for uid in uids if is_valid_uid(uid)]
+    found = [uid for uid in uids if is_usable_uid(uid)]
     if not found:
         raise Failed(f"{query.peer} does not hold the study")
     return found

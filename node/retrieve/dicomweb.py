@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import httpx
 from pydicom import Dataset
-from python_multipart.multipart import MultipartCallbacks, MultipartParser
+from python_multipart.multipart import MultipartParser
 
 from node import __version__
 from node.errors import Failed, Transient
@@ -32,7 +32,6 @@ _LONGEST_JSON_BYTES = 64 << 20
 #: Instances asked for at once.
 _PAGE = 5_000
 _MOST_INSTANCES = 100_000
-_PIECE_BYTES = 1 << 16
 _JSON = "application/dicom+json"
 _OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _MULTIPART = "multipart/related"
@@ -121,9 +120,9 @@ def _fetch(
         if answer.status_code == _NO_CONTENT:
             return
         parts = Parts(given, transfer.maximum_bytes)
-        parser = MultipartParser(_boundary(answer, transfer), cast("MultipartCallbacks", parts.callbacks()))
+        parser = MultipartParser(_boundary(answer, transfer), cast("Any", parts.callbacks()))
         try:
-            for piece in answer.iter_raw(_PIECE_BYTES):
+            for piece in answer.iter_raw():
                 if stop.is_set():
                     raise Transient("the room ends")
                 parser.write(piece)
@@ -177,15 +176,25 @@ def _found(call: Call, path: str, keys: list[tuple[str, str]]) -> list[Dataset]:
         if answer.status_code == _NO_CONTENT:
             return []
         content = bytearray()
-        for piece in answer.iter_bytes(_PIECE_BYTES):
+        for piece in answer.iter_bytes():
             content += piece
             if len(content) > _LONGEST_JSON_BYTES:
                 raise Failed(f"{call.peer} answers with more than {_LONGEST_JSON_BYTES} bytes")
     try:
         items = json.loads(content)
-        return [Dataset.from_json(item) for item in items if isinstance(item, dict)]
     except MALFORMED:
-        raise Transient(f"{call.peer} sent an answer that cannot be read") from None
+        items = None
+    if not isinstance(items, list):
+        raise Transient(f"{call.peer} sent an answer that cannot be read")
+    return [_match(item) for item in items]
+
+
+def _match(item: object) -> Dataset:
+    """One match; empty, and so not believed, where it cannot be read."""
+    try:
+        return Dataset.from_json(cast("dict[str, Any]", item))
+    except MALFORMED:
+        return Dataset()
 
 
 @contextmanager

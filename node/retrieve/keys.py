@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from node.domain.patient import Patient
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.errors import Failed
 from node.retrieve.answers import FoundStudy
 
@@ -40,7 +40,7 @@ class StudyKeys:
         given = sum(bool(each) for each in (self.study_instance_uid, self.accession_number, self.patient_id))
         if given > 1 or not (given or self.since):
             raise Failed("ask for one thing: a study UID, an accession number, a patient, or a first date")
-        if self.study_instance_uid and not is_valid_uid(self.study_instance_uid):
+        if self.study_instance_uid and not is_usable_uid(self.study_instance_uid):
             raise Failed("the Study Instance UID is no whole UID")
         if self.accession_number:
             _check_text("accession number", self.accession_number, _LONGEST_SH)

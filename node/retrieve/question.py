@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.errors import Failed
 from node.retrieve.answers import FoundInstance, FoundStudy
 from node.retrieve.keys import StudyKeys
 
 
 def _uid(text: str) -> str:
-    if not is_valid_uid(text):
+    if not is_usable_uid(text):
         raise ValueError("not a UID")
     return text
 
