@@ -17,6 +17,7 @@ from node.receive.keeper import Keeper
 from node.receive.recover import reconcile
 from node.receive.recycler import Recycler
 from node.store.database import open_database
+from node.store.occupancy import LISTEN_LOCK, occupied
 from node.store.spool import Spool
 
 _POLL_S = 0.25
@@ -88,9 +89,14 @@ def main(settings: Settings, *, sync: bool = True) -> int:
     """Receive until SIGTERM. `sync=False` leaves out every sync: a benchmark's, never a site's.
 
     Raises:
-        Misconfigured: the data folder cannot be written, or the port is taken.
+        Misconfigured: the data folder cannot be written, another process has its journal, or the port is taken.
         Transient: the database stayed busy while the index was compared with the spool.
     """
+    with occupied(settings.data.folder, LISTEN_LOCK):
+        return _receive(settings, sync=sync)
+
+
+def _receive(settings: Settings, *, sync: bool) -> int:
     herald, stop, clock = Herald(), stop_on_signals(), SystemClock()
     # Rows need no sync: what a power cut takes is indexed again below, before anybody is let in.
     db = open_database(settings.data.folder, "listen", sync_commits=False)

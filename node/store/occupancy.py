@@ -14,7 +14,9 @@ from node.errors import Misconfigured
 LOCK_NAME = "serve.lock"
 #: Held by the retrieve room, whoever started it.
 RETRIEVE_LOCK = "retrieve.lock"
-_HOLDERS = {LOCK_NAME: "`matins serve`", RETRIEVE_LOCK: "retrieve room"}
+#: Held by the listen room, which alone writes the journal.
+LISTEN_LOCK = "listen.lock"
+_HOLDERS = {LOCK_NAME: "`matins serve`", RETRIEVE_LOCK: "retrieve room", LISTEN_LOCK: "listen room"}
 
 
 @contextmanager
