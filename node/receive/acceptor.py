@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import threading
@@ -75,6 +76,7 @@ class Acceptor:
         self._door = door
         self._offer = offer
         self._stopping = threading.Event()
+        self._awake = os.eventfd(0)
         self._last_turn_s = time.monotonic()
         self._lock = threading.Lock()
         self._open: dict[Connection, threading.Thread] = {}
@@ -92,7 +94,9 @@ class Acceptor:
 
     def stop(self, drain_s: float) -> None:
         """Accept nobody new, let associations finish for `drain_s` seconds, then abort them."""
-        self._stopping.set()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            os.eventfd_write(self._awake, 1)
         self._thread.join()
         deadline_s = time.monotonic() + drain_s
         while not self._door.lobby.is_empty() and time.monotonic() < deadline_s:
@@ -110,12 +114,15 @@ class Acceptor:
         with selectors.DefaultSelector() as selector:
             for listener in self._listeners:
                 selector.register(listener.socket, selectors.EVENT_READ, listener)
+            selector.register(self._awake, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 self._last_turn_s = time.monotonic()
                 for key, _ in selector.select(_TURN_S):
-                    self._accept_one(key.data)
+                    if key.data is not None:
+                        self._accept_one(key.data)
         for listener in self._listeners:
             listener.socket.close()
+        os.close(self._awake)
 
     def _accept_one(self, listener: Listener) -> None:
         try:

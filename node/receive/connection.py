@@ -86,8 +86,7 @@ class Connection:
             while self._state is not State.IDLE:
                 self._protected(self._close_out if self._state is State.CLOSING else self._receive)
         finally:
-            if self._messages is not None:
-                self._messages.discard()
+            self._discard()
             self.wire.close()
             self._door.lobby.leave(self.wire)
             self._tell()
@@ -209,10 +208,15 @@ class Connection:
 
     def _close_out(self) -> None:
         """Await the peer's closing while ARTIM runs; PDUs are ignored unread (AA-6), for nothing more is answered."""
+        self._discard()
         self._door.lobby.dismiss(self.wire)
         self.wire.start_artim()
         self.wire.drain()
         self._happened(Event.CLOSED if self.wire.artim_left_s() else Event.ARTIM_EXPIRED)
+
+    def _discard(self) -> None:
+        if self._messages is not None:
+            self._messages.discard()
 
     def _tell(self) -> None:
         """One line for an association; one for a connection that never became one, if something was wrong with it."""
