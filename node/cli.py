@@ -7,50 +7,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from node import __version__, log
-from node.errors import MatinsError, Misconfigured
+from node.commands.options import Config, Data, Json, Quiet, Study, family
 from node.learn.training import Kind, TrainingPlan
 
-
-class _Commands(TyperGroup):
-    """Turns our errors into one line on standard error and the exit code that belongs to them."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MatinsError as error:
-            typer.echo(f"matins: {error}", err=True)
-            raise typer.Exit(2 if isinstance(error, Misconfigured) else 1) from None
-
-
-def _family(help_text: str) -> typer.Typer:
-    # Plain help: boxes cut long lines where standard output is no terminal.
-    return typer.Typer(
-        cls=_Commands,
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        help=help_text,
-    )
-
-
-app = _family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
-models = _family("Models of this node.")
-rules = _family("Rules of this node.")
+app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
+models = family("Models of this node.")
+rules = family("Rules of this node.")
 app.add_typer(models, name="models")
 app.add_typer(rules, name="rules")
-
-Config = Annotated[Path | None, typer.Option("--config", help="config.toml; default: the one here, else Matins' own")]
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder, in place of the one in config.toml")]
-Quiet = Annotated[float | None, typer.Option("--quiet", metavar="SECONDS", help="In place of every quiet time")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="UID, its beginning, or accession number")]
 
 
 def main() -> None:
@@ -138,16 +107,19 @@ def instances(
 
 @app.command("import")
 def import_(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", exists=True, help="Files, or folders that are searched")
-    ],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", exists=True, help="Files, folders, .zip archives")],
     config: Config = None,
     data: Data = None,
+    source: Annotated[str, typer.Option("--source", metavar="PEER", help="As if this peer had sent it")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look, and take nothing in")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Name every file that is refused or skipped")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Take in DICOM files as if they had been sent; their results go nowhere."""
-    from node.commands import operating, site
+    """Take in DICOM files as if they had been sent, however old; without --source their results go nowhere."""
+    from node.commands import importing, site
 
-    operating.import_files(site.settings_from(config, data), paths)
+    settings = site.settings_from(config, data)
+    importing.import_files(settings, paths, source=source, dry_run=dry_run, verbose=verbose, as_json=as_json)
 
 
 @app.command()

@@ -1,44 +1,16 @@
-"""`import`, `retry`, `force`, `release`, `withdraw`: what a person sets off."""
+"""`retry`, `force`, `release`, `withdraw`: what a person sets off."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from node.commands.output import progress, say
+from node.commands.output import say
 from node.commands.site import opened
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Failed
 from node.store import studies
-from node.store.spool import Spool
 from node.workflow import operations
 from node.workflow.policy import load_policy
 from node.workflow.story import find_study
-
-#: Refused files that are named; the rest is counted.
-_NAMED = 20
-
-
-def import_files(settings: Settings, paths: Sequence[Path]) -> None:
-    """Take in every file of `paths`, folders with all below them.
-
-    Raises:
-        Failed: nothing was taken in, or a file that was named itself is refused.
-        Transient: the disk has no reserve left.
-    """
-    from node.receive.intakes.folder import import_paths
-
-    with opened(settings) as db, progress("files") as advance:
-        counts = import_paths(db, Spool(db.folder), settings, paths, lambda _file: advance())
-    for each in counts.refused[:_NAMED]:
-        say(f"refused {each.path}: {each.reason}")
-    if len(counts.refused) > _NAMED:
-        say(f"refused {len(counts.refused) - _NAMED} more")
-    told = f"{counts.kept} kept, {counts.held} held already, {len(counts.refused)} refused"
-    if {each.path for each in counts.refused} & set(paths) or (counts.refused and not counts.kept + counts.held):
-        raise Failed(told)
-    say(told)
 
 
 def retry(settings: Settings, study: str | None) -> None:

@@ -44,16 +44,21 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[], None]]:
-    """Show how many of something are done: a running count on a terminal, a line a thousand elsewhere."""
+def progress(what: str, count: Callable[[], int] | None = None) -> Iterator[Callable[[], None]]:
+    """Show how many of something are done: a running count on a terminal, a line a thousand elsewhere.
+
+    With `count`, which says how many there are and is asked on a terminal alone, a bar.
+    """
     if not sys.stdout.isatty():
         yield _lines(what)
         return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.completed} " + what), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as shown:
-        task = shown.add_task(what, total=None)
+    total = count() if count else None
+    many = f" of {total} {what}" if total is not None else f" {what}"
+    bar = (BarColumn(), TimeRemainingColumn()) if total is not None else (TimeElapsedColumn(),)
+    with Progress(SpinnerColumn(), TextColumn("{task.completed}" + many), *bar, transient=True) as shown:
+        task = shown.add_task(what, total=total)
         yield lambda: shown.advance(task)
 
 

@@ -125,6 +125,11 @@ def read_meta(content: Content) -> FileMeta:
     )
 
 
+def is_dicom(beginning: bytes) -> bool:
+    """Whether a file that begins like this, in 132 bytes, may be read by `read_meta`."""
+    return beginning[_PREAMBLE : len(_OPENING)] == _MAGIC or beginning[:2] in (b"\x02\x00", b"\x08\x00")
+
+
 def _without_meta(content: Content) -> FileMeta:
     """A bare data set: explicit if its first element has a VR, else implicit, the default (PS3.5 §10.1)."""
     explicit = bytes(content[4:6]).isalpha() and bytes(content[4:6]).isupper()

@@ -1,0 +1,42 @@
+"""What all commands have in common: options, and how an error ends them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from node.errors import MatinsError, Misconfigured
+
+Config = Annotated[Path | None, typer.Option("--config", help="config.toml; default: the one here, else Matins' own")]
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder, in place of the one in config.toml")]
+Quiet = Annotated[float | None, typer.Option("--quiet", metavar="SECONDS", help="In place of every quiet time")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="UID, its beginning, or accession number")]
+
+
+class Commands(TyperGroup):
+    """Turns our errors into one line on standard error and the exit code that belongs to them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except MatinsError as error:
+            typer.echo(f"matins: {error}", err=True)
+            raise typer.Exit(2 if isinstance(error, Misconfigured) else 1) from None
+
+
+def family(help_text: str) -> typer.Typer:
+    """A family of commands."""
+    # Plain help: boxes cut long lines where standard output is no terminal.
+    return typer.Typer(
+        cls=Commands,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=help_text,
+    )
