@@ -170,4 +170,6 @@ def _reason(last: Response, transfer: Transfer) -> str:
     if status == _CANCELLED:
         raise Transient("the retrieval was cancelled")
     assert status not in PENDING
-    raise Transient(f"{peer} could not send the study (0x{status:04X})")
+    # Orthanc says so, too, where it does not know the destination.
+    hint = f"; does it know our AE title {transfer.our_ae_title} at this address?" if transfer.way is Way.MOVE else ""
+    raise Transient(f"{peer} could not send the study (0x{status:04X}{hint})")

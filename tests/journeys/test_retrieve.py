@@ -106,7 +106,7 @@ def test_nothing_that_matches_ends_with_code_1_and_says_where_was_looked(hospita
     ("options", "words"),
     [
         (["--accession", "A*"], "takes for a pattern"),
-        (["--study", "1.2.03"], "no whole UID"),
+        (["--study", "1.2..3"], "no whole UID"),
         ([], "not said what to fetch"),
         (["--accession", "A", "--since", "20260101"], "not said what to fetch"),
         (["--since", "yesterday"], "YYYYMMDD"),
