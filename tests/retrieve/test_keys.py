@@ -22,7 +22,7 @@ KEYWORDS = ("StudyInstanceUID", "AccessionNumber", "PatientID", "StudyDate", "Mo
         {"until": "20260101"},
         {"study_instance_uid": UID, "accession_number": "A1"},
         {"patient_id": "P1", "accession_number": "A1"},
-        *({"study_instance_uid": each} for each in ("*", "1.2.*", "1.2.03", "1.2 ", "1.2\\1.3", "1." * 40 + "1")),
+        *({"study_instance_uid": each} for each in ("*", "1.2.*", "1.2..3", "1.2 ", "1.2\\1.3", "1." * 40 + "1")),
         *({"accession_number": each} for each in ("*", "A*", "A?", "A\\B", " A", "A ", "A\n", "\x1b[0m", "A" * 17)),
         *({"patient_id": each} for each in ("*", "P*", "UNKNOWN", "unknown", "0", "N/A", "test", "P\\Q", "P" * 65)),
         *({"since": each} for each in ("2026", "20261301", "20260101-", "2026-01-01", "-", "*", "today")),
