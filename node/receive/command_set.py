@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid, is_valid_uid
 from node.errors import MatinsError
 
 #: A command set is some hundred bytes.
@@ -113,7 +113,7 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
     ]
     if comment:
         parts.append(_element(_ERROR_COMMENT, plain(comment).encode("ascii"), b" "))
-    if is_valid_uid(instance_uid):
+    if is_usable_uid(instance_uid):
         parts.append(_element(_AFFECTED_SOP_INSTANCE, instance_uid.encode("ascii"), b"\0"))
     body = b"".join(parts)
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body

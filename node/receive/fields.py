@@ -20,7 +20,7 @@ from node.domain.history import FACT_ATTRIBUTES, Fact
 from node.domain.patient import UNDECODABLE, Patient, readable_name
 from node.domain.rejection import KEY_OBJECT_SELECTION, MOST_REFERENCES, Reference, Rejection, RejectionTitle
 from node.domain.study import Instance, Order, Pixels, Plane
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 
 #: What pydicom raises on values that are not what their VR says.
 MALFORMED = (
@@ -212,7 +212,7 @@ def _rejection(header: Dataset) -> Rejection | None:
     found: dict[Reference, None] = {}
     left_out = 0
     for study, instance in _evidence(header):
-        if len(found) < MOST_REFERENCES and is_valid_uid(study) and is_valid_uid(instance):
+        if len(found) < MOST_REFERENCES and is_usable_uid(study) and is_usable_uid(instance):
             found[Reference(study_instance_uid=study, sop_instance_uid=instance)] = None
         else:
             left_out += 1

@@ -11,7 +11,7 @@ from typing import Any
 from pynetdicom.dimse_messages import _MESSAGE_TYPES, DIMSEMessage
 from pynetdicom.pdu_primitives import P_DATA
 
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.errors import Refused
 from node.receive import command_set, message, status
 from node.receive.association import tried
@@ -144,7 +144,7 @@ class Serving:
 
     def _answered(self) -> tuple[Reply, bytes]:
         command, session = self._command, self._session
-        if command.sop_instance_uid and not is_valid_uid(command.sop_instance_uid):
+        if command.sop_instance_uid and not is_usable_uid(command.sop_instance_uid):
             raise Refused(status.INVALID_OBJECT_INSTANCE, "the command's SOP Instance UID is no UID")
         asked = _primitive(self._context_id, self._encoded)
         type_id = getattr(asked, "ActionTypeID", getattr(asked, "EventTypeID", None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.errors import Refused
 from node.receive.header import Element, encoding_of, text_of
 from node.receive.nested import Path, Tag, elements
@@ -124,6 +124,6 @@ def _value(content: bytes, element: Element) -> str:
 
 def _uid(content: bytes, element: Element) -> str:
     uid = _value(content, element)
-    if not is_valid_uid(uid):
+    if not is_usable_uid(uid):
         raise Refused(INVALID_ATTRIBUTE_VALUE, f"({element.tag[0]:04X},{element.tag[1]:04X}) is no UID")
     return uid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.errors import MatinsError, Refused
 from node.receive import status
 from node.receive.association import tried
@@ -72,7 +72,7 @@ class Storing:
         assert refused is not None
         uid = self._command.sop_instance_uid
         self._session.counts["refused"] += 1
-        self._session.door.refused_object(self._session.peer, uid if is_valid_uid(uid) else "", refused)
+        self._session.door.refused_object(self._session.peer, uid if is_usable_uid(uid) else "", refused)
         self._answer(refused.status, refused.reason)
 
     def discard(self) -> None:
@@ -94,7 +94,7 @@ class Storing:
             raise Refused(status.SOP_CLASS_NOT_SUPPORTED, "not the SOP Class of the presentation context")
         if not session.is_storage(context):
             raise Refused(status.UNRECOGNISED_OPERATION, "C-STORE is not offered on this presentation context")
-        if not is_valid_uid(command.sop_instance_uid):
+        if not is_usable_uid(command.sop_instance_uid):
             raise Refused(status.INVALID_OBJECT_INSTANCE, "the command's SOP Instance UID is no UID")
         if not command.has_data_set:
             raise Refused(status.CANNOT_UNDERSTAND, "a C-STORE without a data set")

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from node.config import Settings
 from node.domain.procedure_step import StepState, shown_code
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.errors import Refused
 from node.receive import procedure_step, status
 from node.receive.intakes import Reply, Request, Running
@@ -54,7 +54,7 @@ def answer(settings: Settings, keeper: Keeper, request: Request) -> Reply:  # no
         raise Refused(status.UNRECOGNISED_OPERATION, f"{request.operation} is not offered for procedure steps")
     if "source" not in request.peer.roles:
         raise Refused(status.NOT_AUTHORISED, f"{request.peer.name} is no source")
-    if not is_valid_uid(request.sop_instance_uid):
+    if not is_usable_uid(request.sop_instance_uid):
         raise Refused(status.INVALID_OBJECT_INSTANCE, "a procedure step without a valid SOP Instance UID")
     told = procedure_step.read(request.content, request.transfer_syntax_uid)
     # The listener's own connection does not sync its commits: its rows are rebuilt from the objects, these cannot be.
@@ -70,7 +70,7 @@ def _create(db: Database, keeper: Keeper, request: Request, told: Told) -> Reply
         raise Refused(status.INVALID_ATTRIBUTE_VALUE, "a procedure step is created IN PROGRESS")
     studies = _present(told.studies, "Scheduled Step Attributes Sequence")
     for uid in studies:
-        if not is_valid_uid(_present(uid, "Study Instance UID")):
+        if not is_usable_uid(_present(uid, "Study Instance UID")):
             raise Refused(status.INVALID_ATTRIBUTE_VALUE, "the Study Instance UID is no UID")
     step, now = request.sop_instance_uid, keeper.clock.now()
     if not procedure_steps.add(db, now, step, studies, told.listed or {}, source=request.peer.name):

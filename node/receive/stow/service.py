@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.message import Message
 
 from node.config import Peer, Settings
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid
 from node.receive.arrival import has_room
 from node.receive.keeper import Keeper
 from node.receive.stow.exchange import Answer, Asked, Broken, Exchange
@@ -36,7 +36,7 @@ def understood(asked: Asked) -> StoreRequest | Answer:
     """Look at the head of a request: what is to be done, or why it is not."""
     found = _PATH.fullmatch(asked.path)
     study_instance_uid = (found.group(1) or "") if found else ""
-    if found is None or (study_instance_uid and not is_valid_uid(study_instance_uid)):
+    if found is None or (study_instance_uid and not is_usable_uid(study_instance_uid)):
         return _told(404, "Only /studies and /studies/{study} are served here.")
     if asked.method != "POST":
         return _told(405, "Only the Store Transaction is offered: POST.", allow="POST")

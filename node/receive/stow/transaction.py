@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import structlog
 
 from node.config import Peer, Settings
-from node.domain.uid import is_valid_uid
+from node.domain.uid import is_usable_uid, is_valid_uid
 from node.errors import Refused, Transient
 from node.loop import describe_error
 from node.receive import status
@@ -134,7 +134,7 @@ class Transaction:
         head = bytes(self._head)
         self._head.clear()
         meta = read_meta(head)
-        if is_valid_uid(meta.sop_class_uid) and is_valid_uid(meta.sop_instance_uid):
+        if is_valid_uid(meta.sop_class_uid) and is_usable_uid(meta.sop_instance_uid):
             self._sop_class_uid, self._sop_instance_uid = meta.sop_class_uid, meta.sop_instance_uid
         self._incoming = self._begun(meta)
         with memoryview(head) as view, view[meta.dataset_offset :] as rest:

@@ -236,7 +236,7 @@ def test_a_second_beginning_an_unknown_step_and_a_foreign_operation_are_refused(
         (modality.create, 0x0111),
         (lambda: modality.set(step="1.2.7.2"), 0x0112),
         (lambda: modality.create(step=""), 0x0117),
-        (lambda: modality.create(step="1.02"), 0x0117),
+        (lambda: modality.create(step="1..2"), 0x0117),
         (lambda: modality.request("N-GET", b""), 0x0211),
         (lambda: modality.request("N-SET", b"\x08\x00\x60\x00CS\x09\x00MR"), 0x0110),
     ):

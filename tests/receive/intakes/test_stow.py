@@ -186,7 +186,7 @@ def deflated() -> bytes:
     ("made", "reason", "sequence"),
     [
         (lambda: part10(mr_slice(2))[:-9], 0xC000, FAILED),
-        (lambda: part10(mr_slice(2)).replace(b"1.2.3.4.5.2\0", b"1.2.3.4.5.02"), 0x0117, OTHER),
+        (lambda: part10(mr_slice(2)).replace(b"1.2.3.4.5.2\0", b"1.2.3.4.5..2"), 0x0117, OTHER),
         (lambda: part10(mr_slice(2, StudyInstanceUID=None)), 0xC000, FAILED),
         (lambda: part10(mr_slice(2)) + bytes(2 << 20), 0xA700, FAILED),
         (no_class, 0x0122, FAILED),
