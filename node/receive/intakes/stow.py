@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 from ipaddress import ip_address
 
 import structlog
 
 from node.config import Settings
-from node.errors import Misconfigured
+from node.receive.acceptor import listen
+from node.receive.association import Door
 from node.receive.intakes import Running
 from node.receive.keeper import Keeper
+from node.receive.lobby import Lobby
+from node.receive.tls import Credentials
 
 NAME = "stow"
-
-_BACKLOG = 64
 
 log = structlog.get_logger()
 
@@ -29,20 +29,15 @@ def start(settings: Settings, keeper: Keeper) -> Running | None:
         return None
     from node.receive.stow.caller import Callers
     from node.receive.stow.server import HttpPort
-    from node.receive.tls import server_context
 
-    callers, context = Callers(settings), server_context(settings)
-    address, port = settings.node.address, settings.receive.stow.port
-    try:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        listening = socket.create_server((address, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        problem = f"cannot listen on {address}:{port}: {error.strerror}"
-        remedy = "Name another port, end what listens there, or name an address of this machine"
-        raise Misconfigured("config.toml", "receive.stow.port", problem, remedy) from error
-    if context is None and not _is_local(address):
+    callers, credentials = Callers(settings), Credentials.read(settings)
+    address, stow = settings.node.address, settings.receive.stow
+    listener = listen(address, stow.port, "receive.stow.port", credentials)
+    if credentials is None and not _is_local(address):
         log.warning("stow_in_the_clear", address=address, remedy="name a certificate in [receive.tls]")
-    return HttpPort(settings, keeper, callers, listening, context)
+    most = {"maximum_associations": stow.maximum_requests, "maximum_associations_per_peer": stow.maximum_requests}
+    door = Door(settings, keeper, Lobby(settings.receive.model_copy(update=most)))
+    return HttpPort(listener, door, callers)
 
 
 def _is_local(address: str) -> bool:

@@ -33,6 +33,8 @@ class Denial:
     #: HTTP status: 401, 403 or 421.
     status: int
     reason: str
+    #: Somebody shows a token, or gives himself out for a peer, that is not his.
+    alert: bool = False
 
 
 class Callers:
@@ -73,11 +75,13 @@ class Callers:
         given = _BEARER.fullmatch(headers.get("authorization", "").strip())
         peer = self._with_token(given.group(1)) if given else None
         if peer is None:
-            return Denial(status=401, reason="an unknown token" if given else "no bearer token")
+            return Denial(
+                status=401, reason="an unknown token" if given else "no bearer token", alert=given is not None
+            )
         if not is_from(peer, address):
-            return Denial(status=403, reason=f"{peer.name} may not call from {address}")
+            return Denial(status=403, reason=f"{peer.name} may not call from {address}", alert=True)
         fault = judge_certificate(self._settings, peer, certificate) if self._settings.receive.tls.is_on else ""
-        return Denial(status=403, reason=fault) if fault else peer
+        return Denial(status=403, reason=fault, alert=True) if fault else peer
 
     def _with_token(self, token: str) -> Peer | None:
         given, found = hashlib.sha256(token.encode("latin-1", "replace")).digest(), None

@@ -13,64 +13,47 @@ from contextlib import suppress
 
 import structlog
 
-from node.config import Settings
-from node.errors import Transient
+from node.errors import Refused
 from node.loop import describe_error
+from node.receive import status
+from node.receive.acceptor import Listener
+from node.receive.association import Door, outlived
 from node.receive.certificate import Certificate
-from node.receive.keeper import Keeper
-from node.receive.lobby import Lobby
 from node.receive.stow.caller import Callers, Denial
 from node.receive.stow.exchange import Answer, Asked, Broken, Exchange, Patience
 from node.receive.stow.service import store, understood
 from node.receive.tls import HandshakeFailed, secure, shake_hands
-from node.store import events
 
 _TURN_S = 0.5
 #: An accepting loop that has not gone round for so long hangs.
 _HUNG_S = 10.0
-_POLL_S = 0.05
-#: The same refusal of the same address is written down once in so many seconds.
-_AGAIN_S = 10.0
-_MOST_REFUSALS = 1000
+_POLL_S = 0.02
+#: A request that is broken off may still be making an object durable.
+_END_S = 10.0
 
 log = structlog.get_logger()
 
 
 class HttpPort:
-    """The Store Transaction's origin server at work."""
+    """The Store Transaction's origin server at work: one thread that accepts, and one a connection."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        keeper: Keeper,
-        callers: Callers,
-        listening: socket.socket,
-        context: ssl.SSLContext | None,
-    ) -> None:
-        """Serve on a listening socket, over TLS where there is a context."""
-        self._settings = settings
-        self._keeper = keeper
+    def __init__(self, listener: Listener, door: Door, callers: Callers) -> None:
+        self._listener = listener
+        self._door = door
         self._callers = callers
-        self._listening = listening
-        self._context = context
-        stow, limits = settings.receive.stow, settings.receive
+        limits = door.settings.receive
         self._patience = Patience(
-            head_s=limits.artim_s, idle_s=limits.idle_s, minimum_bytes_per_s=stow.minimum_bytes_per_s
+            head_s=limits.artim_s, idle_s=limits.idle_s, minimum_bytes_per_s=limits.stow.minimum_bytes_per_s
         )
-        most = {
-            "maximum_associations": stow.maximum_requests,
-            "maximum_associations_per_peer": stow.maximum_requests,
-        }
-        self._lobby = Lobby(limits.model_copy(update=most))
         self._stopping = threading.Event()
-        self._visits: dict[socket.socket, threading.Thread] = {}
-        self._refusals: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+        self._open: dict[Visit, threading.Thread] = {}
         self._last_turn_s = time.monotonic()
-        host, port = listening.getsockname()[:2]
-        self.port = int(port)
-        scheme = "http" if context is None else "https"
-        self.where = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/studies"
-        listening.settimeout(_TURN_S)
+        self.port = listener.port
+        host = door.settings.node.address
+        scheme = "https" if listener.credentials else "http"
+        self.where = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/studies"
+        listener.socket.settimeout(_TURN_S)
         self._thread = threading.Thread(target=self._accept, name="accept-http", daemon=True)
         self._thread.start()
 
@@ -83,125 +66,142 @@ class HttpPort:
         self._stopping.set()
         with suppress(OSError):
             # Wakes the accepting loop.
-            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listener.socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        self._listening.close()
+        self._listener.socket.close()
         deadline_s = time.monotonic() + drain_s
-        while not self._lobby.is_empty() and time.monotonic() < deadline_s:
+        while not self._door.lobby.is_empty() and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
-        for connection, visit in list(self._visits.items()):
-            with suppress(OSError, ValueError):
-                connection.shutdown(socket.SHUT_RDWR)
-            visit.join(_TURN_S)
+        with self._lock:
+            left = dict(self._open)
+        for visit in left:
+            visit.shutdown(socket.SHUT_RDWR)
+        deadline_s = time.monotonic() + _END_S
+        for thread in left.values():
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._door.close()
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
             self._last_turn_s = time.monotonic()
             try:
-                connection, (address, *_) = self._listening.accept()
+                connection, (address, *_) = self._listener.socket.accept()
             except TimeoutError:
                 continue
             except OSError as error:
                 if not self._stopping.wait(_POLL_S):
                     log.error("connection_failed", reason=describe_error(error))
                 continue
-            self._let_in(connection, address)
+            if self._callers.is_listed(address):
+                self._let_in(connection, address)
+            else:
+                connection.close()
+                reason = "no source that stores over HTTP has this address; the connection was closed unread"
+                self._door.closed(address, reason)
 
     def _let_in(self, connection: socket.socket, address: str) -> None:
-        if not self._callers.is_listed(address):
-            connection.close()
-            self._note(address, "closed", "no source that stores over HTTP has this address; it was closed unread")
-            return
+        visit = Visit(connection, address, self._door, self._callers, self._patience, self._listener, self._stopping)
+        thread = threading.Thread(target=self._serve, args=(visit,), name=f"http {address}", daemon=True)
+        self._door.lobby.enter(visit)
+        with self._lock:
+            self._open[visit] = thread
         try:
-            connection.settimeout(self._patience.head_s)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._context is not None:
-                connection = secure(self._context, connection)
-            visit = threading.Thread(target=self._visit, args=(connection, address), name="http", daemon=True)
-            self._lobby.enter(connection)
-            self._visits[connection] = visit
-            visit.start()
-        except (HandshakeFailed, OSError, RuntimeError) as error:
-            self._leave(connection)
-            log.error("connection_failed", reason=describe_error(error))
+            thread.start()
+        except RuntimeError as error:
+            log.error("connection_failed", address=address, reason=describe_error(error))
+            self._end(visit)
 
-    def _visit(self, connection: socket.socket, address: str) -> None:
-        """One connection, from its first byte to its end."""
+    def _serve(self, visit: Visit) -> None:
+        outlived(visit.run, visit.address)
+        self._end(visit)
+
+    def _end(self, visit: Visit) -> None:
+        self._door.lobby.leave(visit)
+        with self._lock:
+            self._open.pop(visit, None)
+        visit.close()
+
+
+class Visit:
+    """One connection, from its first byte to its end."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        address: str,
+        door: Door,
+        callers: Callers,
+        patience: Patience,
+        listener: Listener,
+        stopping: threading.Event,
+    ) -> None:
+        self.address = address
+        self._socket = connection
+        self._door = door
+        self._callers = callers
+        self._patience = patience
+        self._credentials = listener.credentials
+        self._stopping = stopping
+
+    def run(self) -> None:
+        """Answer its requests, one after the other."""
         try:
-            certificate = None
-            if isinstance(connection, ssl.SSLSocket):
-                certificate = shake_hands(connection, self._patience.head_s)
-            exchange = Exchange(connection, self._patience)
-            while self._serve(exchange, connection, address, certificate) and not self._stopping.is_set():
-                self._lobby.leave(connection)
-                self._lobby.enter(connection)
+            certificate = self._secured()
+            exchange = Exchange(self._socket, self._patience)
+            while self._serve(exchange, certificate) and not self._stopping.is_set():
+                # Between two requests it is one of those that wait.
+                self._door.lobby.leave(self)
+                self._door.lobby.enter(self)
         except HandshakeFailed as error:
-            self._note(address, "alert" if error.alert else "closed", error.reason)
+            self._door.closed(self.address, f"TLS: {error.reason}", alert=error.alert)
         except Broken as error:
-            log.info("http_broken", address=address, reason=error.reason)
-        except Exception as error:
-            log.exception("http_failed", reason=describe_error(error))
-        finally:
-            self._leave(connection)
+            log.info("http_broken", address=self.address, reason=error.reason)
 
-    def _serve(
-        self, exchange: Exchange, connection: socket.socket, address: str, certificate: Certificate | None
-    ) -> bool:
-        """One request; say whether another may follow."""
+    def shutdown(self, how: int, /) -> None:
+        """End the connection; for other threads."""
+        with suppress(OSError, ValueError):
+            self._socket.shutdown(how)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        with suppress(OSError):
+            self._socket.close()
+
+    def _secured(self) -> Certificate | None:
+        """Shake hands where the port is a secure one; what the peer has proved to hold."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._credentials is None:
+            return None
+        tls_socket: ssl.SSLSocket = secure(self._credentials.context(), self._socket)
+        self._socket = tls_socket
+        return shake_hands(tls_socket, self._patience.head_s)
+
+    def _serve(self, exchange: Exchange, certificate: Certificate | None) -> bool:
+        """Answer one request; say whether another may follow."""
         try:
             asked = exchange.request()
-            if asked is None:
-                return False
-            return self._answer(exchange, asked, connection, address, certificate)
+            return asked is not None and self._answer(exchange, asked, certificate)
         except Broken as error:
             if error.status:
                 exchange.tell(_plain(error.status, error.reason), close=True)
             raise
 
-    def _answer(
-        self,
-        exchange: Exchange,
-        asked: Asked,
-        connection: socket.socket,
-        address: str,
-        certificate: Certificate | None,
-    ) -> bool:
-        peer = self._callers.identify(address, asked.headers, certificate)
+    def _answer(self, exchange: Exchange, asked: Asked, certificate: Certificate | None) -> bool:
+        peer = self._callers.identify(self.address, asked.headers, certificate)
         if isinstance(peer, Denial):
-            self._note(address, "rejected", f"{peer.status}: {peer.reason}")
+            self._door.closed(self.address, f"HTTP {peer.status}: {peer.reason}", alert=peer.alert)
             challenge = {"www-authenticate": 'Bearer realm="matins"'} if peer.status == 401 else {}
             return exchange.tell(_plain(peer.status, peer.reason, **challenge))
         request = understood(asked)
         if isinstance(request, Answer):
-            self._note(f"{peer.name} at {address}", "rejected", f"{request.status}: {request.content.decode().strip()}")
+            told = Refused(status.CANNOT_UNDERSTAND, f"HTTP {request.status}: {request.content.decode().strip()}")
+            self._door.refused_request(peer, "STOW-RS", told)
             return exchange.tell(request)
-        limit = self._lobby.admit(connection, peer.name)
-        if limit:
+        if self._door.lobby.admit(self, peer.name):
             return exchange.tell(_plain(503, "as many requests at once as are taken", **{"retry-after": "5"}))
-        return store(self._settings, self._keeper, peer, request, exchange)
-
-    def _leave(self, connection: socket.socket) -> None:
-        self._lobby.leave(connection)
-        self._visits.pop(connection, None)
-        with suppress(OSError):
-            connection.close()
-
-    def _note(self, who: str, after: str, reason: str) -> None:
-        """Write a refusal down, once in a while where somebody insists; it stands whether or not that succeeds."""
-        now_s = time.monotonic()
-        if now_s - self._refusals.get((who, reason), -_AGAIN_S) < _AGAIN_S:
-            return
-        if len(self._refusals) >= _MOST_REFUSALS:
-            self._refusals.clear()
-        self._refusals[who, reason] = now_s
-        log.warning("request_refused", who=who, reason=reason)
-        db, subject = self._keeper.db, f"{who} over HTTP"
-        try:
-            with db.transaction():
-                events.record(db, self._keeper.clock.now(), "association", subject, after=after, reason=reason)
-        except Transient as error:
-            log.warning("refusal_not_recorded", reason=str(error))
+        return store(self._door, peer, request, exchange)
 
 
-def _plain(status: int, reason: str, **headers: str) -> Answer:
-    return Answer(status=status, content=f"Refused: {reason}.\n".encode(), headers=headers)
+def _plain(code: int, reason: str, **headers: str) -> Answer:
+    return Answer(status=code, content=f"Refused: {reason}.\n".encode(), headers=headers)

@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 
-from node.config import Peer, Settings
+from node.config import Peer
 from node.domain.uid import is_usable_uid
-from node.receive.arrival import has_room
-from node.receive.keeper import Keeper
+from node.receive.association import Door, tried
 from node.receive.stow.exchange import Answer, Asked, Broken, Exchange
 from node.receive.stow.multipart import Malformed, Multipart
 from node.receive.stow.response import http_status, offered_for, written
@@ -52,16 +51,15 @@ def understood(asked: Asked) -> StoreRequest | Answer:
     return StoreRequest(study_instance_uid=study_instance_uid, boundary=boundary, media_type=media_type)
 
 
-def store(settings: Settings, keeper: Keeper, peer: Peer, request: StoreRequest, exchange: Exchange) -> bool:
+def store(door: Door, peer: Peer, request: StoreRequest, exchange: Exchange) -> bool:
     """Store what a request brings and tell of each instance; return whether another request may follow.
 
     Raises:
         Broken: nobody is there any more to be told.
     """
-    reserve = settings.data.minimum_free_percent
-    if not has_room(settings.data.folder, reserve):
-        return exchange.tell(_busy(f"Less than {reserve:g} % of the disk is free."))
-    transaction = Transaction(settings, keeper, peer, request.study_instance_uid)
+    if tried(door.has_room) is not True:
+        return exchange.tell(_busy(f"Refused: {door.full}."))
+    transaction = Transaction(door, peer, request.study_instance_uid)
     reason, status = "", 0
     try:
         body = Multipart(request.boundary, transaction)

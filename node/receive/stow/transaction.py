@@ -1,29 +1,24 @@
 """One Store Transaction (PS3.18 §10.5): its parts go to the keeper as they come, and each has its own outcome.
 
-Here an exception becomes a status, as at the DICOM port: whatever goes wrong with an object, its sender is told, and
-never told success. What is stored when a body breaks off stays stored: sent again, it is held already.
+Whatever goes wrong with an object, its sender is told, and never told success, as at the DICOM port. What is stored
+when a body breaks off stays stored: sent again, it is held already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import structlog
 
-from node.config import Peer, Settings
+from node.config import Peer
 from node.domain.uid import is_usable_uid, is_valid_uid
-from node.errors import Refused, Transient
-from node.loop import describe_error
+from node.errors import Refused
 from node.receive import status
-from node.receive.arrival import has_room
+from node.receive.association import Door, tried
 from node.receive.header import Header
-from node.receive.keeper import Incoming, Keeper, Origin
-from node.receive.part10 import FileMeta, read_meta
+from node.receive.keeper import Incoming, Origin
+from node.receive.part10 import read_meta
 from node.receive.stow.multipart import Malformed
 from node.receive.stow.response import Outcome
 from node.receive.syntaxes import ACCEPTED, DEFLATED, storage_classes
-from node.store import events
 
 #: PS3.18 Table I.2-2: Referenced Transfer Syntax not supported.
 TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
@@ -41,22 +36,22 @@ log = structlog.get_logger()
 class Transaction:
     """Takes the parts of one request; used by one thread."""
 
-    def __init__(self, settings: Settings, keeper: Keeper, peer: Peer, study_instance_uid: str = "") -> None:
+    def __init__(self, door: Door, peer: Peer, study_instance_uid: str = "") -> None:
         """Begin; `study_instance_uid` is the study of the request's URL, empty where it names none."""
         #: One a part that came whole, in their order.
         self.outcomes: list[Outcome] = []
-        self._settings = settings
-        self._keeper = keeper
+        self._door = door
+        self._limits = door.settings.receive
         self._peer = peer
         self._study_instance_uid = study_instance_uid
         self._origin = Origin(
-            source=peer.name, sending_ae_title=peer.ae_title, receiving_ae_title=settings.node.ae_title
+            source=peer.name, sending_ae_title=peer.ae_title, receiving_ae_title=door.settings.node.ae_title
         )
         #: The bytes of a part until its data set begins.
         self._head = bytearray()
+        self._size = 0
         self._incoming: Incoming | None = None
-        self._failure: Refused | None = None
-        self._later = False
+        self._refused: Refused | None = None
         self._sop_class_uid = self._sop_instance_uid = ""
         self._inside = False
 
@@ -66,93 +61,98 @@ class Transaction:
         Raises:
             Malformed: there are more of them than a request may have.
         """
-        if len(self.outcomes) >= self._settings.receive.stow.maximum_parts:
-            most = self._settings.receive.stow.maximum_parts
+        most = self._limits.stow.maximum_parts
+        if len(self.outcomes) >= most:
             raise Malformed(f"more than {most} parts; send the rest by itself", 413)
         self._inside = True
         self._head.clear()
-        self._failure = None
+        self._size = 0
+        self._refused = None
         self._sop_class_uid = self._sop_instance_uid = ""
-        reserve = self._settings.data.minimum_free_percent
-        with self._noting():
-            if not has_room(self._settings.data.folder, reserve):
-                raise Transient(f"less than {reserve:g} % of the disk is free")
+        if tried(self._door.has_room) is not True:
+            self._refuse(Refused(status.OUT_OF_RESOURCES, self._door.full))
 
     def describe(self, headers: dict[str, str]) -> None:
         """Look at the header fields of a part: only a Part 10 file (PS3.18 §8.7.3.1), and not in another coding."""
         named = headers.get("content-type", "application/dicom").partition(";")[0].strip().lower()
         coding = headers.get("content-transfer-encoding", "binary").strip().lower()
         if named != "application/dicom":
-            self._failure = Refused(status.CANNOT_UNDERSTAND, "a part that is not application/dicom")
+            self._refuse(Refused(status.CANNOT_UNDERSTAND, "a part that is not application/dicom"))
         elif coding not in ("binary", "8bit", "7bit") or headers.get("content-encoding", "identity") != "identity":
-            self._failure = Refused(status.CANNOT_UNDERSTAND, "a part in a content coding")
+            self._refuse(Refused(status.CANNOT_UNDERSTAND, "a part in a content coding"))
 
     def write(self, piece: memoryview) -> None:
         """Take the next bytes of a part."""
-        if self._failure is not None:
+        self._size += len(piece)
+        if self._refused is not None:
             return
-        with self._noting():
-            if self._incoming is not None:
-                self._incoming.write(piece)
-                return
+        if self._size > self._limits.maximum_object_bytes + _LONGEST_HEAD:
+            self._refuse(Refused(status.OUT_OF_RESOURCES, f"larger than {self._limits.maximum_object_bytes} bytes"))
+        elif self._incoming is not None:
+            self._refuse(tried(self._incoming.write, piece))
+        else:
             self._head += piece
             if len(self._head) >= _bytes_wanted(self._head):
-                self._open()
+                self._refuse(tried(self._open))
 
     def end(self) -> None:
         """A part is whole: keep it, and note what became of it."""
-        if self._failure is None:
-            with self._noting():
-                (self._incoming or self._open()).keep()
-        failure = self._failure
+        if self._refused is None and self._incoming is None:
+            self._refuse(tried(self._open))
+        if self._refused is None and self._incoming is not None:
+            kept = tried(self._incoming.keep)
+            self._refuse(kept if isinstance(kept, Refused) else None)
+        refused, self._incoming, self._inside = self._refused, None, False
         self.outcomes.append(
             Outcome(
-                status=failure.status if failure else status.SUCCESS,
+                status=refused.status if refused else status.SUCCESS,
                 sop_class_uid=self._sop_class_uid,
                 sop_instance_uid=self._sop_instance_uid,
-                reason=failure.reason if failure else "",
-                later=failure is not None and self._later,
+                reason=refused.reason if refused else "",
+                later=refused is not None
+                and refused.status == status.OUT_OF_RESOURCES
+                and self._size <= self._limits.maximum_object_bytes,
             )
         )
-        self._incoming = None
-        self._inside = False
 
     def close(self, reason: str = "") -> None:
         """The request is over, at its end or because of `reason`: a part that is not whole fails."""
         if self._inside:
-            if self._failure is None:
-                self._fail(status.CANNOT_UNDERSTAND, reason or "it is not whole")
+            if self._refused is None:
+                self._refuse(Refused(status.CANNOT_UNDERSTAND, reason or "it is not whole"))
             self.end()
         failed = [outcome for outcome in self.outcomes if outcome.status != status.SUCCESS]
         kept = len(self.outcomes) - len(failed)
         log.info("stow_ended", peer=self._peer.name, kept=kept, refused=len(failed), reason=reason)
-        if failed:
-            self._record(failed)
+        for each in failed[:_MOST_EVENTS]:
+            self._door.refused_object(self._peer, each.sop_instance_uid, Refused(each.status, each.reason))
 
-    def _open(self) -> Incoming:
+    def _refuse(self, refused: Refused | None) -> None:
+        if refused is None:
+            return
+        self._refused = self._refused or refused
+        if self._incoming is not None:
+            tried(self._incoming.discard)
+            self._incoming = None
+
+    def _open(self) -> None:
         """Begin to keep the data set: the head before it is there."""
         head = bytes(self._head)
         self._head.clear()
         meta = read_meta(head)
         if is_valid_uid(meta.sop_class_uid) and is_usable_uid(meta.sop_instance_uid):
             self._sop_class_uid, self._sop_instance_uid = meta.sop_class_uid, meta.sop_instance_uid
-        self._incoming = self._begun(meta)
+        syntax = meta.transfer_syntax_uid
+        if syntax not in _SYNTAXES:
+            raise Refused(TRANSFER_SYNTAX_NOT_SUPPORTED, "a transfer syntax that is not taken")
+        self._incoming = self._door.keeper.receive(
+            self._origin,
+            transfer_syntax_uid=syntax,
+            maximum_bytes=self._limits.maximum_object_bytes,
+            examine=self._examine,
+        )
         with memoryview(head) as view, view[meta.dataset_offset :] as rest:
             self._incoming.write(rest)
-        return self._incoming
-
-    def _begun(self, meta: FileMeta) -> Incoming:
-        if meta.transfer_syntax_uid not in _SYNTAXES:
-            raise Refused(TRANSFER_SYNTAX_NOT_SUPPORTED, "a transfer syntax that is not taken")
-        try:
-            return self._keeper.receive(
-                self._origin,
-                transfer_syntax_uid=meta.transfer_syntax_uid,
-                maximum_bytes=self._settings.receive.maximum_object_bytes,
-                examine=self._examine,
-            )
-        except Refused as error:
-            raise Refused(TRANSFER_SYNTAX_NOT_SUPPORTED, error.reason) from error
 
     def _examine(self, header: Header) -> None:
         self._sop_class_uid, self._sop_instance_uid = header.sop_class_uid, header.sop_instance_uid
@@ -160,41 +160,6 @@ class Transaction:
             raise Refused(status.SOP_CLASS_NOT_SUPPORTED, "not a SOP Class that is stored")
         if self._study_instance_uid not in ("", header.study_instance_uid):
             raise Refused(status.DOES_NOT_MATCH, "an instance of another study than the request's")
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        """Whatever goes wrong with a part becomes its failure."""
-        try:
-            yield
-        except Refused as error:
-            self._fail(error.status, error.reason)
-        except Transient as error:
-            self._fail(status.OUT_OF_RESOURCES, str(error), later=True)
-        except OSError as error:
-            self._fail(status.OUT_OF_RESOURCES, f"it could not be written: {error.strerror or error}", later=True)
-        except Exception as error:
-            log.exception("arrival_failed", reason=describe_error(error))
-            self._fail(status.PROCESSING_FAILURE, "an internal error")
-
-    def _fail(self, code: int, reason: str, *, later: bool = False) -> None:
-        self._failure = Refused(code, reason)
-        self._later = later
-        if self._incoming is not None:
-            self._incoming.discard()
-            self._incoming = None
-
-    def _record(self, failed: list[Outcome]) -> None:
-        """Refusals stand whether or not they can be written down."""
-        keeper = self._keeper
-        try:
-            with keeper.db.transaction():
-                for each in failed[:_MOST_EVENTS]:
-                    told = f"0x{each.status:04X}: {each.reason} (from {self._peer.name})"
-                    events.record(
-                        keeper.db, keeper.clock.now(), "instance", each.sop_instance_uid, after="refused", reason=told
-                    )
-        except Exception as error:
-            log.exception("refusal_not_recorded", reason=describe_error(error))
 
 
 def _bytes_wanted(head: bytearray) -> int:
