@@ -86,8 +86,9 @@ def changed(files: list[Path], folder: Path, change: Callable[[Dataset], None]) 
     return sorted(folder.iterdir())
 
 
-def accepted(hospital: Hospital, files: list[Path], *, calling: str) -> None:
-    assert {answer.status for answer in hospital.site.send(files, calling=calling)} == {0}
+def accepted(site: Site, files: list[Path], *, calling: str) -> None:
+    """Send, and see every instance acknowledged."""
+    assert {answer.status for answer in site.send(files, calling=calling)} == {0}
 
 
 def note(folder: Path, files: list[Path], code: str) -> Path:
@@ -135,7 +136,7 @@ def test_an_archive_that_sends_everything_back_in_any_encoding_causes_no_run(
         f"1.2.8.{number}": tiny_head(tmp_path / str(number), f"1.2.8.{number}", seed=number) for number in range(3)
     }
     for study, files in studies.items():
-        accepted(hospital, files, calling="SCANNER")
+        accepted(hospital.site, files, calling="SCANNER")
         hospital.read(study)
     for study, files in studies.items():
         copies = {
@@ -147,7 +148,7 @@ def test_an_archive_that_sends_everything_back_in_any_encoding_causes_no_run(
             "same": files,
         }
         for copy in copies.values():
-            accepted(hospital, copy, calling="ARCHIVE")
+            accepted(hospital.site, copy, calling="ARCHIVE")
     for study in studies:
         story = hospital.settled(study, versions=5 * 12)
         assert (story["revision"], story["instances"], runs(story)) == (1, 12 + 2, 1)  # SEG and SR have come back
@@ -163,9 +164,9 @@ def test_what_another_toolkit_has_made_jpeg_lossless_is_the_same_study(hospital:
     (tmp_path / "jpeg").mkdir()
     for file in files:
         subprocess.run(["dcmcjpeg", "+e1", str(file), str(tmp_path / "jpeg" / file.name)], check=True, timeout=60)
-    accepted(hospital, files, calling="SCANNER")
+    accepted(hospital.site, files, calling="SCANNER")
     hospital.read("1.2.8.50")
-    accepted(hospital, sorted((tmp_path / "jpeg").iterdir()), calling="ARCHIVE")
+    accepted(hospital.site, sorted((tmp_path / "jpeg").iterdir()), calling="ARCHIVE")
     story = hospital.settled("1.2.8.50", versions=12)
     assert (story["revision"], runs(story)) == (1, 1)
 
@@ -174,8 +175,8 @@ def test_the_same_study_from_scanner_and_archive_at_once_is_one_run(hospital: Ho
     files = tiny_head(tmp_path / "head", "1.2.8.60")
     copies = jpeg_lossless.compressed(files, tmp_path / "jpeg")
     for some in (slice(0, 5), slice(5, 9), slice(9, 12)):
-        accepted(hospital, files[some], calling="SCANNER")
-        accepted(hospital, copies[some][::-1], calling="ARCHIVE")
+        accepted(hospital.site, files[some], calling="SCANNER")
+        accepted(hospital.site, copies[some][::-1], calling="ARCHIVE")
     story = hospital.read("1.2.8.60")
     assert (story["instances"], runs(story)) == (12, 1)
 
@@ -184,13 +185,13 @@ def test_other_bytes_with_other_pixels_are_the_next_revision_and_both_are_kept(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     files = tiny_head(tmp_path / "head", "1.2.8.70")
-    accepted(hospital, files, calling="SCANNER")
+    accepted(hospital.site, files, calling="SCANNER")
     hospital.read("1.2.8.70")
 
     def brighter(dataset: Dataset) -> None:
         dataset.PixelData = (dataset.pixel_array + np.uint16(40)).tobytes()
 
-    accepted(hospital, changed(files[:1], tmp_path / "brighter", brighter), calling="SCANNER")
+    accepted(hospital.site, changed(files[:1], tmp_path / "brighter", brighter), calling="SCANNER")
     story = hospital.read("1.2.8.70", revision=2, results=4)
     assert [(each["state"], each["revision"]) for each in story["outcomes"]] == [("result", 2)]
     done = hospital.site.run("export", "1.2.8.70", str(tmp_path / "out"), "--all")
@@ -201,21 +202,21 @@ def test_other_bytes_with_other_pixels_are_the_next_revision_and_both_are_kept(
 
 def test_a_late_slice_is_the_next_revision_and_a_late_document_is_none(hospital: Hospital, tmp_path: Path) -> None:
     files = tiny_head(tmp_path / "head", "1.2.8.80")
-    accepted(hospital, files[:-1], calling="SCANNER")
+    accepted(hospital.site, files[:-1], calling="SCANNER")
     hospital.read("1.2.8.80")
-    accepted(hospital, [note(tmp_path, files[:1], "113000")], calling="SCANNER")  # of interest: rejects nothing
+    accepted(hospital.site, [note(tmp_path, files[:1], "113000")], calling="SCANNER")  # of interest: rejects nothing
     assert hospital.read("1.2.8.80")["revision"] == 1
-    accepted(hospital, files[-1:], calling="OTHER")
+    accepted(hospital.site, files[-1:], calling="OTHER")
     assert runs(hospital.read("1.2.8.80", revision=2, results=4)) == 2
 
 
 def test_a_rejection_note_withdraws_and_what_remains_is_read_and_sent(hospital: Hospital, tmp_path: Path) -> None:
     files = tiny_head(tmp_path / "head", "1.2.8.90")
-    accepted(hospital, files, calling="SCANNER")
+    accepted(hospital.site, files, calling="SCANNER")
     hospital.read("1.2.8.90")
     before = len(hospital.archive.objects())
-    accepted(hospital, [note(tmp_path, files[:1], "113001")], calling="OTHER")  # which has sent none of it
-    accepted(hospital, [note(tmp_path, files[-2:], "113037")], calling="SCANNER")
+    accepted(hospital.site, [note(tmp_path, files[:1], "113001")], calling="OTHER")  # which has sent none of it
+    accepted(hospital.site, [note(tmp_path, files[-2:], "113037")], calling="SCANNER")
     story = hospital.read("1.2.8.90", revision=2)
     states = [
         (each["state"], each["reason"].startswith("withdrawn: Rejected for Patient Safety"))
@@ -225,7 +226,7 @@ def test_a_rejection_note_withdraws_and_what_remains_is_read_and_sent(hospital: 
     told = [(event["after"], event["reason"]) for event in story["events"] if event["about"] == "rejection"]
     assert [after for after, _ in told] == ["ignored", "in effect"]
     assert len(hospital.archive.objects()) == before + 2
-    accepted(hospital, [note(tmp_path, files, "113039")], calling="SCANNER")
+    accepted(hospital.site, [note(tmp_path, files, "113039")], calling="SCANNER")
     last = hospital.read("1.2.8.90", revision=3, results=0)
     assert [each["state"] for each in last["outcomes"]] == ["not_applicable"]
     assert "Data Retention Policy Expired" in last["outcomes"][0]["reason"]
@@ -234,8 +235,8 @@ def test_a_rejection_note_withdraws_and_what_remains_is_read_and_sent(hospital: 
 
 def test_a_note_before_its_images_keeps_them_from_the_models(hospital: Hospital, tmp_path: Path) -> None:
     files = tiny_head(tmp_path / "head", "1.2.8.100")
-    accepted(hospital, [note(tmp_path, files[-1:], "113001")], calling="SCANNER")
-    accepted(hospital, files, calling="SCANNER")
+    accepted(hospital.site, [note(tmp_path, files[-1:], "113001")], calling="SCANNER")
+    accepted(hospital.site, files, calling="SCANNER")
     story = hospital.read("1.2.8.100")
     (series,) = [each for each in story["series"] if each["modality"] == "MR"]
     assert (series["instances"], series["readable"]) == (12, 11)
@@ -243,14 +244,14 @@ def test_a_note_before_its_images_keeps_them_from_the_models(hospital: Hospital,
 
 def test_a_person_takes_a_result_back(hospital: Hospital, tmp_path: Path) -> None:
     files = tiny_head(tmp_path / "head", "1.2.8.110")
-    accepted(hospital, files, calling="SCANNER")
+    accepted(hospital.site, files, calling="SCANNER")
     hospital.read("1.2.8.110")
     done = hospital.site.run("withdraw", "1.2.8.110", "--reason", "motion")
     assert done.returncode == 0, done.stderr
     story = hospital.site.story("1.2.8.110")
     assert {each["state"] for each in story["results"]} == {"withdrawn"}
     assert story["reason"] == "withdrawn by a person: motion"
-    accepted(hospital, jpeg_lossless.compressed(files, tmp_path / "jpeg"), calling="ARCHIVE")
+    accepted(hospital.site, jpeg_lossless.compressed(files, tmp_path / "jpeg"), calling="ARCHIVE")
     assert runs(hospital.settled("1.2.8.110", versions=12)) == 1
     assert hospital.site.run("force", "1.2.8.110").returncode == 0
     assert runs(hospital.read("1.2.8.110")) == 2
