@@ -27,6 +27,7 @@ _MOST_AT_ONCE = 128 << 10
 _FIRST_BUFFER = 8 << 10
 #: Room behind the longest PDU, for the command before it.
 _SLACK = 4 << 10
+_SEND_BUFFER = 64 << 10
 #: How often a read or write that waits looks at its deadline, seconds.
 _SHORTEST_TICK_S, _LONGEST_TICK_S = 0.02, 1.0
 
@@ -64,6 +65,8 @@ class Wire:
         self._artim_deadline_s: float | None = None
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Answers are short; the kernel would keep megabytes of them for who does not read.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._set_tick()
 
     def start_artim(self) -> None:
