@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydicom import dcmread
 
 from node.demo.sender import Address, send
 from tests.journeys.tiny_model import tiny_head, tiny_model_folder
+from tests.retrieve.test_dicomweb import MULTIPART, Web, attributes, multipart
 from tests.site import ArchiveProcess, Site, running, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -147,3 +149,45 @@ def test_a_prior_that_a_person_asks_for_is_read_after_all(hospital: Hospital) ->
     done = hospital.site.run("fetch", "--study", PRIOR, "--wait")
     assert done.returncode == 0, done.stdout + done.stderr
     wait_until("SEG and SR of the prior", lambda: len(hospital.results_of(PRIOR)) == 2)
+
+
+def test_a_study_comes_over_the_web_through_the_inbox_and_is_the_archives(tmp_path: Path) -> None:
+    study = "1.2.826.0.1.9"
+    paths = tiny_head(tmp_path / "head", study)
+    web = Web().start()
+    try:
+        found = attributes(study=study, accession="WEB-1", count=str(len(paths)), modalities=["MR"])
+        web.put("/studies", json.dumps([found]).encode())
+        listed = [attributes(study=study, series=f"{study}.1", sop=f"{study}.1.{n + 1}") for n in range(len(paths))]
+        web.put(f"/studies/{study}/instances", json.dumps(listed).encode())
+        body = multipart(*(path.read_bytes() for path in paths))
+        web.put(f"/studies/{study}", body, content_type=MULTIPART)
+        site = Site(tmp_path / "site", models=tiny_model_folder(tmp_path / "models"), model="tiny")
+        site.peer("WEBPACS", roles=["archive"], dicomweb=web.address)
+        with running(site):
+            done = site.run("fetch", "--accession", "WEB-1", "--wait")
+            assert done.returncode == 0, done.stdout + done.stderr
+            held = site.json("instances")["instances"]
+            assert {(each["study_instance_uid"], each["source"]) for each in held} == {(study, "WEBPACS")}
+            assert len(held) == len(paths)
+            wait_until("it to be read", lambda: site.story(study)["state"] == "done")
+            assert [each["state"] for each in site.story(study)["outcomes"]] == ["result"]
+        assert list((site.data / "inbox").iterdir()) == []
+    finally:
+        web.stop()
+
+
+def test_what_is_asked_for_while_nobody_serves_is_said_to_wait(tmp_path: Path) -> None:
+    study = "1.2.826.0.1.9"
+    web = Web().start()
+    try:
+        web.put("/studies", json.dumps([attributes(study=study, accession="WEB-1")]).encode())
+        site = Site(tmp_path / "site", models=tiny_model_folder(tmp_path / "models"), model="tiny")
+        site.peer("WEBPACS", roles=["archive"], dicomweb=web.address)
+        site.write_config()
+        done = site.run("fetch", "--accession", "WEB-1")
+        assert done.returncode == 0
+        assert "the retrieve room does not run" in done.stdout
+        assert site.run("fetch", "--accession", "WEB-1", "--wait").returncode == 1
+    finally:
+        web.stop()
