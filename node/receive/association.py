@@ -29,7 +29,7 @@ from node.receive.tls import judge_certificate
 from node.receive.user_identity import judge_user
 from node.store import events
 
-#: An address that nobody has, or that speaks no TLS, is told of once in so many seconds.
+#: An address that nobody has, or that does not get through TLS, is told of once a reason in so many seconds.
 _AGAIN_S = 10.0
 _MOST_STRANGERS = 1000
 #: The disk's reserve is looked at so often.
@@ -136,8 +136,8 @@ class Door:
         self.keeper = keeper
         self.lobby = lobby
         self._refusals = Refusals(self._write)
-        #: Address -> when it was last told of, monotonic seconds.
-        self._strangers: dict[str, float] = {}
+        #: Address and reason -> when it was last told of, monotonic seconds.
+        self._strangers: dict[tuple[str, str], float] = {}
         self._room_until_s = 0.0
 
     def is_listed(self, address: str) -> bool:
@@ -153,11 +153,11 @@ class Door:
     def closed(self, address: str, reason: str, *, alert: bool = False) -> None:
         """Note a connection that was closed before anybody said who he is; `alert` where it concerns who it was."""
         now_s = time.monotonic()
-        if not alert and now_s - self._strangers.get(address, -_AGAIN_S) < _AGAIN_S:
+        if now_s - self._strangers.get((address, reason), -_AGAIN_S) < _AGAIN_S:
             return
         if len(self._strangers) >= _MOST_STRANGERS:
             self._strangers.clear()
-        self._strangers[address] = now_s
+        self._strangers[address, reason] = now_s
         log.warning("association_refused", who=address, reason=reason, alert=alert)
         self._refusals.note(Refusal(about=_about(alert), subject=address, after="closed", reason=reason), 0.0)
 

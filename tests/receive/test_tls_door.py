@@ -257,6 +257,17 @@ def test_a_hostile_caller_is_closed_with_a_reason_while_a_good_one_is_served(
     assert is_answered(door, good)
 
 
+def test_a_crowd_without_certificates_is_told_of_once(door: Settings, hospital: Hospital, db: Database):
+    come = showing(hospital.client(None))
+    for _ in range(10):
+        with come(door) as caller:
+            assert is_closed(caller)
+    with saying(b"GET / HTTP/1.1\r\n\r\n")(door) as caller:
+        assert is_closed(caller)
+    until(lambda: reasons(db, "association"), "the last of them")
+    assert [len(reasons(db, about)) for about in ("security", "association")] == [1, 1]
+
+
 def test_every_attack_is_tried(hospital: Hospital):
     assert set(attacks(hospital)) == set(ATTACKS)
 
