@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from node.catalogue import Model, finding_codes, load_models_leniently, load_rules_leniently
+from node.commands.archives import archives
 from node.commands.callers import callers
 from node.commands.check import Check, failed
 from node.commands.output import print_json, say
@@ -58,8 +59,9 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     yield from _models(settings, warm=warm)
     yield from _rules(settings)
     for index, peer in enumerate(settings.peers):
-        if {"destination", "archive"} & set(peer.roles):
+        if {"destination", "archive"} & set(peer.roles) and peer.port is not None:
             yield _peer(settings, file, index, peer)
+    yield from archives(settings, file)
 
 
 def _disk(settings: Settings, file: Path) -> Check:
