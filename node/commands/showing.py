@@ -142,10 +142,14 @@ def _show_head(told: dict[str, Any]) -> None:
     for series in told["series"]:
         say(
             f"series    {series['series_instance_uid']}  {series['modality']} {series['series_description']}"
-            f" ({series['instances']} instances)"
+            f" ({series['instances']} instances{_rejected(series)})"
         )
         for reason in series["undescribable"]:
             say(f"          undescribable: {reason}")
+
+
+def _rejected(series: dict[str, Any]) -> str:
+    return f", {series['rejected']} rejected" if series["rejected"] else ""
 
 
 def _show_outcomes(told: dict[str, Any]) -> None:

@@ -83,9 +83,9 @@ def is_told(db: Database, study_instance_uid: str, note_uid: str, after: str) ->
 def _named(db: Database, where: str, value: int) -> list[Named]:
     rows = db.rows(
         "SELECT i.id, i.study_instance_uid, i.current AND i.image AND NOT i.ours AS is_input,"
-        " json_extract(i.description, '$.patient') AS patient, r.title, r.study_instance_uid AS named_in,"
+        " json_extract(nullif(i.description, ''), '$.patient') AS patient, r.title, r.study_instance_uid AS named_in,"
         " n.sop_instance_uid AS note_uid, n.study_instance_uid AS note_study, n.source AS note_source,"
-        " json_extract(n.description, '$.patient') AS note_patient,"
+        " json_extract(nullif(n.description, ''), '$.patient') AS note_patient,"
         " EXISTS (SELECT 1 FROM instance v WHERE v.sop_instance_uid = i.sop_instance_uid AND v.source = n.source)"
         " AS same_source"
         " FROM rejection r JOIN instance i ON i.sop_instance_uid = r.sop_instance_uid JOIN instance n ON n.id = r.note"

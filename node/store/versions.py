@@ -16,7 +16,7 @@ _PATIENT = TypeAdapter(Patient)
 _SAME = (
     "SELECT 1 FROM instance c WHERE c.sop_instance_uid = i.sop_instance_uid AND c.current = 1 AND c.rejected = ''"
     " AND c.state = 'described' AND c.content_digest = i.content_digest"
-    " AND json_extract(c.description, '$.patient') IS json_extract(i.description, '$.patient')"
+    " AND json_extract(nullif(c.description, ''), '$.patient') IS json_extract(nullif(i.description, ''), '$.patient')"
 )
 
 
@@ -29,7 +29,7 @@ def patient_of(text: str | None) -> Patient:
 def earlier_patients(db: Database, study_instance_uid: str) -> list[Patient]:
     """Whom earlier versions of a study's current images named; ours and rejected ones left out."""
     rows = db.rows(
-        "SELECT DISTINCT json_extract(v.description, '$.patient') AS patient FROM instance i"
+        "SELECT DISTINCT json_extract(nullif(v.description, ''), '$.patient') AS patient FROM instance i"
         " JOIN instance v ON v.sop_instance_uid = i.sop_instance_uid AND v.current = 0"
         " WHERE i.study_instance_uid = ? AND i.current = 1 AND i.image = 1 AND i.ours = 0 AND i.rejected = ''"
         " AND v.state = 'described' AND v.rejected = '' ORDER BY v.id",

@@ -1,4 +1,4 @@
-"""What a person may set off: retry, force, release. Each returns what it did, as a sentence."""
+"""What a person may set off: retry, force, release, withdraw. Each returns what it did, as a sentence."""
 
 from __future__ import annotations
 

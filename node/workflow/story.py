@@ -227,5 +227,6 @@ def _one_series(uid: str, members: Sequence[HeldInstance]) -> Story:
         "sources": sorted({each.source for each in members}),
         "instances": len(members),
         "readable": sum(each.readable for each in members),
+        "rejected": sum(bool(each.rejected) for each in members),
         "undescribable": sorted({each.reason for each in members if each.state == "undescribable"}),
     }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from node.workflow.identity import gate
 from node.workflow.policy import Policy
 from node.workflow.story import study_story
 from tests.fakes import PATIENT, SERIES, STUDY, FakeClock, arrive, model, policy, slice_of, volume_finding
+from tests.workflow.test_completeness import early_policy
 from tests.workflow.test_reading import QUIET_S, begun, mask, read, report
 
 ARCHIVE = {
@@ -75,7 +77,7 @@ def note(
     )
 
 
-def send(db: Database, clock: FakeClock, numbers: range = range(6), **more: str) -> None:
+def send(db: Database, clock: FakeClock, numbers: range = range(6), **more: Any) -> None:
     for number in numbers:
         come(db, clock, slice_of(number), **more)
 
@@ -246,6 +248,14 @@ def test_references_that_were_left_out_are_told(db: Database, clock: FakeClock, 
     assert [event.after for event in told(db)] == ["left out", "in effect"]
 
 
+def test_a_story_tells_what_is_rejected(db: Database, clock: FakeClock) -> None:
+    send(db, clock)
+    come(db, clock, note(4, 5))
+    story = study_story(db, STUDY)
+    assert story is not None
+    assert [(each["instances"], each["readable"], each["rejected"]) for each in story["series"]][0] == (6, 4, 2)
+
+
 def test_the_wrong_patients_images_out_of_use_let_a_held_study_go_on(db: Database, clock: FakeClock) -> None:
     send(db, clock)
     come(db, clock, slice_of(6, patient=replace(PATIENT, patient_id="P7")))
@@ -310,3 +320,16 @@ def test_nothing_to_withdraw_is_said(db: Database, clock: FakeClock) -> None:
         operations.withdraw(db, clock.now(), USED, STUDY, "")
     with pytest.raises(Failed, match="no study"):
         operations.withdraw(db, clock.now(), USED, "1.2.9.9", "")
+
+
+def test_what_was_read_early_may_be_rejected_before_the_closing(db: Database, clock: FakeClock) -> None:
+    used = early_policy()
+    send(db, clock, range(10), used=used)
+    close_due(db, clock.forward(15), used)
+    (before,) = outcomes.current(db, STUDY)
+    come(db, clock, note(9), used=used)
+    assert outcomes.current(db, STUDY) == []
+    close_due(db, clock.forward(QUIET_S), used)
+    found = outcomes.of_study(db, STUDY)
+    assert [each.state for each in found] == [OutcomeState.SUPERSEDED, OutcomeState.PENDING]
+    assert (found[0].id, len(outcomes.inputs(db, found[1].id))) == (before.id, 9)
