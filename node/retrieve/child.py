@@ -31,7 +31,7 @@ from node.retrieve.question import (
 )
 
 #: Whatever a peer sends, this process grows no further: bytes of address space.
-_MEMORY_BYTES = 1 << 30
+_MEMORY_BYTES = 768 << 20
 #: Progress is told so often at most, seconds.
 _TELL_S = 0.2
 
