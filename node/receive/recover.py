@@ -6,7 +6,7 @@ import heapq
 import json
 import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -85,11 +85,12 @@ def reconcile(
     """
     segments = _segments(db.folder)
     start = checkpoint.read(db)
-    if start is None or (start.use.number and start.use not in {use for use, _ in segments}):
+    uses = [use for use, _ in segments if use is not None]
+    if start is None or not _belongs(start, uses):
         counts = rebuild(db, spool, settings, progress, clock=clock)
-        uses = [use for use, _ in segments if use is not None]
+        end = Checkpoint(uses[-1], 0) if uses else checkpoint.before(1)
         with db.transaction():
-            checkpoint.write(db, uses[-1] if uses else Use(0, b""), 0)
+            checkpoint.write(db, end.use, end.offset)
         return counts
     found = _Found()
     behind = [(use, file) for use, file in segments if use is None or use.number >= start.use.number]
@@ -153,6 +154,13 @@ def origin_of(settings: Settings, meta: FileMeta) -> Origin:
         told = json.loads(meta.origin)
         source, retrieved = str(told["source"]), bool(told["retrieved"])
     return Origin(source=source, retrieved=retrieved)
+
+
+def _belongs(start: Checkpoint, uses: Sequence[Use]) -> bool:
+    """Whether it is a checkpoint of this journal: a database from a backup may know another one."""
+    if start.is_between:
+        return not uses or start.use.number in {use.number for use in uses}
+    return start.use in uses
 
 
 def _segments(folder: Path) -> list[tuple[Use | None, Path]]:

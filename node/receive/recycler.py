@@ -56,8 +56,7 @@ class Recycler:
 def free_drained(db: Database, segments: Segments) -> int:
     """Free the segments of which every record is indexed and no instance lies in any more; return how many.
 
-    What says so is made durable first: `db` syncs its commits, and one commit makes all before it durable. The segment
-    of the checkpoint stays: by it the next start knows this journal.
+    What says so is made durable first: `db` syncs its commits, and one commit makes all before it durable.
 
     Raises:
         Transient: the database is busy, or a disk is failing.
@@ -65,12 +64,22 @@ def free_drained(db: Database, segments: Segments) -> int:
     reached = checkpoint.read(db)
     if reached is None:
         return 0
-    drained = [number for number in segments.sealed() if number < reached.use.number]
-    drained = [number for number in drained if not checkpoint.is_needed(db, number)]
+    drained = [
+        number for number in segments.sealed() if number <= reached.use.number and not checkpoint.is_needed(db, number)
+    ]
+    following = reached
+    if reached.use.number in drained:
+        # It may go with the others if it is read to its end: the checkpoint then stands in front of the next one.
+        if segments.has_records(reached.use, reached.offset):
+            drained.remove(reached.use.number)
+        else:
+            following = checkpoint.before(reached.use.number + 1)
     if not drained:
         return 0
     with db.transaction():
-        checkpoint.confirm(db)
+        if checkpoint.read(db) != reached:
+            return 0
+        checkpoint.write(db, following.use, following.offset)
     try:
         for number in drained:
             segments.free(number)

@@ -14,6 +14,16 @@ class Checkpoint(NamedTuple):
     use: Use
     offset: int
 
+    @property
+    def is_between(self) -> bool:
+        """Whether it stands in front of a segment that was not begun when it was written: one without a nonce."""
+        return not self.use.nonce
+
+
+def before(number: int) -> Checkpoint:
+    """The checkpoint in front of a segment that is not begun yet."""
+    return Checkpoint(Use(number, b""), 0)
+
 
 def read(db: Database) -> Checkpoint | None:
     """The checkpoint; `None` in a database that has never seen a journal."""
@@ -30,11 +40,6 @@ def write(db: Database, use: Use, offset: int) -> None:
     )
 
 
-def confirm(db: Database) -> None:
-    """Write the checkpoint once more as it is: a commit that syncs makes durable all that was committed before it."""
-    db.execute("UPDATE journal_checkpoint SET segment = segment")
-
-
 def is_needed(db: Database, number: int) -> bool:
     """Whether any instance lies in this segment."""
     start = f"{FOLDER}/{name_of(number)}@"
@@ -47,4 +52,4 @@ def highest_named(db: Database) -> int:
     last = row["last"] if row else None
     number = int(last.removeprefix(f"{FOLDER}/").partition(".")[0]) if last else 0
     checkpoint = read(db)
-    return max(number, checkpoint.use.number if checkpoint else 0)
+    return max(number, checkpoint.use.number - checkpoint.is_between if checkpoint else 0)

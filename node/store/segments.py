@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node.store.files import sync_folder
-from node.store.segment import FOLDER, SUFFIX, Use, begin, name_of, use_of
+from node.store.segment import FOLDER, SUFFIX, Use, begin, name_of, records, use_of
 
 SEGMENT_BYTES = 64 << 20
 #: Segments that are kept ready to be used.
@@ -83,6 +83,16 @@ class Segments:
             self._sealed[number] = self._folder / name_of(number)
             if failed:
                 self._failed.add(number)
+
+    def has_records(self, use: Use, offset: int) -> bool:
+        """Whether a segment has records from `offset` on; `True` if that cannot be told."""
+        try:
+            with (self._folder / name_of(use.number)).open("rb") as stream:
+                if use_of(stream.fileno()) != use:
+                    return True
+                return next(records(stream.fileno(), use, offset), None) is not None
+        except OSError:
+            return True
 
     def free(self, number: int) -> None:
         """Give a sealed segment back: no row names a record in it, and all its records are indexed, durably.

@@ -14,7 +14,7 @@ from node.receive.recover import reconcile
 from node.receive.recycler import Recycler, free_drained
 from node.store import checkpoint, instances
 from node.store.database import Database, open_database
-from node.store.segments import SPARES, numbered
+from node.store.segments import SPARES, numbered, read_use
 from node.store.spool import Spool
 from tests.receive.objects import SERIES, encoded, mr_slice
 from tests.receive.test_filing import file_all
@@ -62,6 +62,44 @@ def test_a_segment_is_freed_once_everything_in_it_is_indexed_and_filed(keeper: K
     assert free_drained(db, keeper.open()) == 0
 
 
+def test_the_last_segment_goes_too_once_it_is_sealed_and_read_to_its_end(
+    keeper: Keeper, db: Database, spool: Spool, settings: Settings
+):
+    keep(keeper, *range(1, 13))
+    file_all(db, spool)
+    keeper.close()
+    following = Keeper(db, spool, CLOCK, segment_bytes=SMALL + 8192)
+    assert free_drained(db, following.open()) == 3
+    assert segments(db) == []
+    assert reconcile(db, spool, settings).objects == 0
+    keep(following, 13)
+    assert segments(db) == [4]
+    # Killed before the rows of the new segment were durable.
+    with db.transaction():
+        before = checkpoint.before(4)
+        checkpoint.write(db, before.use, before.offset)
+    assert reconcile(db, spool, settings).objects == 1
+    assert len(instances.of_study(db)) == 13
+    following.close()
+
+
+def test_a_full_disk_is_left_by_draining_what_fills_it(
+    keeper: Keeper, db: Database, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    keep(keeper, *range(1, 4))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        keep(keeper, *range(4, 20))
+    keeper.settle()
+    file_all(db, spool)
+    assert free_drained(db, keeper.open()) == 1
+    keep(keeper, 21)
+    assert spool.read(instances.of_study(db)[-1].path).endswith(content(21))
+
+
 def test_one_object_that_is_not_filed_keeps_its_segment(keeper: Keeper, db: Database, spool: Spool):
     keep(keeper, *range(1, 13))
     kept = instances.of_study(db)[1]
@@ -82,6 +120,10 @@ def test_what_is_not_indexed_keeps_its_segment_and_all_behind_it(keeper: Keeper,
         checkpoint.write(db, reached.use._replace(number=2), 0)
     assert free_drained(db, keeper.open()) == 1
     assert segments(db) == [2, 3]
+    # Not even where its own nonce says that it is read, while there is a record behind.
+    with db.transaction():
+        checkpoint.write(db, read_use(dict(numbered(db.folder))[2]), 0)  # type: ignore[arg-type]
+    assert free_drained(db, keeper.open()) == 0
 
 
 def test_the_rows_are_synced_before_the_segment_is_given_back(
@@ -95,7 +137,7 @@ def test_the_rows_are_synced_before_the_segment_is_given_back(
     real = Path.rename
     monkeypatch.setattr(Path, "rename", lambda self, to: (steps.append("renamed"), real(self, to))[1])
     assert free_drained(durable, keeper.open()) == 2
-    assert steps[-4:] == ["UPDATE", "COMMIT", "renamed", "renamed"]
+    assert steps[-4:] == ["INSERT", "COMMIT", "renamed", "renamed"]
     assert durable.row("PRAGMA synchronous")[0] == 2  # type: ignore[index]
     durable.close()
 
