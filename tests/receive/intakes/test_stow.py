@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from http.client import HTTPConnection
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless
 
 from node.config import Settings
+from node.config.security import BoundCertificate, TlsSettings
 from node.errors import Misconfigured
 from node.receive.intakes import stow
 from node.receive.keeper import Keeper
@@ -19,6 +22,7 @@ from node.store import events, instances
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.spool import Spool
+from tests.receive.authorities import SCANNER_NAME, Hospital
 from tests.receive.objects import PEER, encoded, free_port, mr_slice, part10, settings_for
 from tests.receive.stow.bodies import (
     FAILED,
@@ -27,6 +31,7 @@ from tests.receive.stow.bodies import (
     STORED,
     TOKEN,
     TYPE,
+    Told,
     as_curl,
     as_java,
     as_mail,
@@ -512,3 +517,49 @@ def test_a_stop_lets_a_request_finish_and_takes_nobody_new(opened: Callable[[Set
     assert not stopping.is_alive()
     assert not running.is_alive()
     idle.close()
+
+
+# ------------------------------------------------------------------------------------------------------------- TLS
+
+
+def over_tls(port: int, context: ssl.SSLContext) -> Told | None:
+    """One request over TLS; `None` where there is no answer."""
+    connection = HTTPSConnection("localhost", port, timeout=30, context=context)
+    try:
+        connection.request("POST", "/studies", body(slices(1)), sent_headers(TYPE, {}))
+        return told(connection.getresponse())
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_with_tls_a_source_is_who_its_certificate_says(
+    opened: Callable[[Settings], HttpPort], tmp_path: Path, keeper: Keeper, db: Database
+):
+    hospital = Hospital(tmp_path / "hospital")
+    scanner, other = hospital.issue("scanner", SCANNER_NAME), hospital.issue("other", "other.example.org")
+    plain = site(tmp_path)
+    tls = TlsSettings.model_validate(hospital.settings())
+    peers = tuple(
+        peer.model_copy(update={"certificate": BoundCertificate(name=SCANNER_NAME)}) if peer.name == "SCANNER" else peer
+        for peer in plain.peers
+    )
+    receive = plain.receive.model_copy(update={"tls": tls})
+    running = opened(plain.model_copy(update={"receive": receive, "peers": peers}))
+    assert running.where.startswith("https://127.0.0.1:")
+    silent = socket.create_connection(("127.0.0.1", running.port), timeout=30)
+    assert over_tls(running.port, hospital.client(None)) is None
+    refused = over_tls(running.port, hospital.client(other))
+    assert refused is not None
+    assert refused.status == 403
+    assert uids(keeper) == set()
+    answer = over_tls(running.port, hospital.client(scanner))
+    assert answer is not None
+    assert answer.status == 200
+    assert uids(keeper) == {"1.2.3.4.5.1"}
+    with closing(silent), suppress(ConnectionError):
+        assert b"HTTP" not in raw(running.port, head(10))
+    reasons = [event.reason for event in events.latest(db, "security")]
+    assert any("showed no certificate" in reason for reason in reasons), reasons
+    assert any(f"not in the name {SCANNER_NAME}" in reason for reason in reasons), reasons
