@@ -123,7 +123,9 @@ def rebuild(
     journal = (entry for entry in _journal_entries(_segments(db.folder), recorded) if entry[1].path not in known)
     indexed = _index(db, spool, heapq.merge(files, journal, key=lambda entry: entry[0].wall))
     unreadable = (*filed.unreadable, *recorded.unreadable)
-    return RebuildCounts(objects=len(kept) + recorded.objects, indexed=indexed, unreadable=unreadable)
+    # What is filed already lies in the journal too, until its segment has a new use.
+    objects = len(instances.paths(db)) + len(unreadable)
+    return RebuildCounts(objects=objects, indexed=indexed, unreadable=unreadable)
 
 
 @contextmanager
