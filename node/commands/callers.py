@@ -28,6 +28,24 @@ def callers(settings: Settings, file: Path, now: datetime) -> Iterator[Check]:
     if settings.receive.tls.is_on:
         yield from _files(settings, file, now)
     yield from _bindings(settings, file)
+    if settings.receive.stow.enabled:
+        yield _tokens(settings, file)
+
+
+def _tokens(settings: Settings, file: Path) -> Check:
+    """Look at the tokens of those that store over HTTP, and at whether others on the way can read them."""
+    from node.receive.stow.caller import Callers, is_local
+
+    subject = f"port {settings.receive.stow.port}"
+    try:
+        names = Callers(settings).peers
+    except Misconfigured as error:
+        return replace(failed("stow", subject, error), file=str(file))
+    checked = Check(about="stow", subject=subject, ok=True, found=f"{', '.join(names)} may store over HTTP")
+    if settings.receive.tls.is_on or is_local(settings.node.address):
+        return checked
+    problem = "tokens and patients travel in the clear"
+    return replace(checked, problem=problem, file=str(file), key="receive.tls", remedy="Name a certificate there")
 
 
 def _files(settings: Settings, file: Path, now: datetime) -> Iterator[Check]:

@@ -130,3 +130,19 @@ def test_check_prints_a_warning_that_does_not_fail(hospital: Hospital, tmp_path:
     document = json.loads(CliRunner().invoke(app, ["check", "--json", "--config", str(config)]).stdout)
     assert document["ok"] is True
     assert [each["key"] for each in document["checks"] if each["problem"]] == ["receive.tls.certificate_file"]
+
+
+def test_tokens_for_http_are_looked_at_and_a_wire_that_others_read_is_told(tmp_path: Path):
+    token = tmp_path / "scanner.token"
+    token.write_text("x" * 32)
+    token.chmod(0o600)
+    peer = {**PEER, "stow_token_file": str(token)}
+    on = {"receive": {"stow": {"enabled": True}}}
+    (check,) = callers(settings_for(tmp_path / "var", peer, **on), FILE, now())
+    assert (check.about, check.ok, check.problem, check.found) == ("stow", True, "", "SCANNER may store over HTTP")
+    (check,) = callers(settings_for(tmp_path / "var", peer, **on, node={"address": "0.0.0.0"}), FILE, now())
+    assert (check.ok, check.problem) == (True, "tokens and patients travel in the clear")
+    token.chmod(0o644)
+    (check,) = callers(settings_for(tmp_path / "var", peer, **on), FILE, now())
+    assert (check.ok, check.file) == (False, str(FILE))
+    assert "may be read by others" in check.problem

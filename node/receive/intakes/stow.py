@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 import structlog
 
 from node.config import Settings
@@ -27,21 +25,14 @@ def start(settings: Settings, keeper: Keeper) -> Running | None:
     """
     if not settings.receive.stow.enabled:
         return None
-    from node.receive.stow.caller import Callers
+    from node.receive.stow.caller import Callers, is_local
     from node.receive.stow.server import HttpPort
 
     callers, credentials = Callers(settings), Credentials.read(settings)
     address, stow = settings.node.address, settings.receive.stow
     listener = listen(address, stow.port, "receive.stow.port", credentials)
-    if credentials is None and not _is_local(address):
+    if credentials is None and not is_local(address):
         log.warning("stow_in_the_clear", address=address, remedy="name a certificate in [receive.tls]")
     most = {"maximum_associations": stow.maximum_requests, "maximum_associations_per_peer": stow.maximum_requests}
     door = Door(settings, keeper, Lobby(settings.receive.model_copy(update=most)))
     return HttpPort(listener, door, callers)
-
-
-def _is_local(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"

@@ -60,6 +60,11 @@ class Callers:
             raise Misconfigured("config.toml", "receive.stow.enabled", problem, "Give the source one, or set it false")
         self._names = _names(settings.node.address) | {name.lower() for name in settings.receive.stow.names}
 
+    @property
+    def peers(self) -> list[str]:
+        """Their names."""
+        return [peer.name for peer in self._tokens.values()]
+
     def is_listed(self, address: str) -> bool:
         """Whether any of them may call from there. This machine always may: it is told why it is refused."""
         return ip_address(address).is_loopback or any(is_from(peer, address) for peer in self._tokens.values())
@@ -108,12 +113,16 @@ def is_from(peer: Peer, address: str) -> bool:
     return any((mapped or found) in network for network in peer.networks)
 
 
-def _names(address: str) -> set[str]:
+def is_local(address: str) -> bool:
+    """Whether an address to listen on is reached from this machine alone."""
     try:
-        local = ip_address(address).is_loopback
+        return ip_address(address).is_loopback
     except ValueError:
-        local = address.lower() == "localhost"
-    return {"localhost"} if local else {address.lower()}
+        return address.lower() == "localhost"
+
+
+def _names(address: str) -> set[str]:
+    return {"localhost"} if is_local(address) else {address.lower()}
 
 
 def _token_in(file: Path, name: str) -> str:

@@ -14,6 +14,8 @@ from node.errors import MatinsError
 _LONGEST_PREAMBLE = 1 << 13
 _MOST_HEADERS = 16
 _LONGEST_HEADER = 2048
+#: RFC 2046 §5.1.1 has 70 characters; Orthanc sends 73.
+_LONGEST_BOUNDARY = 200
 
 # It quotes what a peer sent.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
@@ -56,10 +58,10 @@ class Multipart:
         """Begin; `boundary` is the parameter of the Content-Type, without the two hyphens.
 
         Raises:
-            Malformed: no boundary by RFC 2046 §5.1.1.
+            Malformed: there is none, or it is too long.
         """
-        if not 1 <= len(boundary) <= 70 or not boundary.isascii() or not boundary.isprintable():
-            raise Malformed("the boundary is missing, or longer than 70 characters")
+        if not 1 <= len(boundary) <= _LONGEST_BOUNDARY or not boundary.isascii() or not boundary.isprintable():
+            raise Malformed(f"the boundary is missing, or longer than {_LONGEST_BOUNDARY} characters")
         self._parts = parts
         self._delimiter = b"--" + boundary.encode()
         #: Bytes in which the first delimiter is still looked for; `None` once it was found.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import socket
 import ssl
 import threading
@@ -434,6 +435,29 @@ def test_what_is_no_http_is_answered_or_closed_at_once(port: int, text: bytes, d
     answer = raw(port, text)
     assert answer == b"" or answer.split()[1] in (b"400", b"431", b"501")
     good(port)
+
+
+def test_mutated_requests_end_and_leave_a_port_that_serves(port: int, keeper: Keeper):
+    rng = random.Random(20261121)
+    sound = body(slices(1, 2))
+    whole = head(len(sound)) + sound
+    for _ in range(150):
+        mutated = bytearray(whole)
+        for _ in range(rng.randrange(1, 6)):
+            at = rng.randrange(len(mutated) if rng.random() < 0.3 else 600)
+            how = rng.randrange(4)
+            if how == 0:
+                mutated[at] = rng.randrange(256)
+            elif how == 1:
+                del mutated[at : at + rng.randrange(1, 40)]
+            elif how == 2:
+                mutated[at:at] = rng.randbytes(rng.randrange(1, 40))
+            else:
+                mutated[at:at] = rng.choice([b"\r\n", b"--edge", b"\r\n--edge--\r\n", b": ", b"\0", b"chunked"])
+        with suppress(ConnectionError):
+            raw(port, bytes(mutated), shut=True)
+    good(port)
+    assert "1.2.3.4.5.77" in uids(keeper)
 
 
 def test_silent_connections_shut_nobody_out_and_end(opened: Callable[[Settings], HttpPort], tmp_path: Path):
