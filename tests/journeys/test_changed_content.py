@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Hospital:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         models = tiny_model_folder(folder / "models")
-        self.site = Site(folder / "site", models=models, model="tiny")
+        self.site = Site(folder / "site", models=models, model="tiny", quiet_s=2.0)
         self.archive = ArchiveProcess(folder / "archive", forward_to=f"127.0.0.1:{self.site.port}:MATINS")
         self.site.peer("SCANNER", roles=["source"], results_to=["PACS"])
         self.site.peer("OTHER", roles=["source"], results_to=["PACS"])
@@ -174,11 +175,17 @@ def test_what_another_toolkit_has_made_jpeg_lossless_is_the_same_study(hospital:
 def test_the_same_study_from_scanner_and_archive_at_once_is_one_run(hospital: Hospital, tmp_path: Path) -> None:
     files = tiny_head(tmp_path / "head", "1.2.8.60")
     copies = jpeg_lossless.compressed(files, tmp_path / "jpeg")
-    for some in (slice(0, 5), slice(5, 9), slice(9, 12)):
-        accepted(hospital.site, files[some], calling="SCANNER")
-        accepted(hospital.site, copies[some][::-1], calling="ARCHIVE")
+    with ThreadPoolExecutor(2) as senders:
+        both = [
+            senders.submit(accepted, hospital.site, files, calling="SCANNER"),
+            senders.submit(accepted, hospital.site, copies[::-1], calling="ARCHIVE"),
+        ]
+        for each in both:
+            each.result()
     story = hospital.read("1.2.8.60")
-    assert (story["instances"], runs(story)) == (12, 1)
+    (series,) = [each for each in story["series"] if each["modality"] == "MR"]
+    assert (series["instances"], runs(story)) == (12, 1)
+    assert [event["after"] for event in story["events"]].count("version") == 12
 
 
 def test_other_bytes_with_other_pixels_are_the_next_revision_and_both_are_kept(
