@@ -52,6 +52,27 @@ def test_a_full_disk_leaves_nothing_under_a_final_name(tmp_path: Path, monkeypat
     assert [path for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
 
 
+def test_an_object_made_to_have_anothers_digest_takes_nobodys_place(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    paths = [spool.keep([content], "1.2", "ab" * 16) for content in (b"one", b"two", b"one", b"two")]
+    assert [(tmp_path / path).read_bytes() for path in paths] == [b"one", b"two", b"one", b"two"]
+    assert paths[0] == paths[2] == spool.path_for("1.2", "ab" * 16)
+    assert all("ab" * 8 in path for path in paths)
+    assert list((tmp_path / "spool" / "incoming").iterdir()) == []
+
+
+def test_a_kept_object_is_opened_by_its_path(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    path = spool.keep([b"content"], "1.2", "ab" * 16)
+    with spool.open(path) as stream:
+        assert stream.read() == b"content"
+    assert spool.read(path) == b"content"
+    assert spool.holds(path)
+    assert not spool.holds("spool/journal/00000001.seg@4096+7")
+    with pytest.raises(FileNotFoundError):
+        spool.open("spool/journal/00000001.seg@4096+7")
+
+
 def test_the_sweep_takes_only_what_was_never_acknowledged(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     kept = spool.keep([b"x"], "1.2", "ab" * 32)
