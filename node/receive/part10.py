@@ -12,7 +12,7 @@ from functools import lru_cache
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from node import IMPLEMENTATION_VERSION_NAME
-from node.domain.uid import IMPLEMENTATION_CLASS_UID
+from node.domain.uid import IMPLEMENTATION_CLASS_UID, is_usable_uid
 from node.errors import Refused
 from node.receive.header import Content, Encoding, element_at, text_of
 from node.receive.status import CANNOT_UNDERSTAND
@@ -114,6 +114,8 @@ def read_meta(content: Content) -> FileMeta:
         raise Refused(CANNOT_UNDERSTAND, "the file ends inside its file meta group") from error
     if not found.get(_SYNTAX):
         raise Refused(CANNOT_UNDERSTAND, "the file does not say its transfer syntax")
+    if not is_usable_uid(found[_SYNTAX]):
+        raise Refused(CANNOT_UNDERSTAND, "the file's transfer syntax is no UID")
     return FileMeta(
         sop_class_uid=found.get(_CLASS, ""),
         sop_instance_uid=found.get(_INSTANCE, ""),

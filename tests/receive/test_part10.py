@@ -56,6 +56,7 @@ def test_a_bare_data_set_is_read_by_its_first_element(syntax: str):
         (bytes(128) + b"DICM", "transfer syntax"),
         (bytes(128) + b"DICM\x02\x00", "ends inside"),
         (bytes(128) + b"DICM\x02\x00\x10\x00UI\xff\xff", "does not end"),
+        (bytes(128) + b"DICM\x02\x00\x10\x00UI\x06\x001.2/\xe9 ", "transfer syntax is no UID"),
     ],
 )
 def test_what_is_no_dicom_file_is_refused(content: bytes, reason: str):
