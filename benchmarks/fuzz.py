@@ -223,9 +223,8 @@ def fuzz(name: str, seconds: int, folder: Path) -> Outcome:
     executed = re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)
     uncaught = ""
     if done.returncode:
-        pattern = r"^(?:\w+\.)*\w+(?:Error|Exception|Warning)\b.*$|ERROR: libFuzzer: .*$"
-        raised = re.findall(pattern, done.stdout + done.stderr, re.MULTILINE)
-        uncaught = raised[0] if raised else f"exit code {done.returncode}"
+        raised = re.findall(r"Uncaught Python exception: ===\s*(.*)|(ERROR: libFuzzer: .*)", done.stdout + done.stderr)
+        uncaught = "".join(raised[0]) if raised else f"exit code {done.returncode}"
         (folder / f"{name}.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     return Outcome(name, int(executed[1]) if executed else 0, len(list(corpus.iterdir())), uncaught)
 
