@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ _MAXIMUM_PDU_BYTES = 131072
 #: pynetdicom can lose an answer to its own reactor; the same object is then sent again, which is harmless.
 _ATTEMPTS = 3
 _ANSWER_LIMIT_S = 30.0
+#: Several rounds of its reactor.
+_ROUNDS_S = 0.01
 
 #: Files go out as they lie there: bytes, not a data set read and written anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -83,6 +87,7 @@ def send(
         before = len(answers)
         proposed = list(dict.fromkeys(contexts[before:]))[:_MOST_CONTEXTS]
         association = _associate(proposed, to, calling_ae_title)
+        parked = _park(association)
         try:
             for instance, context in zip(instances[before:], contexts[before:], strict=True):
                 answer = _store(association, instance, context) if context in proposed else None
@@ -94,6 +99,7 @@ def send(
         finally:
             if association.is_established:
                 association.release()
+            parked.end()
         failures = failures + 1 if len(answers) == before else 0
         if failures == _ATTEMPTS:
             raise Transient(f"{to.ae_title} at {to.host}:{to.port} broke off after {len(answers)} instances")
@@ -135,6 +141,31 @@ def _associate(contexts: Sequence[_Context], to: Address, calling_ae_title: str)
         why = "rejected the association" if association.is_rejected else "cannot be reached, or broke off"
         raise Transient(f"{to.ae_title} at {to.host}:{to.port} {why}")
     return association
+
+
+class _Parked(threading.Event):
+    """A checkpoint that pynetdicom's reactor does not pass while we send: it would take answers that are ours."""
+
+    def set(self) -> None:
+        """Not yet."""
+
+    def end(self) -> None:
+        """The association is over: let the reactor end."""
+        super().set()
+
+
+def _park(association: Association) -> _Parked:
+    """Have the reactor thread wait for the life of the association.
+
+    pynetdicom parks it for each message, but looks at a flag that may still be that of the last time: an answer that
+    comes within a millisecond is then lost, and missed for half a minute.
+    """
+    parked = _Parked()
+    before, association._reactor_checkpoint = association._reactor_checkpoint, parked
+    # It is past its old checkpoint for the last time now; its rounds take a millisecond.
+    before.set()
+    time.sleep(_ROUNDS_S)
+    return parked
 
 
 def _store(association: Association, instance: Dataset | Path, context: _Context) -> Answer | None:
