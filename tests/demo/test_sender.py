@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pynetdicom import AE, evt
 
 from node.demo.collection import arrivals
 from node.demo.head import DemoStudy
-from node.demo.sender import Address, Answer, files_below, send
+from node.demo.sender import Address, Answer, _associate, _park, files_below, send
 from node.errors import Transient
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
@@ -136,3 +137,15 @@ def test_a_peer_that_never_answers_is_given_up_after_three_associations(studies:
     finally:
         ae.shutdown()
     assert len(seen) == 3
+
+
+def test_no_answer_is_taken_by_the_reactor_of_the_library(archive: Address) -> None:
+    association = _associate([(MR, "1.2.840.10008.1.2.1")], archive, "SCANNER")
+    parked = _park(association)
+    association.dimse.msg_queue.put((1, "an answer that came at once"))
+    time.sleep(0.1)
+    assert association.dimse.msg_queue.get_nowait() == (1, "an answer that came at once")
+    association.release()
+    parked.end()
+    association.join(5)
+    assert not association.is_alive()
