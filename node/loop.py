@@ -25,6 +25,7 @@ from node.store.work_items import WorkItem
 
 _POLL_S = 0.025
 _FALLBACK_S = 1.0
+_LONGEST_TELLING_S = 1.0
 _BACKOFF_S = 0.1
 _BACKOFF_MAXIMUM_S = 5.0
 
@@ -64,6 +65,9 @@ class Herald:
     def __init__(self) -> None:
         # Without a listener sdnotify would leak the socket it cannot connect.
         self._notifier = sdnotify.SystemdNotifier() if "NOTIFY_SOCKET" in os.environ else None
+        if self._notifier is not None:
+            # Whoever does not listen must not stop the room.
+            self._notifier.socket.settimeout(_LONGEST_TELLING_S)
         self._last_s = 0.0
 
     def ready(self, status: str) -> None:

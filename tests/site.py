@@ -126,6 +126,7 @@ class Site:
         self.config.write_text(
             f"[node]\nport = {self.port}\n[web]\nport = {self.web_port}\n[data]\nminimum_free_percent = 1\n"
             f'[catalogue]\nmodels_folder = "{self.models}"\nrules_folder = "{ROOT / "rules"}"\n'
+            "[receive]\njournal_ready_bytes = 67108864\n"
             f"[deliver]\nbackoff_s = 0.5\nbackoff_maximum_s = 2\n"
             f"[completeness.default]\nmax_age_days = {self.max_age_days}\n{self.completeness}\n"
             f'[models.{self.model}]\nmode = "live"\n{self.model_settings}\n' + "\n".join(self.peers)

@@ -82,6 +82,9 @@ rules_folder = {_quoted(_CHECKOUT / "rules")}
 [web]
 port = {site.web_port}
 
+[receive]
+journal_ready_bytes = 67108864
+
 # What the scanner sends was made long ago, and is to be read all the same.
 [completeness.default]
 max_age_days = 0

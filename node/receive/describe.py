@@ -28,6 +28,7 @@ from node.loop import Herald, Stop, run, stop_on_signals
 from node.receive.filing import Leftovers, filed
 from node.receive.protocol import Answer, Job
 from node.receive.reader import HeaderReader
+from node.receive.rush import Courtesy
 from node.store import instances, work_items
 from node.store.database import Database, open_database
 from node.store.instances import HeldInstance
@@ -42,7 +43,8 @@ _OWNER = "describe:"
 #: Items claimed at once, and the longest that answers wait to be written together.
 _BATCH = 64
 _WRITE_AFTER_S = 0.1
-_NICE = 19
+#: Behind an answer, but not behind every model on the machine.
+_NICE = 10
 
 #: What a description sets off, in the transaction that keeps it: the instance's row id, and what was described.
 _TakeEffect = Callable[[int, Instance], None]
@@ -51,9 +53,14 @@ log = structlog.get_logger()
 
 
 def describe_step(
-    db: Database, clock: Clock, settings: Settings, reader: HeaderReader, stop: Stop
+    db: Database,
+    clock: Clock,
+    settings: Settings,
+    reader: HeaderReader,
+    stop: Stop,
+    courtesy: Courtesy | None = None,
 ) -> Callable[[], bool]:
-    """Return a step that describes one batch; `True` if there was anything to describe."""
+    """Return a step that describes one batch, once no rush is in the way; `True` if there was anything to describe."""
     owner = f"{_OWNER}{os.getpid()}"
     issuers = {peer.name: peer.issuer for peer in settings.peers}
     lease_s = (settings.receive.describe_limit_s + 10.0) * 3 * _BATCH
@@ -64,6 +71,8 @@ def describe_step(
         rejection.take_effect(db, clock.now(), settings, policy, instance_id, described)
 
     def step() -> bool:
+        if courtesy is not None:
+            courtesy.stand_back()
         items = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, owner, lease_s, limit=_BATCH)
         left = deque(items)
         try:
@@ -158,20 +167,22 @@ def main() -> int:
     # A burst goes first: describing can wait, an answer cannot.
     os.nice(_NICE)
     stop = stop_on_signals()
-    threading.Thread(target=_end_with_the_listener, args=(stop,), name="listener-watch", daemon=True).start()
+    courtesy = Courtesy(stop.wait)
+    threading.Thread(target=_hear, args=(stop, courtesy), name="listener-watch", daemon=True).start()
     clock = SystemClock()
     # Descriptions are made again from the spool if a power cut takes them.
     db = open_database(settings.data.folder, ROOM, sync_commits=False)
     take_back(db, clock.now(), _OWNER, (WorkKind.DESCRIBE,))
     with HeaderReader(settings.receive.describe_memory_bytes, settings.receive.describe_limit_s) as reader:
-        run(db, describe_step(db, clock, settings, reader, stop), stop, Herald())
+        run(db, describe_step(db, clock, settings, reader, stop, courtesy), stop, Herald())
     db.close()
     return 0
 
 
-def _end_with_the_listener(stop: Stop) -> None:
+def _hear(stop: Stop, courtesy: Courtesy) -> None:
+    """Mark each rush that the listener tells of, and end with it."""
     while os.read(0, 1 << 10):
-        pass
+        courtesy.mark()
     stop.set()
 
 

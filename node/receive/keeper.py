@@ -59,6 +59,9 @@ class Keeper:
         self.sync = sync
         #: Bytes to which a deflated data set may inflate; 0 refuses them all.
         self.inflated_maximum_bytes = inflated_maximum_bytes
+        #: Objects and their bytes that were kept so far; a rough count, for whoever looks how much comes.
+        self.objects = 0
+        self.octets = 0
         self._segment_bytes = segment_bytes
         self._buffers: list[memoryview] = []
         self._opening = threading.Lock()
@@ -121,6 +124,8 @@ class Keeper:
         assert self._journal is not None
         now = self.clock.now()
         self._journal.append(note.written(now, arrival), head, content, digest, (now, arrival))
+        self.objects += 1
+        self.octets += arrival.size
 
     def borrow_buffer(self) -> memoryview:
         """A buffer for one object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,12 +13,15 @@ import structlog
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.loop import Herald, stop_on_signals
+from node.receive.arrival import has_room
 from node.receive.intakes import Running, intakes
 from node.receive.keeper import Keeper
 from node.receive.recover import reconcile
 from node.receive.recycler import Recycler
+from node.receive.rush import MARK, Meter
 from node.store.database import open_database
 from node.store.occupancy import LISTEN_LOCK, occupied
+from node.store.segments import SEGMENT_BYTES
 from node.store.spool import Spool
 
 _POLL_S = 0.25
@@ -55,6 +59,12 @@ class Describing:
             self._close()
             self._deaths += 1
             self._due_s = now_s + wait_s
+
+    def stand_back(self) -> None:
+        """There is a rush at the door: let describing wait for a moment."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                os.write(self._process.stdin.fileno(), MARK)
 
     def stop(self, patience_s: float) -> None:
         """End it, if need be by force."""
@@ -107,14 +117,23 @@ def _receive(settings: Settings, *, sync: bool) -> int:
     for lost in counts.unreadable:
         log.error("object_unreadable", path=lost.path, reason=lost.reason)
     keeper = Keeper(db, spool, clock, inflated_maximum_bytes=settings.receive.deflated_maximum_bytes, sync=sync)
-    recycler = Recycler(keeper.open(), lambda: open_database(settings.data.folder, "listen"))
+    ready = settings.receive.journal_ready_bytes // SEGMENT_BYTES
+    recycler = Recycler(
+        keeper.open(),
+        lambda: open_database(settings.data.folder, "listen"),
+        spares=ready,
+        has_room=lambda: has_room(settings.data.folder, settings.data.minimum_free_percent),
+    )
     started = (intake.start(settings, keeper) for intake in intakes())
     open_intakes: list[Running] = [running for running in started if running is not None]
     describing = Describing(settings)
     describing.look_after()
     herald.ready(f"receives as {', '.join(each.where for each in open_intakes)}")
+    meter = Meter(lambda: (keeper.objects, keeper.octets))
     while not stop.wait(_POLL_S):
         describing.look_after()
+        if meter.is_rush():
+            describing.stand_back()
         if all(each.is_alive() for each in open_intakes):
             herald.alive()
     herald.stopping()

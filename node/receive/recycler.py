@@ -17,9 +17,19 @@ _PERIOD_S = 0.5
 class Recycler:
     """The thread. `open_database` is called in it, and gives a connection that syncs its commits."""
 
-    def __init__(self, segments: Segments, open_database: Callable[[], Database]) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        open_database: Callable[[], Database],
+        *,
+        spares: int = SPARES,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Keep `spares` segments ready while the disk has room."""
         self._segments = segments
         self._open_database = open_database
+        self._spares = spares
+        self._has_room = has_room
         self._begun = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recycler", daemon=True)
@@ -43,18 +53,25 @@ class Recycler:
         if self._segments.sealed():
             if not db:
                 db.append(self._open_database())
-            free_drained(db[0], self._segments)
+            free_drained(db[0], self._segments, most_spares=max(self._spares, SPARES))
         busy = self._segments.begun > self._begun
         self._begun = self._segments.begun
         try:
-            while not busy and self._segments.spares() < SPARES and not self._closing.is_set():
+            while (
+                not busy and self._has_room() and self._segments.spares() < self._spares and not self._closing.is_set()
+            ):
                 self._segments.prepare()
         except OSError as error:
             raise Transient(f"no segment can be made ready: {error.strerror or error}") from error
 
+    def _lacks_spares(self) -> bool:
+        return self._segments.spares() < self._spares and self._has_room()
 
-def free_drained(db: Database, segments: Segments) -> int:
+
+def free_drained(db: Database, segments: Segments, *, most_spares: int = SPARES) -> int:
     """Free the segments of which every record is indexed and no instance lies in any more; return how many.
+
+    Up to `most_spares` stay as spares; the others are given back to the file system.
 
     What says so is made durable first: `db` syncs its commits, and one commit makes all before it durable.
 
@@ -82,7 +99,7 @@ def free_drained(db: Database, segments: Segments) -> int:
         checkpoint.write(db, following.use, following.offset)
     try:
         for number in drained:
-            segments.free(number)
+            segments.free(number, most_spares=most_spares)
     except OSError as error:
         raise Transient(f"a segment cannot be freed: {error.strerror or error}") from error
     return len(drained)

@@ -20,8 +20,6 @@ from node.store.segment import FOLDER, SUFFIX, Use, begin, name_of, records, use
 SEGMENT_BYTES = 64 << 20
 #: Segments that are kept ready to be used.
 SPARES = 2
-#: Drained segments beyond so many are given back to the file system.
-_MOST_SPARES = 8
 _SPARE = "spare-"
 _ZEROS = bytes(1 << 20)
 #: A spare is synced after so many bytes, so that nobody else's sync waits for all of it.
@@ -94,15 +92,17 @@ class Segments:
         except OSError:
             return True
 
-    def free(self, number: int) -> None:
+    def free(self, number: int, *, most_spares: int = SPARES) -> None:
         """Give a sealed segment back: no row names a record in it, and all its records are indexed, durably.
+
+        With `most_spares` there already, it is given back to the file system.
 
         Raises:
             OSError: the disk is failing.
         """
         with self._mutex:
             file = self._sealed.pop(number)
-            wanted = number not in self._failed and len(self._spares) < _MOST_SPARES
+            wanted = number not in self._failed and len(self._spares) < most_spares
         if not wanted or file.stat().st_size != self.segment_bytes:
             file.unlink()
             return
