@@ -15,7 +15,8 @@ pytestmark = pytest.mark.timeout(600)
 
 def test_kill_nine_while_three_senders_go_on_loses_tears_and_forgets_nothing() -> None:
     # A process of its own: the senders' library leaves sockets and threads behind when nobody listens.
-    command = [sys.executable, "-W", "ignore", str(ROOT / "benchmarks" / "kill_storm.py"), "--kills", "6", "--seed", "3"]
+    storm_file = str(ROOT / "benchmarks" / "kill_storm.py")
+    command = [sys.executable, "-W", "ignore", storm_file, "--kills", "6", "--seed", "3"]
     storm = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert storm.returncode == 0, storm.stdout + storm.stderr
     counted = re.search(r"6 kills, (\d+) acknowledged instances", storm.stdout)
