@@ -19,6 +19,10 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 _SAMPLE_S = 0.1
+#: How long a receiver is left alone once it listens.
+_SETTLE_S = 0.5
+#: [receive] journal_ready_bytes as it is shipped.
+_READY_BYTES = 512 << 20
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 
 
@@ -35,6 +39,8 @@ class Receiver:
     apart: tuple[str, ...] = ()
     #: It takes one association at a time; others wait outside.
     one_at_a_time: bool = False
+    #: Whether what it prepares at its start, in this folder, is done.
+    is_prepared: Callable[[Path], bool] = lambda _folder: True
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,12 @@ def matins(*, sync: bool = True) -> Receiver:
         )
         return [sys.executable, "-c", start]
 
-    return Receiver("Matins" if sync else "Matins, no syncs", "MATINS", command, apart=("node.receive.describe",))
+    def is_prepared(folder: Path) -> bool:
+        spares = (folder / "var" / "spool" / "journal").glob("spare-*")
+        return sum(spare.stat().st_size for spare in spares) >= _READY_BYTES
+
+    name = "Matins" if sync else "Matins, no syncs"
+    return Receiver(name, "MATINS", command, apart=("node.receive.describe",), is_prepared=is_prepared)
 
 
 def storescp(*options: str) -> Receiver:
@@ -110,9 +121,6 @@ def pynetdicom() -> Receiver:
 class Running:
     """A receiver at work in an empty folder."""
 
-    #: How long it is left alone once it listens.
-    SETTLE_S = 0.5
-
     def __init__(self, receiver: Receiver, folder: Path, *, port: int = 0, keep: bool = False) -> None:
         """Start it; with `keep` its folder stays for the next one."""
         self._receiver = receiver
@@ -122,11 +130,19 @@ class Running:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = port or int(probe.getsockname()[1])
+        began_s = time.monotonic()
         with (folder / "output.txt").open("wb") as output:
             self._process = subprocess.Popen(
                 receiver.command(folder, self.port), stdout=output, stderr=output, cwd=ROOT, start_new_session=True
             )
         self._wait_until_it_listens()
+        #: Seconds from its start to the first connection taken.
+        self.listens_after_s = time.monotonic() - began_s
+        time.sleep(_SETTLE_S)
+        for _ in range(200):
+            if receiver.is_prepared(folder):
+                break
+            time.sleep(0.1)
         self._top = psutil.Process(self._process.pid)
         self._peak = 0.0
         self._before = (0.0, 0.0)
@@ -179,7 +195,6 @@ class Running:
                     raise RuntimeError((self._folder / "output.txt").read_text(errors="replace")[-2000:]) from None
                 time.sleep(0.05)
             else:
-                time.sleep(self.SETTLE_S)
                 return
         raise RuntimeError(f"{self._receiver.name} does not listen")
 
