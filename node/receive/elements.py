@@ -7,6 +7,7 @@ headers, however large the data set. `node.receive.scan` is its shortcut for wha
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -26,6 +27,10 @@ MOST_ELEMENTS = 2_000_000
 #: Float, double float and integer pixel data (PS3.3 §C.7.6.24, §C.7.6.25, §C.7.6.3).
 PIXEL_DATA: frozenset[Tag] = frozenset({(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)})
 
+#: After so many elements, about a millisecond, others have their turn: the interpreter lets each thread wait for 5 ms,
+#: and somebody who sends objects of nothing but elements would delay every answer.
+_TURN = 1024
+_PAUSE_S = 1e-6
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _LONGEST_HEADER = 12
 #: Sequences inside sequences of undefined length; readers that recurse fail at about 249.
@@ -200,6 +205,8 @@ def _after_sequence(source: Source, element: Element, encoding: Encoding, count:
 def _counted(count: int) -> int:
     if count >= MOST_ELEMENTS:
         raise broken(f"more than {MOST_ELEMENTS} elements")
+    if not (count + 1) % _TURN:
+        time.sleep(_PAUSE_S)
     return count + 1
 
 

@@ -173,6 +173,14 @@ def test_more_elements_than_anybody_sends_are_refused(monkeypatch: pytest.Monkey
         walk(items, LITTLE[0])
 
 
+def test_a_walk_over_very_many_elements_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.receive.scan._MOST_BYTES", 100)
+    pauses: list[float] = []
+    monkeypatch.setattr("node.receive.elements.time.sleep", pauses.append)
+    walk(element(0x0029, 0x1001, b"CS", b"", explicit=True) * 5000 + uids(explicit=True), LITTLE[0])
+    assert len(pauses) == 4
+
+
 @pytest.mark.parametrize("number", [0x0010, 0x0020, 0x0021, 0x0030])
 def test_what_says_whose_it_is_must_not_be_there_twice(number: int):
     twice = element(0x0010, number, b"LO", b"A ", explicit=True) + element(0x0010, number, b"LO", b"B ", explicit=True)
