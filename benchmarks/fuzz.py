@@ -251,7 +251,7 @@ def main() -> int:
                 print((folder / f"{outcome.decoder}.txt").read_text(encoding="utf-8")[-4000:], file=sys.stderr)
     executions = sum(outcome.executions for outcome in outcomes)
     lines = [
-        f"# {executions} executions, {len(found)} uncaught, {given.seconds} s",
+        f"# Fuzzing: {executions} executions, {len(found)} uncaught, {given.seconds} s",
         "",
         "| decoder | executions | inputs that reached something new | uncaught |",
         "|---|--:|--:|---|",
