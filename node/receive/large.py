@@ -13,6 +13,8 @@ from node.store.spool import Spool
 
 #: The Part 10 head is written when the data set says its UIDs: its place is kept.
 HEAD_BYTES = 2048
+#: Written at once, at multiples of it: pieces as they come would touch the pages between them twice.
+_PIECE_BYTES = 1 << 16
 #: The kernel begins to write after so many bytes, so that the sync at the end finds little left.
 _WRITTEN_BYTES = 8 << 20
 
@@ -25,7 +27,10 @@ class LargeFile:
         self._sync = sync
         self._file = spool.new_file()
         self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        self._end = HEAD_BYTES
+        self._piece = memoryview(bytearray(_PIECE_BYTES))
+        #: Bytes of the piece that are filled, and where it goes.
+        self._filled = HEAD_BYTES
+        self._offset = 0
         self._begun = 0
 
     def write(self, piece: memoryview) -> None:
@@ -35,12 +40,21 @@ class LargeFile:
             OSError: the disk is full or failing.
         """
         while piece:
-            written = os.pwrite(self._descriptor, piece, self._end)
-            self._end += written
-            piece = piece[written:]
-        if self._end - self._begun >= _WRITTEN_BYTES:
-            begin_writing(self._descriptor, self._begun, self._end - self._begun)
-            self._begun = self._end
+            count = min(len(piece), _PIECE_BYTES - self._filled)
+            self._piece[self._filled : self._filled + count] = piece[:count]
+            self._filled += count
+            piece = piece[count:]
+            if self._filled == _PIECE_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._filled:
+            write_all(self._descriptor, [self._piece[: self._filled]], self._offset)
+            self._offset += self._filled
+            self._filled = 0
+        if self._sync and self._offset - self._begun >= _WRITTEN_BYTES:
+            begin_writing(self._descriptor, self._begun, self._offset - self._begun)
+            self._begun = self._offset
 
     def looked_over(self, transfer_syntax_uid: str, *, inflated_maximum_bytes: int = 0) -> Header:
         """Walk over the data set, through small windows.
@@ -49,6 +63,7 @@ class LargeFile:
             Refused: with the status and the reason.
             OSError: the disk is failing.
         """
+        self._flush()
         return walk_file(
             self._descriptor, HEAD_BYTES, transfer_syntax_uid, inflated_maximum_bytes=inflated_maximum_bytes
         )
@@ -61,6 +76,7 @@ class LargeFile:
         """
         if len(head) != HEAD_BYTES:
             raise ValueError(f"a head of {len(head)} bytes")
+        self._flush()
         write_all(self._descriptor, [head], 0)
         if self._sync:
             os.fsync(self._descriptor)

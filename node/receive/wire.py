@@ -195,8 +195,9 @@ class Wire:
         """Read until `wanted` bytes are there from `_start` on."""
         while True:
             self._make_room(wanted)
+            room = self._view[self._end : self._end + _MOST_AT_ONCE]
             try:
-                count = self._socket.recv_into(self._view[self._end : self._end + _MOST_AT_ONCE])
+                count = self._socket.recv_into(room)
             except (BlockingIOError, TimeoutError):
                 count = -1
             except OSError as error:
@@ -207,8 +208,10 @@ class Wire:
                 raise Ended("the peer has closed")
             if count > 0:
                 self._end += count
-                # Senders that leave Nagle on wait 40 ms for a delayed acknowledgement; the option lasts for one.
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                if count < len(room):
+                    # Nothing is left to read. Senders that leave Nagle on now wait 40 ms for a delayed acknowledgement;
+                    # the option lasts for one.
+                    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 if self._end - self._start >= wanted:
                     return
             if time.monotonic() >= deadline_s:
