@@ -66,10 +66,13 @@ def _close_if_due(db: Database, now: Instant, policy: Policy, study_instance_uid
         study = studies.study(db, study_instance_uid)
         if study is None or not study.open:
             return False
-        verdict = _verdict(db, now, policy, study, looks)
+        signals, limits = signals_of(db, now, policy, study, looks)
+        verdict = judge(signals, limits)
         if verdict.complete is Complete.NO:
             return False
-        if verdict.ground is Ground.QUIET and _waits_for_archive(db, now, policy, study):
+        # Past the time limit nobody is waited for, not even a retrieve room that does not run.
+        may_wait = verdict.ground is Ground.QUIET and signals.since_first_s < limits.forced_s
+        if may_wait and _waits_for_archive(db, now, policy, study):
             return False
         close(db, now, policy, study, verdict)
     return True

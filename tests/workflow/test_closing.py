@@ -230,6 +230,14 @@ def test_an_archive_is_asked_how_many_instances_there_are(db: Database, clock: F
     assert close_due(db, clock.forward(1), asking) == 1
 
 
+def test_an_archive_that_nobody_asks_is_not_waited_for_beyond_the_time_limit(db: Database, clock: FakeClock) -> None:
+    asking = policy(model(), more_peers=(ARCHIVE,))
+    arrive(db, clock.now(), slice_of(0), source="ARCHIVE")
+    assert close_due(db, clock.forward(QUIET_S), asking) == 0
+    assert close_due(db, clock.forward(2990), asking) == 0
+    assert close_due(db, clock.forward(10), asking) == 1
+
+
 def test_a_study_that_never_became_whole_is_incomplete_and_not_read(db: Database, clock: FakeClock) -> None:
     send(db, clock)
     with db.transaction():
