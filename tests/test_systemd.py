@@ -100,6 +100,10 @@ def test_the_boot_id_stays_readable(room: str):
     assert merged(room)["Service.ProcSubset"] == ["all"]
 
 
+def test_describing_may_take_a_lower_priority_in_the_listeners_sandbox():
+    assert merged("listen")["Service.SystemCallFilter"][-1] == "setpriority"
+
+
 def test_a_unit_says_nothing_that_the_shared_part_overrules():
     shared = directives(*FOLDER.glob("matins-.service.d/*.conf"))
     repeated = {room: sorted(set(directives(unit(room))) & set(shared)) for room in ROOMS}

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cache
 
@@ -160,12 +160,17 @@ def _without_references(described: Instance) -> Instance:
     return described if note is None else replace(described, rejects=replace(note, references=()))
 
 
+def stand_behind_answers() -> None:
+    """Take a lower priority, where the sandbox lets a process do so: describing can wait, an answer cannot."""
+    with suppress(OSError):
+        os.nice(_NICE)
+
+
 def main() -> int:
     """Describe until SIGTERM, or until standard input ends with the listener; its first line is the settings."""
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     logging.configure(ROOM)
-    # A burst goes first: describing can wait, an answer cannot.
-    os.nice(_NICE)
+    stand_behind_answers()
     stop = stop_on_signals()
     courtesy = Courtesy(stop.wait)
     threading.Thread(target=_hear, args=(stop, courtesy), name="listener-watch", daemon=True).start()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from node.domain.work import WorkKind
 from node.errors import Transient
 from node.loop import Stop
 from node.receive.arrival import Received, arrive
-from node.receive.describe import describe_step
+from node.receive.describe import describe_step, stand_behind_answers
 from node.receive.intakes.folder import import_paths
 from node.receive.protocol import Answer, Job
 from node.receive.reader import HeaderReader
@@ -180,3 +182,11 @@ def test_odd_objects_are_described_or_undescribable_and_none_ends_the_child(
     assert len(with_pixels) >= 60
     undecodable = [pixels.undecodable for pixels in with_pixels if pixels.undecodable]
     assert len(undecodable) <= 8, undecodable
+
+
+def test_a_sandbox_that_fixes_priorities_stops_no_describing(monkeypatch: pytest.MonkeyPatch):
+    def refused(_increment: int) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "nice", refused)
+    stand_behind_answers()
