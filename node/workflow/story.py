@@ -10,7 +10,18 @@ from typing import Any
 
 from node.domain.finding import Code, Finding
 from node.errors import Failed
-from node.store import artifacts, events, findings, history, instances, outbox, outcomes, procedure_steps, studies
+from node.store import (
+    artifacts,
+    events,
+    findings,
+    history,
+    instances,
+    outbox,
+    outcomes,
+    procedure_steps,
+    retrievals,
+    studies,
+)
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
@@ -82,6 +93,11 @@ def find_study(db: Database, text: str) -> str:
     if len(meant) == 1:
         return meant[0]
     if not meant:
+        fetched = retrievals.of_study(db, text)
+        if fetched:
+            last = fetched[-1]
+            told = f"{last.state.value}{': ' if last.reason else ''}{last.reason}"
+            raise Failed(f"nothing of study {text} is here; the fetch from {last.peer} is {told}")
         raise Failed(f"no study {text!r} is held here; `matins worklist` lists them")
     shown = ", ".join(sorted(meant)[:_CANDIDATES]) + (", …" if len(meant) > _CANDIDATES else "")
     raise Failed(f"{text!r} means {len(meant)} studies: {shown}")
