@@ -15,13 +15,6 @@ class StepState(StrEnum):
     DISCONTINUED = "DISCONTINUED"
 
 
-#: Legal moves: a final step is never changed (PS3.4 §F.7.2.2).
-STEP_MOVES: dict[StepState, frozenset[StepState]] = {
-    StepState.IN_PROGRESS: frozenset(StepState),
-    StepState.COMPLETED: frozenset(),
-    StepState.DISCONTINUED: frozenset(),
-}
-
 #: (Code Value, Coding Scheme Designator) of a discontinuation after which nobody knows whose images these are:
 #: "Incorrect worklist entry selected".
 WRONG_ENTRY = ("110514", "DCM")

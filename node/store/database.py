@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlite_utils import Database as SqliteDatabase
 
@@ -166,8 +165,3 @@ def _opening(file: Path, error: sqlite3.DatabaseError) -> Exception:
     return Misconfigured(
         file, "", f"not a sound database: {error}", "Move it away and run `matins check --rebuild`: the spool is whole"
     )
-
-
-def values_of(row: sqlite3.Row) -> dict[str, Any]:
-    """The row as a plain dictionary."""
-    return dict(row)

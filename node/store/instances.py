@@ -114,12 +114,6 @@ def kinds(db: Database, study_instance_uid: str) -> tuple[tuple[str, ...], tuple
     return tuple(modalities), tuple(sorted({row["part"] for row in rows if row["part"]}))
 
 
-def held_path(db: Database, sop_instance_uid: str, digest: str) -> str | None:
-    """Path of the object with exactly these bytes, if one is indexed."""
-    row = db.row("SELECT path FROM instance WHERE sop_instance_uid = ? AND digest = ?", (sop_instance_uid, digest))
-    return str(row["path"]) if row else None
-
-
 def move(db: Database, instance_id: int, path: str) -> None:
     """The object of an instance lies under another path from now on."""
     db.execute("UPDATE instance SET path = ? WHERE id = ?", (path, instance_id))
