@@ -97,7 +97,8 @@ def _sift(db: Database, spool: Spool, entries: Sequence[Entry]) -> _Sifted:
                     held[key] = (row, arrival.path)
                     sifted.moved[row] = arrival.path
                 elif equal:
-                    if place_of(arrival.path) is None:
+                    # What lies in the journal may be filed just now, under the very name that this file has.
+                    if place_of(path) is None and place_of(arrival.path) is None:
                         sifted.superfluous.append(arrival.path)
                 elif arrival is arrived:
                     with spool.open(arrival.path) as stream:
@@ -108,7 +109,7 @@ def _sift(db: Database, spool: Spool, entries: Sequence[Entry]) -> _Sifted:
 
 
 def _are_equal(spool: Spool, held: str, other: str) -> bool | None:
-    """Whether two objects have the same data set; `None` if the held one is gone."""
+    """Whether two objects have the same data set; `None` if the held one is gone or damaged."""
     try:
         one = spool.open(held)
     except (OSError, Failed):
@@ -122,11 +123,23 @@ def _are_equal(spool: Spool, held: str, other: str) -> bool | None:
     with one, two:
         first, second = _data_set(one), _data_set(two)
         while True:
-            chunk = next(first, b"")
-            if chunk != next(second, b""):
+            chunk, another = _next(first), _next(second)
+            if another is None:
+                return True
+            if chunk is None:
+                return None
+            if chunk != another:
                 return False
             if not chunk:
                 return True
+
+
+def _next(chunks: Iterator[bytes]) -> bytes | None:
+    """The next chunk, empty at the end; `None` if it cannot be read."""
+    try:
+        return next(chunks, b"")
+    except (OSError, Refused):
+        return None
 
 
 def _data_set(stream: BinaryIO) -> Iterator[bytes]:

@@ -109,7 +109,7 @@ def rebuild(
 ) -> RebuildCounts:
     """Index every kept object that no row knows, oldest first, so that the newest version is current.
 
-    `progress` hears (done, all) of the files to be read. Nothing is ever deleted or moved.
+    `progress` hears (done, all) of the files to be read. No object is ever deleted, only files that hold one once more.
 
     Raises:
         Transient: the database stayed busy; what was indexed until then stays.

@@ -82,6 +82,27 @@ def test_a_held_object_that_is_gone_is_replaced_by_the_new_one(
     assert held.path == second[1].path
 
 
+@pytest.mark.parametrize("left", [b"", bytes(5000)])
+def test_a_held_object_that_is_damaged_is_replaced_and_stops_nobody(
+    db: Database, spool: Spool, kept: Kept, settings: Settings, left: bytes
+):
+    first, second = kept(sending="A"), kept(sending="B")
+    index(db, spool, [first])
+    (settings.data.folder / first[1].path).write_bytes(left)
+    assert index(db, spool, [second]) == 0
+    [held] = instances.of_study(db)
+    assert held.path == second[1].path
+
+
+def test_a_new_copy_that_cannot_be_read_takes_no_place(db: Database, spool: Spool, kept: Kept, settings: Settings):
+    first, second = kept(sending="A"), kept(sending="B")
+    index(db, spool, [first])
+    (settings.data.folder / second[1].path).write_bytes(b"")
+    assert index(db, spool, [second]) == 0
+    [held] = instances.of_study(db)
+    assert held.path == first[1].path
+
+
 def test_being_told_twice_of_one_object_changes_nothing(db: Database, spool: Spool, kept: Kept):
     entry = kept()
     assert index(db, spool, [entry]) == 1
