@@ -21,7 +21,7 @@ from typing import BinaryIO
 from node.errors import Failed
 from node.store.files import begin_writing, sync_folder
 from node.store.segment import FOLDER as JOURNAL
-from node.store.segment import name_of, place_of, record_at, use_of
+from node.store.segment import name_of, path_of, place_of, record_at, use_of
 
 FOLDER = "spool"
 _INCOMING = "incoming"
@@ -127,7 +127,9 @@ class Spool:
         try:
             for each in unfiled:
                 try:
-                    content = self.read(each.path)
+                    content = self._recorded(each.path, each.digest)
+                except FileNotFoundError:
+                    written.append(Failed(f"{each.path} is gone"))
                 except Failed as error:
                     written.append(error)
                 else:
@@ -178,9 +180,13 @@ class Spool:
             Failed: its record is gone or damaged.
             OSError: it cannot be read, or is not there.
         """
+        return (self._data / path).read_bytes() if place_of(path) is None else self._recorded(path)
+
+    def _recorded(self, path: str, digest: str = "") -> bytes:
+        """All bytes of an object in the journal, of this digest where one is given: never those of another object."""
         place = place_of(path)
         if place is None:
-            return (self._data / path).read_bytes()
+            raise ValueError(f"{path} is no path of the journal")
         number, offset = place
         descriptor = os.open(self._data / JOURNAL / name_of(number), os.O_RDONLY)
         try:
@@ -188,7 +194,13 @@ class Spool:
             record = record_at(descriptor, use, offset) if use is not None and use.number == number else None
             if record is None or not record.intact:
                 raise Failed(f"{path} is damaged")
-            return os.pread(descriptor, record.head_bytes + record.content_bytes, record.start)
+            content = os.pread(descriptor, record.head_bytes + record.content_bytes, record.start)
+            # A number may come again where a database was put aside; a segment may get a new use while it is read.
+            is_other = path != path_of(number, offset, len(content)) or use_of(descriptor) != use
+            # A longer digest is another one: that of data sets which have the record's in common.
+            if is_other or (len(digest) == 2 * len(record.digest) and record.digest.hex() != digest):
+                raise Failed(f"{path} holds another object")
+            return content
         finally:
             os.close(descriptor)
 

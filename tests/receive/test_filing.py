@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from node.receive.part10 import read_meta
 from node.receive.recover import rebuild
 from node.store import instances, work_items
 from node.store.database import Database
-from node.store.segment import place_of
+from node.store.segment import Use, name_of, place_of, record_at, use_of
 from node.store.spool import Spool
 from tests.receive.objects import encoded, mr_slice
 
@@ -116,6 +117,54 @@ def test_a_damaged_record_costs_itself_alone(keeper: Keeper, db: Database, spool
     damage(settings, held[1].path)
     paths = filed(spool, held)
     assert [isinstance(paths[each.id], Failed) for each in held] == [False, True, False]
+
+
+def test_a_segment_that_is_gone_costs_only_what_lay_in_it(keeper: Keeper, db: Database, spool: Spool):
+    keep(keeper, 1, 2)
+    first, second = instances.of_study(db)
+    lost = replace(first, path=first.path.replace("00000001.seg", "00000099.seg"))
+    paths = filed(spool, [lost, second])
+    assert [isinstance(paths[each.id], Failed) for each in (first, second)] == [True, False]
+
+
+def test_no_object_is_filed_in_the_place_of_another(
+    keeper: Keeper, db: Database, spool: Spool, monkeypatch: pytest.MonkeyPatch
+):
+    keep(keeper, 1, 2)
+    first, second = instances.of_study(db)
+    # The row of a database that was put back: its number has come again, for others.
+    stale = replace(first, path=second.path)
+    assert isinstance(filed(spool, [stale])[first.id], Failed)
+    with pytest.raises(Failed, match="another object"):
+        spool.read(f"{first.path}0")
+    # A new use begins between the look at the first block and the reading.
+    uses = iter((Use(1, b"a" * 16), Use(2, b"b" * 16)))
+    real = record_at(*_opened(spool, first.path))
+    monkeypatch.setattr("node.store.spool.use_of", lambda _: next(uses))
+    monkeypatch.setattr("node.store.spool.record_at", lambda *_: real)
+    with pytest.raises(Failed, match="another object"):
+        spool.read(first.path)
+
+
+def _opened(spool: Spool, path: str) -> tuple[int, Use, int]:
+    place = place_of(path)
+    assert place is not None
+    descriptor = os.open(spool.folder / "spool" / "journal" / name_of(place[0]), os.O_RDONLY)
+    use = use_of(descriptor)
+    assert use is not None
+    return descriptor, use, place[1]
+
+
+def test_a_rebuild_beside_describing_takes_no_file_that_a_row_is_about_to_name(
+    keeper: Keeper, db: Database, spool: Spool, settings: Settings
+):
+    keep(keeper, 1)
+    [held] = instances.of_study(db)
+    path = filed(spool, [held])[held.id]
+    rebuild(db, spool, settings)
+    with db.transaction():
+        instances.move(db, held.id, str(path))
+    assert spool.holds(str(path))
 
 
 def test_what_nobody_describes_is_filed_too(keeper: Keeper, db: Database, spool: Spool):
