@@ -64,9 +64,6 @@ class Recycler:
         except OSError as error:
             raise Transient(f"no segment can be made ready: {error.strerror or error}") from error
 
-    def _lacks_spares(self) -> bool:
-        return self._segments.spares() < self._spares and self._has_room()
-
 
 def free_drained(db: Database, segments: Segments, *, most_spares: int = SPARES) -> int:
     """Free the segments of which every record is indexed and no instance lies in any more; return how many.

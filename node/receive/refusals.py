@@ -47,6 +47,10 @@ class Refusals:
         except Full:
             log.warning("refusal_not_recorded", reason=f"{_MOST} of them wait already")
             return
+        except RuntimeError as error:
+            # No thread is left. It waits for the next refusal; the door, which may have called us, stays open.
+            log.warning("refusal_waits", reason=str(error))
+            return
         if patience_s:
             written.wait(patience_s)
 
@@ -65,8 +69,9 @@ class Refusals:
                 raise Full
             self._waiting.put((refusal, written))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="refusals", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="refusals", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         while (entry := self._waiting.get()) is not None:

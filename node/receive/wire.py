@@ -194,6 +194,8 @@ class Wire:
     def _await(self, wanted: int, deadline_s: float) -> None:
         """Read until `wanted` bytes are there from `_start` on."""
         while True:
+            # Who sends without a pause would never let us see the end of what the kernel holds.
+            self._look_for_interruption()
             self._make_room(wanted)
             room = self._view[self._end : self._end + _MOST_AT_ONCE]
             try:

@@ -45,6 +45,21 @@ def test_a_busy_database_holds_nobody_up_for_long_nor_fills_the_memory(monkeypat
     assert written[0] == refusal(0)
 
 
+def test_where_no_thread_is_left_the_refusal_waits_and_the_door_stays_open(monkeypatch):
+    def exhausted(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    written: list[Refusal] = []
+    noted = Refusals(written.append)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", exhausted)
+        noted.note(refusal(0))
+        noted.close()
+    noted.note(refusal(1), 10.0)
+    noted.close()
+    assert written == [refusal(0), refusal(1)]
+
+
 def test_closing_twice_and_without_refusals_is_nothing():
     noted = Refusals(lambda _: None)
     noted.close()

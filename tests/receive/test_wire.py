@@ -177,6 +177,14 @@ def test_another_thread_can_interrupt(pair: tuple[Wire, socket.socket]):
     assert peer.recv(100) == b"still heard"
 
 
+def test_who_sends_without_a_pause_is_interrupted_all_the_same(pair: tuple[Wire, socket.socket]):
+    wire, peer = pair
+    peer.sendall(pdu(4, b"more"))
+    wire.interrupt()
+    with pytest.raises(Interrupted):
+        wire.header()
+
+
 def test_draining_says_that_nothing_follows_and_waits_for_the_end(pair: tuple[Wire, socket.socket]):
     wire, peer = pair
     wire.send(b"last")
