@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from node.domain.study import StudyState
 from node.domain.time import Instant
-from node.domain.work import WorkKind, WorkState
-from node.store import instances, studies, work_items
+from node.domain.work import ResultState, WorkKind, WorkState
+from node.store import instances, outbox, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.completeness import Complete, Ground, Verdict, judge
@@ -54,10 +54,19 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     elif revision == study.revision:
         reason += "; no model's input changed"
     studies.record_closing(db, now, uid, reason, revision=revision)
+    if study.released:
+        _queue_what_was_held(db, now, uid)
     if not prior:
         prefetch.ask_for_priors(db, now, policy, uid)
     ranking.rerank(db, now, policy, uid)
     reading.settle(db, now, uid)
+
+
+def _queue_what_was_held(db: Database, now: Instant, study_instance_uid: str) -> None:
+    """Let results of a released study try the gate again; it stops them if there is another reason."""
+    for row in outbox.of_study(db, study_instance_uid):
+        if row.state is ResultState.HELD:
+            outbox.move(db, now, row, ResultState.QUEUED, "the study was released")
 
 
 def _close_if_due(db: Database, now: Instant, policy: Policy, study_instance_uid: str, looks: Looks) -> bool:

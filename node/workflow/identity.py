@@ -107,6 +107,8 @@ def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate
         return Gate(ResultState.SUPERSEDED, "a newer revision or run took its place")
     if study.state is StudyState.HELD:
         return Gate(ResultState.HELD, f"the study is held: {study.reason}")
+    if study.released:
+        return Gate(ResultState.QUEUED, "the study was released; waits until it has been looked at again")
     if versions.has_stale_input(db, outcome.id):
         return Gate(ResultState.QUEUED, "a newer version of an input has come; waits for the study to close")
     difference = conflict(patient, study.patient)

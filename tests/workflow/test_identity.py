@@ -10,7 +10,7 @@ from node.domain.model_card import Mode
 from node.domain.patient import Patient
 from node.domain.study import Order, StudyState
 from node.domain.work import OutcomeState, ResultState, WorkKind
-from node.store import events, instances, outcomes, studies, work_items
+from node.store import events, instances, outbox, outcomes, studies, work_items
 from node.store.database import Database
 from node.store.outbox import OutboxRow
 from node.store.studies import StudyRow
@@ -48,6 +48,20 @@ def test_the_gate_holds_everything_of_a_held_study(db: Database, clock: FakeCloc
     with db.transaction():
         studies.move(db, clock.now(), STUDY, StudyState.HELD, "conflict")
     assert gate(db, policy(model()), row, PATIENT).state is ResultState.HELD
+
+
+def test_results_of_a_held_study_wait_for_the_closing_after_its_release_and_then_go_on(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    with db.transaction():
+        studies.move(db, clock.now(), STUDY, StudyState.HELD, "conflict")
+        outbox.move(db, clock.now(), row, ResultState.HELD, "the study is held")
+    operations.release(db, clock.now(), STUDY)
+    assert gate(db, policy(model()), row, PATIENT).state is ResultState.QUEUED
+    close_due(db, clock.forward(1), policy(model()))
+    (again,) = [each for each in outbox.of_study(db, STUDY) if each.id == row.id]
+    assert again.state is ResultState.QUEUED
+    assert gate(db, policy(model()), again, PATIENT).is_open
 
 
 def test_the_gate_holds_the_results_of_a_model_that_is_no_longer_live(db: Database, row: OutboxRow) -> None:
