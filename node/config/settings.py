@@ -85,6 +85,12 @@ class Settings(Section):
         shorter = min(self.quiet_s, found.series_quiet_s)
         return found.model_copy(update={"quiet_s": self.quiet_s, "series_quiet_s": shorter})
 
+    @property
+    def dicom_port(self) -> int:
+        """The port that others are told: [node] port, or tls_port where nothing listens on the first."""
+        tls_alone = self.receive.tls.is_on and not self.receive.tls.plain
+        return self.node.tls_port if tls_alone else self.node.port
+
     def peer_named(self, name: str) -> Peer | None:
         """The peer of that name."""
         return next((peer for peer in self.peers if peer.name == name), None)

@@ -62,7 +62,7 @@ def transfer(
         way=way,
         portions=tuple(portions),
         sop_class_uids=tuple(sorted({each.sop_class_uid for each in wanted} - {""})),
-        our_port=settings.node.port,
+        our_port=settings.dicom_port,
         folder=str(folder) if way is not Way.MOVE else "",
         maximum_bytes=settings.receive.maximum_object_bytes,
         minimum_free_percent=settings.data.minimum_free_percent,

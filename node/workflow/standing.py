@@ -24,7 +24,7 @@ def node_standing(db: Database, settings: Settings) -> Standing:
     return {
         "ae_title": settings.node.ae_title,
         "address": settings.node.address,
-        "port": settings.node.port,
+        "port": settings.dicom_port,
         "data_folder": str(settings.data.folder),
         "serving": is_occupied(settings.data.folder),
         "rooms": rooms(db),

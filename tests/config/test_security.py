@@ -59,6 +59,12 @@ def test_the_settings_survive_the_way_to_the_describing_process(folder: Path) ->
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
 
 
+def test_others_are_told_the_port_that_listens(folder: Path) -> None:
+    assert load(folder, "").dicom_port == 11112
+    assert load(folder, TLS).dicom_port == 2762
+    assert load(folder, f"{TLS}\nplain = true").dicom_port == 11112
+
+
 def test_a_fingerprint_is_taken_as_openssl_prints_it(folder: Path) -> None:
     bound = load(folder, PEER + f'certificate = {{ sha256 = ["{FINGERPRINT}", "{"cd" * 32}"] }}').peers[0].certificate
     assert bound is not None
