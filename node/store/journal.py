@@ -114,9 +114,13 @@ class Journal(Generic[Subject]):
         return waiting.place
 
     def close(self) -> None:
-        """Seal the segment that is written; nobody may append any more."""
-        if self._open is not None:
-            self._seal()
+        """Seal the segment that is written; nobody may append any more.
+
+        Where somebody still does, whom a disk holds up, it stays open: its descriptor must not become another file's.
+        """
+        with self._mutex:
+            if self._open is not None and not self._led:
+                self._seal()
 
     def _lead(self) -> None:
         """Write and sync one group, wake those whose records are in it, and let the next one lead."""

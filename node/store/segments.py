@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from node.store.files import sync_folder
@@ -62,18 +63,27 @@ class Segments:
             spare = self._spares.popleft() if self._spares else None
         if spare is None:
             spare = self._reserve()
-        with spare.open("r+b", buffering=0) as stream:
-            use = begin(stream.fileno(), self._next)
-            # A number that came to nothing is not tried again.
-            self._next += 1
-            self.begun += 1
-            os.fdatasync(stream.fileno())
-        # A link, never a rename: no use can take the place of another.
-        file = self._folder / name_of(use.number)
-        file.hardlink_to(spare)
-        spare.unlink()
-        sync_folder(self._folder)
-        return use, os.open(file, os.O_RDWR)
+        left = [spare]
+        try:
+            with spare.open("r+b", buffering=0) as stream:
+                use = begin(stream.fileno(), self._next)
+                # A number that came to nothing is not tried again.
+                self._next += 1
+                self.begun += 1
+                os.fdatasync(stream.fileno())
+            # A link, never a rename: no use can take the place of another.
+            file = self._folder / name_of(use.number)
+            file.hardlink_to(spare)
+            left.append(file)
+            spare.unlink()
+            sync_folder(self._folder)
+            return use, os.open(file, os.O_RDWR)
+        except BaseException:
+            # It holds no record, and nobody would ever drain it.
+            for each in left:
+                with suppress(OSError):
+                    each.unlink(missing_ok=True)
+            raise
 
     def seal(self, number: int, *, failed: bool = False) -> None:
         """Nothing is written to it any more; what a disk has failed over is never used again."""

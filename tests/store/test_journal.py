@@ -249,3 +249,25 @@ def test_a_damaged_record_is_never_handed_out(kept: Kept) -> None:
     with pytest.raises(Failed, match="damaged"):
         spool.read(place.path)
     assert spool.holds(place.path)
+
+
+def test_closing_takes_no_descriptor_from_who_still_writes(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncing, released = threading.Event(), threading.Event()
+    real = os.fdatasync
+    kept.append("first")
+
+    def slow(descriptor: int) -> None:
+        syncing.set()
+        assert released.wait(20)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    writer = threading.Thread(target=kept.append, args=("second",))
+    writer.start()
+    assert syncing.wait(20)
+    kept.journal.close()
+    released.set()
+    writer.join()
+    assert [name for _, name in kept.told] == ["first", "second"]
+    kept.journal.close()
+    assert kept.segments.sealed() == [1]

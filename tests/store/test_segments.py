@@ -135,3 +135,22 @@ def test_only_some_drained_segments_are_kept_as_spares(tmp_path: Path) -> None:
     for number in segments.sealed():
         segments.free(number, most_spares=8)
     assert (segments.spares(), len(names(tmp_path))) == (8, 8)
+
+
+@pytest.mark.parametrize("failing", ["fdatasync", "fsync"])
+def test_a_use_that_could_not_begin_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    segments = Segments(tmp_path, segment_bytes=SIZE)
+    segments.prepare()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, failing, fail)
+        for _ in range(3):
+            with pytest.raises(OSError, match="I/O"):
+                segments.begin()
+    assert names(tmp_path) == []
+    assert begun(segments) == 4
