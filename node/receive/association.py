@@ -21,6 +21,7 @@ from node.loop import describe_error
 from node.receive import status
 from node.receive.arrival import has_room
 from node.receive.certificate import Certificate
+from node.receive.crowd import Crowd
 from node.receive.keeper import Keeper
 from node.receive.lobby import Connection, Lobby
 from node.receive.negotiation import APPLICATION_CONTEXT
@@ -138,6 +139,7 @@ class Door:
         self._refusals = Refusals(self._write)
         #: Address and reason -> when it was last told of, monotonic seconds.
         self._strangers: dict[tuple[str, str], float] = {}
+        self._crowd = Crowd()
         self._room_until_s = 0.0
 
     def is_listed(self, address: str) -> bool:
@@ -168,10 +170,11 @@ class Door:
         except Exception as error:
             log.exception("verdict_failed", reason=describe_error(error))
             verdict = Rejection(result=2, source=2, diagnostic=1, reason="an internal error")
-        if isinstance(verdict, Rejection):
+        if isinstance(verdict, Rejection) and (untold := self._crowd.untold(call.address)) is not None:
             who = f"{shown(call.calling_ae_title)} at {call.address}"
             log.warning("association_refused", who=who, reason=str(verdict), alert=verdict.alert)
-            about, reason = _about(verdict.alert), str(verdict)
+            more = f"; {untold} more from there were not told" if untold else ""
+            about, reason = _about(verdict.alert), f"{verdict}{more}"
             self._refusals.note(Refusal(about=about, subject=who, after="rejected", reason=reason))
         return verdict
 
