@@ -17,6 +17,9 @@ from node.domain.time import Instant
 from node.store import events
 from node.store.database import Database
 
+#: In the column `released`, beside 0 and 1.
+_BELIEVED = 2
+
 _PATIENT = TypeAdapter(Patient)
 _ORDER = TypeAdapter(Order)
 
@@ -48,8 +51,10 @@ class StudyRow:
     prior: str
     #: A person wants it read whatever its age.
     asked: bool
-    #: A person has released it since it was held: the next closing takes its patient as it is then.
+    #: A person has released it since it was held.
     released: bool
+    #: ... and has seen that its instances name another patient than before: the next closing believes them.
+    believed: bool
     #: Its first revision was opened for a model that reads early, and no closing has looked at it since.
     early: bool
 
@@ -162,9 +167,11 @@ def record_expected_count(db: Database, study_instance_uid: str, count: int) -> 
     db.execute("UPDATE study SET expected_count = ? WHERE study_instance_uid = ?", (count, study_instance_uid))
 
 
-def record_released(db: Database, study_instance_uid: str) -> None:
-    """A person lets a held study go on."""
-    db.execute("UPDATE study SET released = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
+def record_released(db: Database, study_instance_uid: str, *, believed: bool) -> None:
+    """A person lets a held study go on; `believed` is the patient whom its instances name now."""
+    db.execute(
+        "UPDATE study SET released = ? WHERE study_instance_uid = ?", (_BELIEVED if believed else 1, study_instance_uid)
+    )
 
 
 def request_closing(db: Database, study_instance_uid: str) -> None:
@@ -261,6 +268,7 @@ def _studies(db: Database, where: str, values: tuple[str, ...] = ()) -> list[Stu
             prior=row["prior"],
             asked=bool(row["asked"]),
             released=bool(row["released"]),
+            believed=row["released"] == _BELIEVED,
             early=bool(row["early"]),
         )
         for row in db.rows(f"SELECT * FROM study {where}", values)

@@ -10,13 +10,15 @@ from node.domain.model_card import Mode
 from node.domain.patient import Patient, another, conflict
 from node.domain.study import Instance, StudyState
 from node.domain.work import OutcomeState, ResultState
-from node.store import outcomes, studies, versions
+from node.store import events, instances, outcomes, studies, versions
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outbox import OutboxRow
 from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
 from node.workflow.policy import Policy
+
+_TWO_PATIENTS = "instances of one study name different patients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,10 @@ def patient_of(db: Database, study: StudyRow, held: Sequence[HeldInstance]) -> t
     """Return whose study it is, and why a person has to decide that first (empty if nobody has).
 
     Two patients in one study are never one; nor is the patient changed silently, though all instances came again and
-    agree. Once a person has released the study, the patient on whom they agree is its patient.
+    agree. Once a person who was told so has released the study, the patient on whom they agree is its patient.
     """
     patient, reason = agreed_patient(counted(held))
-    if reason or study.released:
+    if reason or study.believed:
         return patient, reason
     moved = versions.moved_away(db, study.study_instance_uid)
     if moved:
@@ -62,6 +64,19 @@ def patient_of(db: Database, study: StudyRow, held: Sequence[HeldInstance]) -> t
         return patient, ""
     remedy = "See which is right, and send it again if it was the other"
     return patient, f"its instances came again and name another patient than before: {difference}. {remedy}"
+
+
+def was_told(db: Database, study: StudyRow) -> bool:
+    """Whether a held study tells whoever looks at it what its instances say of the patient now.
+
+    Not if it is held for another reason, nor if something has come since; but who was told of two patients was asked to
+    send it again.
+    """
+    if study.reason.startswith(_TWO_PATIENTS):
+        return True
+    told = [each.at for each in events.of_study(db, study.study_instance_uid) if each.after == StudyState.HELD]
+    _, reason = patient_of(db, study, instances.of_study(db, study.study_instance_uid))
+    return bool(reason) and study.reason.startswith(reason) and study.last_received.iso <= max(told, default="")
 
 
 def agreed_patient(described: Sequence[Instance]) -> tuple[Patient, str]:
@@ -77,7 +92,7 @@ def agreed_patient(described: Sequence[Instance]) -> tuple[Patient, str]:
             reason = conflict(one, other)
             if reason:
                 remedy = "Correct it where it came from and send it again"
-                return patients[0], f"instances of one study name different patients: {reason}. {remedy}"
+                return patients[0], f"{_TWO_PATIENTS}: {reason}. {remedy}"
     fields = {
         name: next((getattr(each, name) for each in patients if getattr(each, name)), "")
         for name in ("patient_id", "issuer", "name", "birth_date", "sex")

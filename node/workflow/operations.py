@@ -8,7 +8,7 @@ from node.domain.work import OutcomeState, ResultState, WorkKind
 from node.errors import Failed
 from node.store import events, outbox, outcomes, procedure_steps, studies, work_items
 from node.store.database import Database
-from node.workflow import assignment, ranking, reading, withdrawal
+from node.workflow import assignment, identity, ranking, reading, withdrawal
 from node.workflow.policy import Policy
 
 #: Of what a person says, characters.
@@ -66,7 +66,8 @@ def force(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
 def release(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
     """Let a held study go on: it is closed anew, and held again if the reason still stands.
 
-    Instances that have come again and agree on another patient than before are believed then.
+    Instances that have come again and agree on another patient than before are believed then, if that is why it was
+    held; what the person was not told holds it again.
 
     Opens its own transaction. Raises:
         Failed: no such study, or it is not held.
@@ -76,7 +77,7 @@ def release(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
         if study.state is not StudyState.HELD:
             raise Failed("the study is not held")
         procedure_steps.release(db, study_instance_uid)
-        studies.record_released(db, study_instance_uid)
+        studies.record_released(db, study_instance_uid, believed=identity.was_told(db, study))
         studies.request_closing(db, study_instance_uid)
         studies.move(db, now, study_instance_uid, StudyState.RECEIVING, "released")
         events.record(db, now, "operation", study_instance_uid, after="release", study=study_instance_uid)

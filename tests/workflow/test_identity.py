@@ -135,6 +135,26 @@ def test_a_patient_changed_on_every_instance_holds_the_study_until_a_person_has_
     assert the_study(db).state is StudyState.WAITING  # once released, its patient stands
 
 
+def test_a_release_believes_only_what_the_person_was_told(db: Database, clock: FakeClock, row: OutboxRow) -> None:
+    used = policy(model())
+    with db.transaction():
+        studies.move(db, clock.now(), STUDY, StudyState.HELD, "the modality says that it was the wrong order")
+    send_all(db, clock, "2", CORRECTED, content="with P9")
+    operations.release(db, clock.now(), STUDY)
+    close_due(db, clock.forward(1), used)
+    assert the_study(db).state is StudyState.HELD
+    assert "another patient than before" in the_study(db).reason
+    clock.forward(5)
+    send_all(db, clock, "3", replace(PATIENT, patient_id="P7"), content="with P7")
+    operations.release(db, clock.now(), STUDY)
+    close_due(db, clock.forward(1), used)
+    assert the_study(db).state is StudyState.HELD  # P7 came after the person was told of P9
+    operations.release(db, clock.forward(1), STUDY)
+    close_due(db, clock.forward(1), used)
+    assert the_study(db).patient.patient_id == "P7"
+    assert the_study(db).state is StudyState.WAITING
+
+
 def test_a_patient_changed_before_the_first_closing_holds_the_study_too(db: Database, clock: FakeClock) -> None:
     send_all(db, clock, "1", PATIENT)
     send_all(db, clock, "2", CORRECTED, content="with P9")
