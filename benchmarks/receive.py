@@ -132,7 +132,7 @@ def table(cells: list[Cell], receivers: list[Receiver], found: dict[tuple[str, C
                 lines.append(f"| {cell} | {receiver.name} | {why} | | | | | | |")
                 continue
             rate = f"{own.per_second / fork.per_second:.2f}" if fork else ""
-            cpu = f"{own.cpu_s_per_gb / fork.cpu_s_per_gb:.2f}" if fork else ""
+            cpu = f"{own.cpu_s_per_gb / fork.cpu_s_per_gb:.2f}" if fork and fork.cpu_s_per_gb else ""
             lines.append(
                 f"| {cell} | {receiver.name} | {own.per_second:.0f} | {rate} | {own.cpu_s_per_gb:.2f} | {cpu}"
                 f" | {own.whole_cpu_s_per_gb:.2f} | {own.peak_mib:.0f} | {own.set_up_ms:.1f} |"
@@ -148,11 +148,7 @@ def verdicts(cells: list[Cell], found: dict[tuple[str, Cell], list[Measured]]) -
         lines.append(
             _verdict(f"{ours.name} ≥ {least:g} × {theirs.name}", _ratios(straight, found, ours, theirs), least)
         )
-    cpu = {
-        cell: -_medians(found[OURS.name, cell]).cpu_s_per_gb / _medians(found[FORK.name, cell]).cpu_s_per_gb
-        for cell in straight
-        if found.get((OURS.name, cell)) and found.get((FORK.name, cell))
-    }
+    cpu = {cell: -ratio for cell, ratio in _ratios(straight, found, OURS, FORK, of="cpu_s_per_gb").items()}
     lines.append(_verdict(f"CPU-s/GB ≤ {_CPU_FLOOR:g} × {FORK.name}", cpu, -_CPU_FLOOR))
     plain = RECEIVERS[3]
     lines.append(
@@ -162,13 +158,19 @@ def verdicts(cells: list[Cell], found: dict[tuple[str, Cell], list[Measured]]) -
 
 
 def _ratios(
-    cells: list[Cell], found: dict[tuple[str, Cell], list[Measured]], ours: Receiver, theirs: Receiver
+    cells: list[Cell],
+    found: dict[tuple[str, Cell], list[Measured]],
+    ours: Receiver,
+    theirs: Receiver,
+    of: str = "per_second",
 ) -> dict[Cell, float]:
-    pairs = (
-        (cell, _medians(found.get((ours.name, cell), [])), _medians(found.get((theirs.name, cell), [])))
-        for cell in cells
-    )
-    return {cell: own.per_second / other.per_second for cell, own, other in pairs if own and other}
+    """Ours to theirs in each cell, where both were measured; what took less than a tick of the clock is left out."""
+    ratios: dict[Cell, float] = {}
+    for cell in cells:
+        own, other = _medians(found.get((ours.name, cell), [])), _medians(found.get((theirs.name, cell), []))
+        if own and other and getattr(other, of):
+            ratios[cell] = getattr(own, of) / getattr(other, of)
+    return ratios
 
 
 def _verdict(what: str, ratios: dict[Cell, float], least: float) -> str:
@@ -212,9 +214,12 @@ def main() -> int:
                     if receiver.one_at_a_time and cell.associations > 1:
                         continue
                     try:
-                        found[receiver.name, cell].append(measure(receiver, cell, Path(name) / "r", given.seconds))
+                        one = measure(receiver, cell, Path(name) / "r", given.seconds)
                     except (RuntimeError, subprocess.SubprocessError) as error:
                         print(f"{receiver.name}, {cell}: {error}", file=sys.stderr)
+                    else:
+                        found[receiver.name, cell].append(one)
+                        print(f"{receiver.name}, {cell}: {one.per_second:.0f}/s", file=sys.stderr)
             print(f"round {round_number + 1} of {given.rounds}", file=sys.stderr)
     disk = ", ".join(f"{name} {limit:.0f}/s" for name, limit in limits.items())
     told = f"{given.rounds} interleaved rounds of {given.seconds:g} s a cell, medians; {os.cpu_count()} cores"
