@@ -134,7 +134,9 @@ def test_a_plain_unit_would_not_pass(tmp_path: Path):
 
 
 def calls_in(group: str) -> set[str]:
-    """Every system call of one of systemd's groups."""
+    """Every system call of one of systemd's groups; a call's own name stands for itself."""
+    if not group.startswith("@"):
+        return {group}
     found: set[str] = set()
     for line in systemd_analyze("syscall-filter", group).stdout.splitlines()[1:]:
         word = line.strip()

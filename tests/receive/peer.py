@@ -6,6 +6,7 @@ import io
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -77,7 +78,7 @@ def store(
     request.DataSet = io.BytesIO(content)
     association._reactor_checkpoint.clear()
     while not association._is_paused:
-        pass
+        time.sleep(0.0005)
     try:
         association.dimse.send_msg(request, context_id)
         _, answer = association.dimse.get_msg(block=True)
