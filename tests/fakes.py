@@ -84,6 +84,7 @@ def arrive(
     version: str = "",
     describe: bool = True,
     lossy: bool = False,
+    retrieved: bool = False,
 ) -> bool:
     """Let an instance arrive and be described."""
     digest = hashlib.sha256(f"{instance.sop_instance_uid}{version}".encode()).hexdigest()
@@ -102,6 +103,7 @@ def arrive(
                 path=f"spool/{digest[:2]}/{digest}.dcm",
                 source=source,
                 lossy=lossy,
+                retrieved=retrieved,
             ),
         )
     if new and describe:

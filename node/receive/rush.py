@@ -63,7 +63,6 @@ class Courtesy:
         """Return when the rush is over, or when it is our turn all the same."""
         longest_s = BETWEEN_S if self._standing_back else LONGEST_S
         began_s = self._clock_s()
-        self._standing_back = False
         while self._is_rush():
             self._standing_back = True
             if self._clock_s() - began_s >= longest_s or self._wait(_POLL_S):

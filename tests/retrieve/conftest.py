@@ -16,6 +16,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from node.config import Settings
 from node.store.database import Database, open_database
 from tests.fakes import STUDY, FakeClock
+from tests.retrieve.scripted import Script, Scripted
 
 
 @dataclass
@@ -115,3 +116,17 @@ def settings_for(db: Database, port: int, **more: int) -> Settings:
 
 
 OTHER_SERVICE = (str(Verification),)
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., Scripted]]:
+    """Archives that answer as they are told; they end with the test."""
+    started: list[Scripted] = []
+
+    def start(*scripts: Script, **settings: object) -> Scripted:
+        started.append(Scripted(scripts, **settings).start())  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()

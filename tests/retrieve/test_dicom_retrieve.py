@@ -46,19 +46,6 @@ def transfer(port: int, **changes: object) -> Transfer:
     return Transfer.model_validate(values | changes)
 
 
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., Scripted]]:
-    started: list[Scripted] = []
-
-    def start(*scripts: Script, **settings: object) -> Scripted:
-        started.append(Scripted(scripts, **settings).start())  # type: ignore[arg-type]
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.stop()
-
-
 def moved(archive: Scripted, **changes: object) -> tuple[Any, list[Tally]]:
     heard: list[Tally] = []
     return retrieve(transfer(archive.port, **changes), threading.Event(), heard.append), heard

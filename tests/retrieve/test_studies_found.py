@@ -22,19 +22,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., Scripted]]:
-    started: list[Scripted] = []
-
-    def start(*scripts: Script, **settings: object) -> Scripted:
-        started.append(Scripted(scripts, **settings).start())  # type: ignore[arg-type]
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.stop()
-
-
 def query(archive: Scripted, most: int = 5, **keys: str) -> StudyQuery:
     return StudyQuery.model_validate(call(archive) | {"keys": StudyKeys(**keys), "most": most})
 

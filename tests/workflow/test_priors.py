@@ -10,14 +10,13 @@ from node.domain.priority import Lane
 from node.domain.retrieval import Purpose, RetrievalState
 from node.domain.study import Order, StudyState
 from node.domain.work import OutcomeState, WorkKind
-from node.store import arrivals, outcomes, retrievals, studies, work_items
-from node.store.arrivals import Arrival
+from node.store import outcomes, retrievals, studies, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
 from node.workflow import operations
 from node.workflow.closing import close_due
-from tests.fakes import STUDY, FakeClock, arrive, describe_all, model, policy, slice_of
+from tests.fakes import STUDY, FakeClock, arrive, model, policy, slice_of
 from tests.workflow.test_completeness import QUIET_S, early_policy, runs, with_completeness
 from tests.workflow.test_reading import read, report
 
@@ -31,25 +30,7 @@ def send(db: Database, clock: FakeClock, study_date: str, count: int = 5, first:
 def retrieve(db: Database, clock: FakeClock, numbers: range, *, retrieved: bool = True) -> None:
     """Let slices come by a retrieval of our own."""
     for number in numbers:
-        instance, digest = slice_of(number), f"{number:032x}"
-        with db.transaction():
-            arrivals.record_arrival(
-                db,
-                clock.now(),
-                Arrival(
-                    study_instance_uid=instance.study_instance_uid,
-                    series_instance_uid=instance.series_instance_uid,
-                    sop_instance_uid=instance.sop_instance_uid,
-                    sop_class_uid=instance.sop_class_uid,
-                    transfer_syntax_uid=instance.transfer_syntax_uid,
-                    digest=digest,
-                    size=100,
-                    path=f"spool/{digest}.dcm",
-                    source="SCANNER",
-                    retrieved=retrieved,
-                ),
-            )
-        describe_all(db, clock.now(), {(instance.sop_instance_uid, digest): instance})
+        arrive(db, clock.now(), slice_of(number), retrieved=retrieved)
 
 
 def the_study(db: Database) -> StudyRow:
