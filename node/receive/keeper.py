@@ -23,6 +23,7 @@ from node.receive.status import OUT_OF_RESOURCES
 from node.store import checkpoint
 from node.store.arrivals import Arrival
 from node.store.database import Database, open_database
+from node.store.direct import Blocks
 from node.store.journal import Journal
 from node.store.segments import SEGMENT_BYTES, Segments
 from node.store.spool import Spool
@@ -63,6 +64,8 @@ class Keeper:
         self.objects = 0
         self.octets = 0
         self._segment_bytes = segment_bytes
+        #: What large objects are written with.
+        self.blocks = Blocks()
         self._buffers: list[memoryview] = []
         self._opening = threading.Lock()
         self._journal: Journal[tuple[Instant, Arrival]] | None = None
@@ -118,6 +121,7 @@ class Keeper:
         if self._indexer is not None and self._journal is not None:
             self._indexer.close(limit_s)
             self._journal.close()
+        self.blocks.close()
 
     def append(self, arrival: Arrival, head: bytes, content: bytes | memoryview, digest: bytes) -> None:
         """Make an object durable, or the name of one that is: see `Journal.append`."""
@@ -217,7 +221,7 @@ class Incoming:
     def _stream(self, piece: memoryview) -> None:
         if self._large is None:
             assert self._buffer is not None
-            self._large = LargeFile(self._keeper.spool, sync=self._keeper.sync)
+            self._large = LargeFile(self._keeper.spool, self._keeper.blocks, sync=self._keeper.sync)
             self._large.write(self._buffer[: self._size])
         self._large.write(piece)
 

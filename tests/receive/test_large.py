@@ -12,15 +12,17 @@ from node.receive.arrival import Origin, arrival_of, head_of
 from node.receive.large import HEAD_BYTES, LargeFile
 from node.receive.part10 import read_meta
 from node.store import files
+from node.store.direct import Blocks
 from node.store.spool import Spool
 from tests.receive.objects import encoded, mr_slice
 
+BLOCKS = Blocks()
 SYNTAX = "1.2.840.10008.1.2.1"
 CONTENT = encoded(mr_slice(PixelData=bytes(range(256)) * 4096))
 
 
 def written(spool: Spool, content: bytes = CONTENT) -> LargeFile:
-    large = LargeFile(spool)
+    large = LargeFile(spool, BLOCKS)
     for start in range(0, len(content), 100_000):
         large.write(memoryview(content)[start : start + 100_000])
     return large
@@ -72,17 +74,6 @@ def test_a_failing_sync_leaves_nothing_under_a_final_name(spool: Spool, monkeypa
             keep(large)
     large.discard()
     assert list(spool.objects()) == []
-
-
-def test_the_kernel_is_asked_to_write_while_it_arrives(spool: Spool, monkeypatch: pytest.MonkeyPatch):
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr("node.receive.large.begin_writing", lambda _, offset, length: asked.append((offset, length)))
-    large = LargeFile(spool)
-    for _ in range(40):
-        large.write(memoryview(bytes(1 << 20)))
-    assert len(asked) >= 4
-    assert [offset + length for offset, length in asked[:-1]] == [offset for offset, _ in asked[1:]]
-    large.discard()
 
 
 def test_a_system_without_early_writing_does_without(spool: Spool, monkeypatch: pytest.MonkeyPatch):

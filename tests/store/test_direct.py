@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from node.store import direct
+from node.store.direct import BLOCK_BYTES, Blocks, DirectFile
+
+KINDS = ["direct", "no direct descriptor", "no direct write"]
+
+
+@pytest.fixture
+def blocks() -> Iterator[Blocks]:
+    shared = Blocks()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file system that writes past the page cache, and two that do not."""
+    real_open, real_write = os.open, os.pwrite
+    if request.param == KINDS[1]:
+
+        def opened(path: Any, flags: int, *rest: Any) -> int:
+            if flags & os.O_DIRECT:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return real_open(path, flags, *rest)
+
+        monkeypatch.setattr(os, "open", opened)
+    if request.param == KINDS[2]:
+
+        def written(descriptor: int, content: memoryview, offset: int) -> int:
+            if len(content) > direct._PIECE_BYTES:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return real_write(descriptor, content, offset)
+
+        monkeypatch.setattr(os, "pwrite", written)
+    return str(request.param)
+
+
+def grown(path: Path, blocks: Blocks, content: bytes, piece: int, *, start: int = 0) -> DirectFile:
+    file = DirectFile(path, blocks, start=start)
+    for at in range(0, len(content), piece):
+        file.append(memoryview(content)[at : at + piece])
+    file.settle()
+    return file
+
+
+SIZES = [0, 1, 4095, 4096, 4097, BLOCK_BYTES - 2048, BLOCK_BYTES - 2047, BLOCK_BYTES, 5 * BLOCK_BYTES + 12345]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_was_appended_is_what_is_read(tmp_path: Path, blocks: Blocks, kind: str, size: int) -> None:
+    content = os.urandom(size)
+    file = grown(tmp_path / "f", blocks, content, 100_003, start=2048)
+    file.write_at(b"h" * 2048, 0)
+    file.close()
+    assert (tmp_path / "f").read_bytes() == b"h" * 2048 + content
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 3 * BLOCK_BYTES), st.integers(1000, 2 * BLOCK_BYTES), st.integers(0, 4096))
+def test_pieces_of_every_length_make_the_same_file(
+    tmp_path: Path, blocks: Blocks, size: int, piece: int, start: int
+) -> None:
+    content = (b"%07d;" % size) * (size // 8 + 1)
+    path = tmp_path / os.urandom(8).hex()
+    grown(path, blocks, content, piece, start=start).close()
+    assert path.read_bytes() == bytes(start) + content
+
+
+def test_a_file_system_writes_past_the_page_cache_where_it_can(
+    tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = tmp_path / "probe"
+    probe.touch()
+    try:
+        descriptor = os.open(probe, os.O_WRONLY | os.O_DIRECT)
+        os.pwrite(descriptor, mmap.mmap(-1, 4096), 0)
+        os.close(descriptor)
+    except OSError:
+        pytest.skip("this file system has no direct writes")
+    monkeypatch.setattr(direct, "_write", lambda *_: None)
+    grown(tmp_path / "f", blocks, b"x" * (2 * BLOCK_BYTES), BLOCK_BYTES).close()
+    assert (tmp_path / "f").read_bytes() == b"x" * (2 * BLOCK_BYTES)
+
+
+def test_nothing_of_an_earlier_file_comes_into_the_place_of_the_head(tmp_path: Path, blocks: Blocks) -> None:
+    grown(tmp_path / "first", blocks, b"SECRET" * 1000, 6000).close()
+    grown(tmp_path / "second", blocks, b"content", 7, start=2048).close()
+    assert (tmp_path / "second").read_bytes() == bytes(2048) + b"content"
+
+
+def test_a_disk_that_fails_is_told_by_the_time_everything_is_settled(
+    tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = DirectFile(tmp_path / "f", blocks)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", fail)
+        with pytest.raises(OSError, match="No space left"):
+            for _ in range(2):
+                file.append(memoryview(bytes(BLOCK_BYTES)))
+            file.settle()
+    file.close()
+    file.close()
+    grown(tmp_path / "g", blocks, b"again", 5).close()
+    assert (tmp_path / "g").read_bytes() == b"again"
+
+
+def test_a_disk_that_takes_a_part_is_asked_again_and_then_believed(
+    tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwrite
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", lambda descriptor, content, offset: real(descriptor, content[:4096], offset))
+        content = os.urandom(BLOCK_BYTES + 5000)
+        grown(tmp_path / "f", blocks, content, 1 << 16).close()
+    assert (tmp_path / "f").read_bytes() == content
+
+
+def test_a_file_that_grows_faster_than_the_disk_takes_three_blocks(tmp_path: Path, blocks: Blocks) -> None:
+    lent = 0
+    real = blocks.borrow
+
+    def borrow() -> memoryview:
+        nonlocal lent
+        lent += 1
+        return real()
+
+    blocks.borrow = borrow  # type: ignore[method-assign]
+    grown(tmp_path / "f", blocks, bytes(20 * BLOCK_BYTES), BLOCK_BYTES).close()
+    assert lent <= 3
+
+
+def test_the_kernel_begins_to_write_what_went_through_the_page_cache(
+    tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(direct, "_opened_direct", lambda _: -1)
+    monkeypatch.setattr(direct, "begin_writing", lambda _, offset, length: asked.append((offset, length)))
+    grown(tmp_path / "f", blocks, bytes(4 * BLOCK_BYTES), BLOCK_BYTES).close()
+    assert sorted(asked) == [(number * BLOCK_BYTES, BLOCK_BYTES) for number in range(4)]
+
+
+def test_no_file_is_begun_where_one_is(tmp_path: Path, blocks: Blocks) -> None:
+    (tmp_path / "f").write_bytes(b"held")
+    with pytest.raises(FileExistsError):
+        DirectFile(tmp_path / "f", blocks)
+    assert (tmp_path / "f").read_bytes() == b"held"
