@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from node.store.migrations import MIGRATIONS
 FILE_NAME = "matins.sqlite"
 #: How long a writer waits for another one before it gives up for now.
 _BUSY_S = 10.0
+#: Between two tries at what SQLite itself does not wait for.
+_PAUSE_S = 0.01
 
 Value = str | int | float | bytes | None
 
@@ -122,31 +125,63 @@ def open_database(folder: Path, room: str, *, sync_commits: bool = True) -> Data
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         connection = sqlite3.connect(file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if sync_commits else 'NORMAL'}")
-        connection.execute("PRAGMA foreign_keys=ON")
     except sqlite3.DatabaseError as error:
         raise _opening(file, error) from error
     except OSError as error:
         raise Misconfigured(folder, "data.folder", str(error), "Name a folder that Matins may write") from error
-    database = Database(connection, folder, room)
-    _migrate(database, connection, file)
+    try:
+        applied = _prepare(connection, file, sync_commits)
+        database = Database(connection, folder, room)
+        _migrate(database, connection, file, applied)
+    except BaseException:
+        connection.close()
+        raise
     return database
 
 
-def _migrate(database: Database, connection: sqlite3.Connection, file: Path) -> None:
+def _prepare(connection: sqlite3.Connection, file: Path, sync_commits: bool) -> set[str]:
+    """Set the connection up, and return the names of the migrations that the file has."""
+    connection.row_factory = sqlite3.Row
+    try:
+        _write_ahead(connection)
+        connection.execute(f"PRAGMA synchronous={'FULL' if sync_commits else 'NORMAL'}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return {migration.name for migration in MIGRATIONS.applied(_tool(connection))}
+    except sqlite3.DatabaseError as error:
+        raise _opening(file, error) from error
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Give the file its write-ahead log, unless it has it.
+
+    The switch turns a read lock into a write lock, where SQLite answers "locked" at once, whatever the timeout: two
+    that hold read locks would wait for each other. So rooms that start together on a new file try again.
+    """
+    deadline_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline_s:
+                raise
+        time.sleep(_PAUSE_S)
+
+
+def _migrate(database: Database, connection: sqlite3.Connection, file: Path, applied: set[str]) -> None:
     """Apply what is missing, one room at a time: all rooms start at once."""
-    tool = SqliteDatabase(connection, execute_plugins=False)
     known = {migration.name for migration in MIGRATIONS._migrations}
-    applied = {migration.name for migration in MIGRATIONS.applied(tool)}
     if applied == known:
         return
     if applied - known:
         newer = ", ".join(sorted(applied - known))
         raise Misconfigured(file, "", f"written by a newer Matins ({newer})", "Install that version again")
     with database.transaction():
-        MIGRATIONS.apply(tool)
+        MIGRATIONS.apply(_tool(connection))
+
+
+def _tool(connection: sqlite3.Connection) -> SqliteDatabase:
+    return SqliteDatabase(connection, execute_plugins=False)
 
 
 def _transient(error: sqlite3.OperationalError) -> Exception:

@@ -2,14 +2,25 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from node.errors import Misconfigured, Transient
 from node.store import database
 from node.store.database import FILE_NAME, Database, open_database
 from node.store.migrations import MIGRATIONS
+
+
+def _another_writer(folder: Path) -> sqlite3.Connection:
+    """A connection that writes to a new file which has no write-ahead log yet."""
+    folder.mkdir()
+    other = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
 
 
 def test_a_failed_transaction_leaves_nothing(db: Database) -> None:
@@ -56,6 +67,30 @@ def test_rooms_that_start_together_migrate_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_a_new_file_is_tried_again_while_another_room_writes_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(_another_writer(tmp_path / "var")) as other:
+        monkeypatch.setattr(time, "sleep", lambda _s: other.rollback())
+        with closing(open_database(tmp_path / "var", "test")) as db:
+            assert [tuple(row) for row in db.rows("PRAGMA journal_mode")] == [("wal",)]
+
+
+def test_a_new_file_that_stays_busy_is_a_passing_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY_S", 0.05)
+    with closing(_another_writer(tmp_path / "var")), pytest.raises(Transient, match="locked"):
+        open_database(tmp_path / "var", "test")
+
+
+def test_a_file_that_is_refused_is_let_go(db: Database) -> None:
+    db.execute("INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('matins', 'future', 'x')")
+    db.close()
+    # `refused` keeps the frames, and the connection in them: nothing but close() lets the file go.
+    with pytest.raises(Misconfigured) as refused:
+        open_database(db.folder, "older")
+    assert [file for file in psutil.Process().open_files() if Path(file.path).parent == db.folder] == [], refused.value
 
 
 def test_migrations_are_recorded_by_topic(db: Database) -> None:
