@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,8 +105,7 @@ class DoorStorm:
             self._over.set()
             self._end(signal.SIGKILL)
             self._notices.close()
-        self._count()
-        return self._losses
+        return losses_of(self._folder, self._acknowledged, self._losses)
 
     def _start(self) -> None:
         began_s = time.monotonic()
@@ -167,27 +167,30 @@ class DoorStorm:
                 pass
             time.sleep(0.05)
 
-    def _count(self) -> None:
-        losses = self._losses
-        losses.acknowledged = len(self._acknowledged)
-        settings = load_settings(self._folder / "config.toml")
-        db, spool = open_database(settings.data.folder, "test"), Spool(settings.data.folder)
-        held = {each.sop_instance_uid: each.path for each in instances.of_study(db)}
-        for uid, digest in self._acknowledged.items():
-            if uid not in held:
-                losses.unindexed.append(uid)
-                continue
-            try:
-                whole = spool.read(held[uid])
-            except Exception as error:
-                losses.lost.append(f"{uid}: {error}")
-                continue
-            if hashlib.sha256(whole[read_meta(whole).dataset_offset :]).hexdigest() != digest:
-                losses.torn.append(uid)
-        losses.damage = tallies.damage(db)
-        rebuilt = rebuild(db, spool, settings)
-        losses.torn += [f"{each.path}: {each.reason}" for each in rebuilt.unreadable]
-        db.close()
+
+def losses_of(folder: Path, acknowledged: Mapping[str, str], losses: Losses | None = None) -> Losses:
+    """Look for everything that was acknowledged: UID → SHA-256 of the data set. No room may run."""
+    losses = losses or Losses()
+    losses.acknowledged = len(acknowledged)
+    settings = load_settings(folder / "config.toml")
+    db, spool = open_database(settings.data.folder, "test"), Spool(settings.data.folder)
+    held = {each.sop_instance_uid: each.path for each in instances.of_study(db)}
+    for uid, digest in acknowledged.items():
+        if uid not in held:
+            losses.unindexed.append(uid)
+            continue
+        try:
+            whole = spool.read(held[uid])
+        except Exception as error:
+            losses.lost.append(f"{uid}: {error}")
+            continue
+        if hashlib.sha256(whole[read_meta(whole).dataset_offset :]).hexdigest() != digest:
+            losses.torn.append(uid)
+    losses.damage = tallies.damage(db)
+    rebuilt = rebuild(db, spool, settings)
+    losses.torn += [f"{each.path}: {each.reason}" for each in rebuilt.unreadable]
+    db.close()
+    return losses
 
 
 _UID = b"1.2.826.9.100000000"
