@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -18,6 +19,20 @@ def _web_address(text: str) -> str:
     if text and not _WEB_ADDRESS.fullmatch(text):
         raise ValueError("an address as http://pacs.example.org:8080/dicom-web, without user, query or fragment")
     return text.rstrip("/")
+
+
+#: What a viewer shows: Segmentations, reports, Secondary Captures, presentation states, key objects, parametric maps,
+#: RT structure sets, documents.
+Shown = Literal["SEG", "SR", "SC", "PR", "KO", "PM", "RTSTRUCT", "DOC"]
+
+
+def _timezone(text: str) -> str:
+    if text:
+        try:
+            ZoneInfo(text)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("a zone of the IANA database, as Europe/Berlin") from error
+    return text
 
 
 class Peer(Section):
@@ -42,11 +57,32 @@ class Peer(Section):
     roles: tuple[Role, ...] = Field(default=(), strict=False)
     #: Names of the destinations that get the results of what this source sent; none by default.
     results_to: tuple[str, ...] = Field(default=(), strict=False)
-    #: Classes of result that its viewers show.
-    shows: tuple[Literal["SEG", "SR", "SC"], ...] = Field(default=("SEG", "SR"), strict=False)
+    #: How results reach it: C-STORE to host and port, STOW-RS to `dicomweb`, or files in `folder`.
+    send_by: Literal["dicom", "stow", "folder"] = "dicom"
+    #: Where files for it are put; relative paths from config.toml's folder.
+    folder: OptionalFile = None
+    #: Holds the bearer token (RFC 6750) that we show at its DICOMweb service.
+    dicomweb_token_file: OptionalFile = None
+    #: Classes of result that its viewers show; what it only stores is shown once more as a Secondary Capture.
+    shows: tuple[Shown, ...] = Field(default=("SEG", "SR"), strict=False)
     #: Outputs that it is sent; names of modules of `node/report/outputs`.
     outputs: tuple[str, ...] = Field(default=("seg", "measurement_sr"), strict=False)
-    profile: Literal["standard"] = "standard"
+    #: What takes the place of an output that it does not store: the first of these that can, in this order.
+    fallback: tuple[str, ...] = Field(
+        default=("labelmap_seg", "presentation_state", "secondary_capture", "encapsulated_pdf"), strict=False
+    )
+    #: "ohif": measurements that OHIF takes into its list; one archive never gets both.
+    profile: Literal["standard", "ohif"] = "standard"
+    #: Zone of its clocks, as "Europe/Berlin", where its objects name no offset (0008,0201).
+    timezone: Annotated[str, AfterValidator(_timezone)] = ""
+    #: "ask" for storage commitment, "query" back what was sent, "auto" the first that it offers, or "none".
+    confirm: Literal["auto", "ask", "query", "none"] = "auto"
+    #: Whether its own patient and study are asked for (C-FIND) before anything of the study is sent there.
+    reconcile: bool = False
+    #: Title of the rejection notes that withdraw results there (PS3.16 CID 7011): 113001, 113037, or none are sent.
+    rejection: Literal["", "113001", "113037"] = ""
+    #: Whether data sets are deflated where it accepts that.
+    compress: bool = False
 
     @property
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -55,8 +91,7 @@ class Peer(Section):
 
     @model_validator(mode="after")
     def _roles_have_what_they_need(self) -> Peer:
-        if "destination" in self.roles and not (self.host and self.port):
-            raise ValueError("a destination needs host and port")
+        self._can_be_sent_to()
         if "archive" in self.roles and not ((self.host and self.port) or self.dicomweb):
             raise ValueError("an archive needs host and port, or dicomweb")
         if "source" in self.roles and not self.addresses:
@@ -64,3 +99,13 @@ class Peer(Section):
         if self.stow_token_file and "source" not in self.roles:
             raise ValueError("stow_token_file is for a source: what nobody may send needs no token")
         return self
+
+    def _can_be_sent_to(self) -> None:
+        if self.send_by == "stow" and not self.dicomweb:
+            raise ValueError("send_by stow needs dicomweb")
+        if self.send_by == "folder" and not self.folder:
+            raise ValueError("send_by folder needs folder")
+        if "worklist" in self.roles and "destination" not in self.roles:
+            raise ValueError("a worklist is a destination: add that role")
+        if "destination" in self.roles and self.send_by == "dicom" and not (self.host and self.port):
+            raise ValueError("a destination needs host and port")

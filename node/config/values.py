@@ -26,7 +26,8 @@ AeTitle = Annotated[str, Field(pattern=_AE_TITLE), AfterValidator(_ae_title)]
 Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
-Role = Literal["source", "destination", "archive"]
+#: A worklist is a destination that is also told what was not read, and why.
+Role = Literal["source", "destination", "archive", "worklist"]
 
 
 class Section(BaseModel):

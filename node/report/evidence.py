@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from node.domain.finding import MILLILITRE, VOLUME, Finding
 from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
 from node.domain.uid import derived_uid
+from node.domain.work import OutcomeState
 from node.errors import Failed
 
 #: A slice may lie this far from where the grid has it: positions are written with few digits.
@@ -26,7 +28,8 @@ class Evidence:
     """One outcome of one model on one series, ready to be written down.
 
     mask: (slice, row, column) uint8, 0 is background, n is segment n of the card; its slices are in the
-    order of `sources` and lie on the same pixels.
+    order of `sources` and lie on the same pixels. saliency: the same shape, float32, 0–1. A model that only
+    classifies leaves neither; nor does one that did not run, whose `state` and `reason` say why.
 
     Raises (at construction):
         Failed: mask, grid, sources and findings do not belong together, or the mask is empty.
@@ -34,9 +37,10 @@ class Evidence:
 
     #: Headers in mask order, from `report.sources.normalise`.
     sources: tuple[Dataset, ...]
-    grid: Grid
-    mask: NDArray[np.uint8]
-    findings: tuple[Finding, ...]
+    grid: Grid | None = None
+    mask: NDArray[np.uint8] | None = None
+    saliency: NDArray[np.float32] | None = None
+    findings: tuple[Finding, ...] = ()
     card: ModelCard
     #: SHA-256 over the model's files.
     model_digest: str
@@ -52,15 +56,50 @@ class Evidence:
     finished_at: datetime
     #: How a destination wants its outputs.
     profile: str = "standard"
+    #: What became of the model; anything but RESULT is told by a not-performed report alone.
+    state: OutcomeState = OutcomeState.RESULT
+    reason: str = ""
+    #: Zone of the source's clocks, as configured, where its objects name no offset.
+    zone: tzinfo | None = None
+    #: The document that this one replaces, if it was sent: (SOP Class UID, SOP Instance UID).
+    predecessor: tuple[str, str] | None = None
+    #: Keyword → value of the archive, where it files the study otherwise than the sources say, and who corrected.
+    corrections: Mapping[str, str] = field(default_factory=dict)
+    corrected_by: str = ""
+    #: For outputs of SCOPE "study": the evidence of every model on it, this one's among them.
+    together: tuple[Evidence, ...] = ()
 
     def __post_init__(self) -> None:
         if self.finished_at.utcoffset() is None:
             raise ValueError("finish time must be aware")
-        if self.mask.dtype != np.uint8:
-            raise ValueError(f"mask must be uint8, not {self.mask.dtype}")
-        _check_grid(self)
+        if self.mask is not None:
+            if self.mask.dtype != np.uint8:
+                raise ValueError(f"mask must be uint8, not {self.mask.dtype}")
+            _check_grid(self, self.mask, self.lattice)
         for finding in self.findings:
             _check_finding(self, finding)
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """The mask.
+
+        Raises:
+            Failed: the model left none.
+        """
+        if self.mask is None:
+            raise Failed(f"{self.card.name} left no mask")
+        return self.mask
+
+    @property
+    def lattice(self) -> Grid:
+        """The grid of the mask.
+
+        Raises:
+            Failed: the model left none.
+        """
+        if self.grid is None:
+            raise Failed(f"{self.card.name} left no grid")
+        return self.grid
 
     @property
     def source(self) -> Dataset:
@@ -79,6 +118,10 @@ class Evidence:
 
     def uid(self, kind: str, role: str) -> str:
         """The UID that an output of `kind` has in a `role`: "instance", "series" …; the same work, the same UID."""
+        if self.together:
+            role = f"{role} of {' '.join(sorted(each.uid(kind, 'part') for each in self.together))}"
+        if self.corrections:
+            role = f"{role} as {sorted(self.corrections.items())}"
         return result_uid(
             study_instance_uid=self.study_instance_uid,
             content_digest=self.content_digest,
@@ -134,31 +177,31 @@ def result_uid(
     )
 
 
-def _check_grid(evidence: Evidence) -> None:
-    shape = evidence.mask.shape
+def _check_grid(evidence: Evidence, mask: NDArray[np.uint8], grid: Grid) -> None:
+    shape = mask.shape
     first = evidence.source
     expected = (len(evidence.sources), int(first.Rows), int(first.Columns))
-    if shape != evidence.grid.shape or shape != expected:
-        raise Failed(f"mask {shape}, grid {evidence.grid.shape} and sources {expected} differ in shape")
-    affine = evidence.grid.matrix
+    if shape != grid.shape or shape != expected:
+        raise Failed(f"mask {shape}, grid {grid.shape} and sources {expected} differ in shape")
+    affine = grid.matrix
     for index, header in enumerate(evidence.sources):
         place = affine[:3, 3] + index * affine[:3, 0]
         if np.abs(place - np.array(header.ImagePositionPatient, dtype=np.float64)).max() > _POSITION_TOLERANCE_MM:
             raise Failed(f"slice {index + 1} of the mask does not lie where {header.SOPInstanceUID} does")
-    if not evidence.mask.any():
+    if not mask.any():
         raise Failed("the mask is empty: nothing was segmented")
-    if int(evidence.mask.max()) > max(segment.number for segment in evidence.card.segments):
-        raise Failed(f"the mask has a value {int(evidence.mask.max())} that the card declares no segment for")
+    if int(mask.max()) > max(segment.number for segment in evidence.card.segments):
+        raise Failed(f"the mask has a value {int(mask.max())} that the card declares no segment for")
 
 
 def _check_finding(evidence: Evidence, finding: Finding) -> None:
     """A finding with a segment must show it, and its volume must be that segment's."""
     if finding.segment_number is None:
         return
-    voxels = int(np.count_nonzero(evidence.mask == finding.segment_number))
+    voxels = int(np.count_nonzero(evidence.labels == finding.segment_number))
     if not voxels:
         raise Failed(f"segment {finding.segment_number} of a finding is empty")
-    volume_ml = voxels * evidence.grid.voxel_volume_ml
+    volume_ml = voxels * evidence.lattice.voxel_volume_ml
     for measurement in finding.measurements:
         is_volume = measurement.quantity == VOLUME and measurement.unit == MILLILITRE
         if is_volume and abs(measurement.value - volume_ml) > _VOLUME_TOLERANCE * volume_ml:

@@ -79,12 +79,13 @@ def read_headers(paths: Sequence[Path]) -> list[Dataset]:
     return headers
 
 
-def normalise(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
+def normalise(headers: Sequence[Dataset], grid: Grid | None = None) -> tuple[Dataset, ...]:
     """Mend copies of `headers` (in mask order) so that builders meet no absent or unsound attribute.
 
     Text becomes UTF-8, and goes where its character set does not say how it reads; absent type 2 attributes are empty;
     unsound optional ones go (PS3.5 §6.2); an unsound date, time or sex is empty; positions, orientation and spacing are
-    written alike on all slices. Patient ID and accession number are never changed, nor is a name that can be read.
+    written alike on all slices; without a `grid` geometry stays as it is. Patient ID and accession number are never
+    changed, nor is a name that can be read.
 
     Raises:
         Failed: there are no sources, or one has no geometry.
@@ -96,11 +97,13 @@ def normalise(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
         return _mended(headers, grid)
 
 
-def _mended(headers: Sequence[Dataset], grid: Grid) -> tuple[Dataset, ...]:
+def _mended(headers: Sequence[Dataset], grid: Grid | None) -> tuple[Dataset, ...]:
     first = _speaking_header(headers[0])
     for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
         setattr(first, keyword, _sound_time(first, keyword))
     first.PatientSex = _sex(first)
+    if grid is None:
+        return (first, *(_slice_header(header, first) for header in headers[1:]))
     first.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or _frame_of_reference(first)
     first.ImageOrientationPatient = _rounded(first, "ImageOrientationPatient", _COSINE_DIGITS)
     first.PixelSpacing = _rounded(first, "PixelSpacing", _MILLIMETRE_DIGITS)

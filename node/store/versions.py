@@ -82,3 +82,13 @@ def input_sources(db: Database, outcome_id: int) -> list[frozenset[str]]:
         (outcome_id,),
     )
     return list(dict.fromkeys(frozenset(json.loads(row["names"])) for row in rows))
+
+
+def study_sources(db: Database, study_instance_uid: str) -> list[frozenset[str]]:
+    """For each image of a study, not ours, the names of the peers that sent it, in whatever form."""
+    rows = db.rows(
+        "SELECT DISTINCT names FROM (SELECT json_group_array(DISTINCT source) AS names FROM instance"
+        " WHERE study_instance_uid = ? AND NOT ours GROUP BY sop_instance_uid)",
+        (study_instance_uid,),
+    )
+    return list(dict.fromkeys(frozenset(json.loads(row["names"])) for row in rows))

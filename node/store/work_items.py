@@ -162,6 +162,15 @@ def unfinished(db: Database, study: str, kind: WorkKind) -> int:
     return int(row["number"]) if row else 0
 
 
+def unfinished_subjects(db: Database, study: str, kind: WorkKind) -> frozenset[str]:
+    """Subjects of the items of a kind that a study still waits for."""
+    rows = db.rows(
+        "SELECT subject FROM work_item WHERE study_instance_uid = ? AND kind = ? AND state IN ('ready', 'claimed')",
+        (study, kind),
+    )
+    return frozenset(row["subject"] for row in rows)
+
+
 def open_subjects(db: Database, kind: WorkKind, *, limit: int) -> list[str]:
     """Subjects of up to `limit` items of a kind that are not done, oldest first."""
     rows = db.rows(

@@ -18,6 +18,7 @@ from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
 from node.triage.suitability import Choice, choose
+from node.workflow import reportable
 from node.workflow.policy import Policy
 
 
@@ -70,7 +71,9 @@ def assign(
     for plan, standing in wanted:
         if standing is not None:
             supersede(db, now, standing, "its input changed")
-        _write(db, now, study, plan, revision=revision)
+        written = outcomes.outcome(db, _write(db, now, study, plan, revision=revision))
+        if written is not None and not prior:
+            reportable.begin(db, now, policy, written)
     return revision
 
 
@@ -205,7 +208,7 @@ def _was_prior_only(study: StudyRow, standing: Outcome, prior: str) -> bool:
     return bool(study.prior) and not prior and standing.reason == study.prior
 
 
-def _write(db: Database, now: Instant, study: StudyRow, plan: _Plan, *, revision: int) -> None:
+def _write(db: Database, now: Instant, study: StudyRow, plan: _Plan, *, revision: int) -> int:
     uid, model = study.study_instance_uid, plan.model
     run_number = outcomes.next_run_number(
         db,
@@ -235,3 +238,4 @@ def _write(db: Database, now: Instant, study: StudyRow, plan: _Plan, *, revision
     )
     if plan.state is OutcomeState.PENDING:
         work_items.add(db, now, WorkKind.INFER, outcome_id, uid)
+    return outcome_id

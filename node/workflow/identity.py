@@ -107,7 +107,11 @@ def destinations(db: Database, policy: Policy, outcome: Outcome) -> tuple[Peer, 
     the same content (an archive that sends back what the scanner sent) lists what any of them does.
     """
     allowed: set[str] | None = None
-    for names in versions.input_sources(db, outcome.id):
+    sent_by = versions.input_sources(db, outcome.id)
+    if not sent_by and outcome.state is not OutcomeState.RESULT:
+        # Nothing was read: what is told of that goes where everything of the study may go.
+        sent_by = versions.study_sources(db, outcome.study_instance_uid)
+    for names in sent_by:
         sources = filter(None, map(policy.settings.peer_named, names))
         listed = {destination for source in sources for destination in source.results_to}
         allowed = listed if allowed is None else allowed & listed

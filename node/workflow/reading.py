@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from node.domain.finding import Finding
-from node.domain.model_card import Mode
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import FINAL_OUTCOMES, OutcomeState, WorkKind, WorkState
@@ -15,7 +14,7 @@ from node.store import artifacts, findings, outcomes, studies, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
-from node.workflow import ranking
+from node.workflow import ranking, reportable
 from node.workflow.policy import Policy
 
 
@@ -62,9 +61,7 @@ def complete(
         artifacts.record(
             db, now, outcome_id=outcome_id, kind="mask", path=mask.path, size=mask.size, digest=mask.digest
         )
-    outcome = outcomes.outcome(db, outcome_id)
-    if outcome is not None and outcome.mode is Mode.LIVE:
-        work_items.add(db, now, WorkKind.REPORT, outcome_id, item.study_instance_uid)
+    _report(db, now, policy, outcome_id)
     ranking.rerank(db, now, policy, item.study_instance_uid)
     settle(db, now, item.study_instance_uid)
     return True
@@ -116,5 +113,13 @@ def settle(db: Database, now: Instant, study_instance_uid: str) -> None:
 
 def _end(db: Database, now: Instant, policy: Policy, item: WorkItem, state: OutcomeState, reason: str) -> None:
     if outcomes.move(db, now, int(item.subject), state, reason):
+        if item.kind is WorkKind.INFER:
+            _report(db, now, policy, int(item.subject))
         ranking.rerank(db, now, policy, item.study_instance_uid)
     settle(db, now, item.study_instance_uid)
+
+
+def _report(db: Database, now: Instant, policy: Policy, outcome_id: int) -> None:
+    outcome = outcomes.outcome(db, outcome_id)
+    if outcome is not None:
+        reportable.begin(db, now, policy, outcome)

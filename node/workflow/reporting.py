@@ -12,6 +12,7 @@ from node.store.work_items import WorkItem
 from node.workflow import reading
 from node.workflow.identity import destinations
 from node.workflow.policy import Policy
+from node.workflow.reportable import kinds_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: 
             sop_class_uid=result.sop_class_uid,
         )
         for peer in peers:
-            if result.kind in peer.outputs and result.profile == peer.profile:
+            if result.kind in kinds_for(peer, outcome.state) and result.profile == peer.profile:
                 outbox.add(db, now, artifact_id=artifact_id, study=item.study_instance_uid, destination=peer.name)
     reading.settle(db, now, item.study_instance_uid)
     return True

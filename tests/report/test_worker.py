@@ -23,7 +23,7 @@ from node.domain.work import OutcomeState, WorkKind, WorkState
 from node.errors import Failed, Misconfigured, Transient
 from node.imaging.mask import Mask, to_bytes
 from node.loop import work_step
-from node.report import worker
+from node.report import gathering, worker
 from node.report.evidence import result_uid
 from node.report.outputs import Output, outputs
 from node.store import arrivals, artifacts, findings, instances, outbox, outcomes, work_items
@@ -333,7 +333,7 @@ def test_a_card_that_has_changed_since_is_never_used(
     db: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = replace(MODEL, card_digest="d" * 64)
-    monkeypatch.setattr(worker, "load_policy", lambda settings: policy(changed))
+    monkeypatch.setattr(gathering, "load_policy", lambda settings: policy(changed))
     outcome_id = finished_outcome(db, clock)
     step(db, clock, policy(changed))
     assert outcome_of(db, outcome_id).state is OutcomeState.FAILED
@@ -343,7 +343,7 @@ def test_a_card_that_has_changed_since_is_never_used(
 def test_a_card_that_changed_before_the_run_is_read_anew(
     db: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "load_policy", lambda settings: policy(MODEL))
+    monkeypatch.setattr(gathering, "load_policy", lambda settings: policy(MODEL))
     outcome_id = finished_outcome(db, clock)
     step(db, clock, policy(replace(MODEL, card_digest="d" * 64)))
     assert outcome_of(db, outcome_id).state is OutcomeState.RESULT
@@ -369,6 +369,10 @@ def test_an_output_that_fails_leaves_nothing_recorded(db: Database, clock: FakeC
     class Refusing:
         KIND = "measurement_sr"
         NEEDS = ("seg",)
+        SCOPE = "model"
+
+        def unfit(self, evidence: object) -> str:
+            return ""
 
         def build(self, evidence: object, built: object) -> object:
             raise Failed("no words for it")

@@ -1,7 +1,10 @@
 """Outputs: one module an output, found by listing this folder.
 
-Each declares `KIND`, its own module name; `NEEDS`, the kinds that it refers to, built before it; and
-`build(evidence, built)`, which returns a new dataset: the same evidence, the same bytes.
+Each declares `KIND`, its own module name; `SHOWN_AS`, the class that a viewer must show (`config.peer.Shown`); `SCOPE`,
+"model" for one a model and "study" for one of all models on a study; `FALLBACKS`, kinds that may take its place where a
+destination does not store it (any of the peer's `fallback` where empty); `NEEDS`, the kinds that it refers to, built
+before it; `unfit(evidence)`, why this evidence cannot be written so; and `build(evidence, built)`, which returns a new
+dataset: the same evidence, the same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +25,13 @@ class Output(Protocol):
 
     KIND: str
     NEEDS: tuple[str, ...]
+    SHOWN_AS: str
+    SCOPE: str
+    FALLBACKS: tuple[str, ...]
+
+    def unfit(self, evidence: Evidence) -> str:
+        """Why this evidence has nothing to be written as this output; empty where it has."""
+        ...
 
     def build(self, evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:
         """Return the dataset with its file meta information. `built` holds what `NEEDS` names.

@@ -48,6 +48,9 @@ from node.report.evidence import Evidence
 
 KIND = "measurement_sr"
 NEEDS = ("seg",)
+SHOWN_AS = "SR"
+SCOPE = "model"
+FALLBACKS = ("comprehensive_sr", "enhanced_sr", "basic_text_sr", "secondary_capture")
 #: High, so that hanging protocols put the originals first.
 SERIES_NUMBER = 1001
 
@@ -57,6 +60,13 @@ _LANGUAGE = Code("en", "RFC5646", "English")
 _NO_UNITS = Code("1", "UCUM", "no units")
 #: Numbers are written with this many significant digits: the fifth of a volume is already noise.
 _DIGITS = 7
+
+
+def unfit(evidence: Evidence) -> str:
+    """Measurements are those of segments."""
+    if evidence.mask is None:
+        return "the model segments nothing"
+    return "" if any(each.segment_number is not None for each in evidence.findings) else "no finding has a segment"
 
 
 def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:
@@ -77,7 +87,7 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:
         assert number is not None
         groups.append(_volumetric(evidence, finding, number, segmentation))
         if number not in outlined:
-            outlined[number] = evidence.sources[largest_slice(evidence.mask, number)]
+            outlined[number] = evidence.sources[largest_slice(evidence.labels, number)]
             groups.append(_planar(evidence, finding, number))
     images = list({str(image.SOPInstanceUID): image for image in outlined.values()}.values())
     report = Comprehensive3DSR(
@@ -147,8 +157,8 @@ def _volumetric(
 
 
 def _planar(evidence: Evidence, finding: Finding, number: int) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    index = largest_slice(evidence.mask, number)
-    region = largest_region(evidence.mask[index] == number)
+    index = largest_slice(evidence.labels, number)
+    region = largest_region(evidence.labels[index] == number)
     image = evidence.sources[index]
     return PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(evidence, number),

@@ -18,15 +18,23 @@ from node.report.evidence import Evidence
 
 KIND = "seg"
 NEEDS: tuple[str, ...] = ()
+SHOWN_AS = "SEG"
+SCOPE = "model"
+FALLBACKS: tuple[str, ...] = ()
 #: High, so that hanging protocols put the originals first.
 SERIES_NUMBER = 1000
+
+
+def unfit(evidence: Evidence) -> str:
+    """A Segmentation needs a mask."""
+    return "" if evidence.mask is not None else "the model segments nothing"
 
 
 def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa: ARG001 - refers to no other output
     """Return the Segmentation: BINARY, Explicit VR Little Endian, without the empty frames."""
     segmentation = Segmentation(
         source_images=evidence.sources,
-        pixel_array=evidence.mask,
+        pixel_array=evidence.labels,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(evidence, segment) for segment in evidence.card.segments],
         series_instance_uid=evidence.uid(KIND, "series"),

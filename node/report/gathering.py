@@ -1,0 +1,99 @@
+"""What the outputs of one outcome rest on, loaded from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from node.domain.model_card import ModelCard
+from node.domain.study import is_image
+from node.domain.work import OutcomeState
+from node.errors import Failed
+from node.imaging.mask import read_mask
+from node.report.evidence import Evidence
+from node.report.sources import normalise, read_headers
+from node.store import artifacts, findings, instances, outcomes
+from node.store.database import Database
+from node.store.instances import HeldInstance
+from node.store.outcomes import Outcome
+from node.workflow.policy import Policy, load_policy
+
+
+def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
+    """Load what the outputs of one outcome rest on.
+
+    Raises:
+        Failed: the mask, an input or the card is not that of the outcome any more.
+        Transient: an input cannot be read now.
+    """
+    if outcome.state is not OutcomeState.RESULT:
+        return _unread(db, policy, outcome)
+    held = instances.with_ids(db, outcomes.inputs(db, outcome.id))
+    paths = {each.sop_instance_uid: db.folder / each.path for each in held}
+    mask_file = next((each for each in artifacts.of_outcome(db, outcome.id) if each.kind == "mask"), None)
+    found = tuple(findings.of_outcome(db, outcome.id))
+    if mask_file is None:
+        if not found:
+            raise Failed(f"{outcome.model} left neither a mask nor a finding: there is nothing to write down")
+        return _evidence(db, policy, outcome, sources=normalise(read_headers(list(paths.values()))), findings=found)
+    mask = read_mask(db.folder / mask_file.path)
+    strangers = [uid for uid in mask.sop_instance_uids if uid not in paths]
+    if strangers:
+        raise Failed(f"{len(strangers)} slice(s) of the mask are no inputs of the outcome, the first is {strangers[0]}")
+    headers = read_headers([paths[uid] for uid in mask.sop_instance_uids])
+    return _evidence(
+        db,
+        policy,
+        outcome,
+        sources=normalise(headers, mask.grid),
+        grid=mask.grid,
+        mask=mask.labels,
+        findings=found,
+    )
+
+
+def _unread(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
+    """A model that did not read: an image of the study says whose it is, an input or one of its series if it can."""
+    inputs = set(outcomes.inputs(db, outcome.id))
+    held = [each for each in instances.of_study(db, outcome.study_instance_uid) if _speaks(each)]
+    if not held:
+        raise Failed("no image of the study is here to say whose it is")
+    series = outcome.series_instance_uid
+    first = min(held, key=lambda each: (each.id not in inputs, each.series_instance_uid != series, each.id))
+    return _evidence(db, policy, outcome, sources=normalise(read_headers([db.folder / first.path])))
+
+
+def _speaks(held: HeldInstance) -> bool:
+    return held.instance is not None and not held.ours and not held.rejected and is_image(held.sop_class_uid)
+
+
+def _evidence(db: Database, policy: Policy, outcome: Outcome, **loaded: object) -> Evidence:
+    return Evidence(
+        **loaded,  # type: ignore[arg-type]
+        card=_card(policy, outcome),
+        model_digest=outcome.model_digest,
+        card_digest=outcome.card_digest,
+        content_digest=outcome.content_digest,
+        run_number=outcome.run_number,
+        revision=outcome.revision,
+        finished_at=datetime.fromisoformat(outcome.finished_at).astimezone(),
+        state=outcome.state,
+        reason=outcome.reason,
+        zone=_zone(policy, outcomes.sources(db, outcome.id)),
+    )
+
+
+def _zone(policy: Policy, sources: Sequence[str]) -> ZoneInfo | None:
+    """The zone of the sources' clocks, where all of them have the same."""
+    zones = {peer.timezone for name in sources if (peer := policy.settings.peer_named(name))}
+    return ZoneInfo(zones.pop()) if len(zones) == 1 and "" not in zones else None
+
+
+def _card(policy: Policy, outcome: Outcome) -> ModelCard:
+    """The card with which the outcome was made; read anew where this room started with another."""
+    for current in (policy, None):
+        model = (current or load_policy(policy.settings)).model(outcome.model)
+        if model is not None and model.card_digest == outcome.card_digest:
+            return model.card
+    raise Failed(f"the card of {outcome.model} has changed since it read the study; `matins force` reads it again")
