@@ -16,7 +16,9 @@ DATA_PACKAGES := deepbet nilearn
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
+# Rooms under systemd write no bytecode: without it each of them would compile everything at each start.
 install: $(STAMP)
+	@$(BIN)/python -m compileall -q node
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11 or later, or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }

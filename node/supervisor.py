@@ -49,6 +49,8 @@ log = structlog.get_logger()
 class Patience:
     """How long the supervisor waits for what, in seconds."""
 
+    #: What the first room has of the machine for itself before the others are started too, unless it is ready earlier.
+    head_start_s: float = 10.0
     #: Between the start of a room, or a sign of life, and the next while it is not ready.
     start_s: float = 180.0
     #: Between two signs of life of a ready room.
@@ -169,7 +171,7 @@ class Supervisor:
     def _look_after(self, room: _Room) -> None:
         now_s = time.monotonic()
         if room.process is None:
-            if now_s >= room.due_s:
+            if now_s >= room.due_s and self._is_its_turn(room, now_s):
                 self._start(room, now_s)
         elif _has_ended(room.process):
             self._bury(room, now_s)
@@ -178,15 +180,18 @@ class Supervisor:
         elif not room.ready and now_s - room.heard_s > self._patience.start_s:
             self._kill(room, f"not ready after {self._patience.start_s:g} s")
 
+    def _is_its_turn(self, room: _Room, now_s: float) -> bool:
+        """The door comes first: scanners wait for it, and seven rooms that load at once would hold it up."""
+        door = self._rooms[0]
+        return room is door or door.ready or door.deaths > 0 or now_s > door.started_s + self._patience.head_start_s
+
     def _start(self, room: _Room, now_s: float) -> None:
-        environment = {**os.environ, "NOTIFY_SOCKET": self._address, SUPERVISED: "1"}
+        variables = {**os.environ, "NOTIFY_SOCKET": self._address, SUPERVISED: "1"}
         room.ready, room.verdict = False, ""
         room.started_s = room.heard_s = now_s
         try:
             # A session of its own: Ctrl-C reaches us alone, and what a room leaves behind can be ended with it.
-            room.process = subprocess.Popen(
-                room.command, stdin=subprocess.PIPE, env=environment, start_new_session=True
-            )
+            room.process = subprocess.Popen(room.command, stdin=subprocess.PIPE, env=variables, start_new_session=True)
         except OSError as error:
             self._mourn(room, now_s, f"cannot be started: {error}")
             return

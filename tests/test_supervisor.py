@@ -40,6 +40,8 @@ else:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 if mode == "never-ready":
     time.sleep(600)
+if mode == "dies-at-once":
+    sys.exit(3)
 notify("READY=1\\nSTATUS=works")
 if mode == "dies" and starts == 1:
     sys.exit(3)
@@ -159,6 +161,21 @@ def test_a_room_that_never_becomes_ready_is_killed_and_started_again(night: Call
     one.until(lambda: len(one.starts("infer")) >= 2)
     assert any("not ready after 1 s" in line for line in one.lines)
     assert "all rooms ready" not in one.lines
+
+
+def test_the_door_is_opened_before_the_other_rooms_are_started(night: Callable[..., Night]) -> None:
+    one = night({"listen": "works", "web": "works"})
+    one.until(lambda: "all rooms ready" in one.lines)
+    moves = [(row["subject"], row["after"]) for row in one.db.rows("SELECT * FROM event ORDER BY id")]
+    assert moves.index(("listen", "ready")) < moves.index(("web", "starting"))
+
+
+@pytest.mark.parametrize("mode", ["never-ready", "dies-at-once"])
+def test_a_door_that_does_not_open_holds_up_no_other_room_for_long(night: Callable[..., Night], mode: str) -> None:
+    patience = Patience(head_start_s=0.3 if mode == "never-ready" else 60, drain_s=2, backoff_s=0.1)
+    one = night({"listen": mode, "web": "works"}, patience)
+    one.until(lambda: "web ready: works" in one.lines)
+    assert "listen ready: works" not in one.lines
 
 
 def test_what_a_dead_room_leaves_behind_is_ended_with_it(night: Callable[..., Night]) -> None:

@@ -126,9 +126,9 @@ def _receive(settings: Settings, *, sync: bool) -> int:
     )
     started = (intake.start(settings, keeper) for intake in intakes())
     open_intakes: list[Running] = [running for running in started if running is not None]
+    herald.ready(f"receives as {', '.join(each.where for each in open_intakes)}")
     describing = Describing(settings)
     describing.look_after()
-    herald.ready(f"receives as {', '.join(each.where for each in open_intakes)}")
     meter = Meter(lambda: (keeper.objects, keeper.octets))
     while not stop.wait(_POLL_S):
         describing.look_after()
