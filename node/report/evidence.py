@@ -23,6 +23,15 @@ _POSITION_TOLERANCE_MM = 0.2
 _VOLUME_TOLERANCE = 1e-3
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSlice:
+    """Where one slice of the mask comes from."""
+
+    header: Dataset
+    #: Frame of a multi-frame image, 1 is the first; `None` where the image has one frame.
+    frame_number: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
     """One outcome of one model on one series, ready to be written down.
@@ -35,8 +44,10 @@ class Evidence:
         Failed: mask, grid, sources and findings do not belong together, or the mask is empty.
     """
 
-    #: Headers in mask order, from `report.sources.normalise`.
+    #: Headers in mask order, from `report.sources.normalise`; of a multi-frame image one, with its functional groups.
     sources: tuple[Dataset, ...]
+    #: For multi-frame sources: (index into `sources`, frame number) of each slice of the mask; else empty.
+    frames: tuple[tuple[int, int], ...] = ()
     grid: Grid | None = None
     mask: NDArray[np.uint8] | None = None
     saliency: NDArray[np.float32] | None = None
@@ -105,6 +116,13 @@ class Evidence:
     def source(self) -> Dataset:
         """The header that speaks for patient, study and equipment."""
         return self.sources[0]
+
+    @property
+    def slices(self) -> tuple[SourceSlice, ...]:
+        """The image, and frame, of each slice of the mask."""
+        if self.frames:
+            return tuple(SourceSlice(self.sources[index], number) for index, number in self.frames)
+        return tuple(SourceSlice(header, None) for header in self.sources)
 
     @property
     def study_instance_uid(self) -> str:
