@@ -25,6 +25,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import build_context
 
 from node.demo.collection import Collection, Misfit
+from node.demo.connections import Connections
 from node.demo.query import BadQuery
 from node.demo.sender import Address, send, set_no_delay
 from node.errors import Transient
@@ -63,6 +64,7 @@ class Archive:
         self._collection = collection
         self._ae_title = ae_title
         self._forwarder = None if forward_to is None else _Forwarder(ae_title, forward_to)
+        self._connections = Connections()
         self._ae = AE(ae_title)
         self._ae.maximum_pdu_size = _MAXIMUM_PDU_BYTES
         self._ae.maximum_associations = _MOST_ASSOCIATIONS
@@ -79,6 +81,7 @@ class Archive:
         """Listen in the background and return the port, a free one where `port` is 0."""
         handlers: list[evt.EventHandlerType] = [
             (evt.EVT_CONN_OPEN, set_no_delay),
+            *self._connections.handlers(),
             (evt.EVT_PDU_RECV, _acknowledge_at_once),
             (evt.EVT_C_ECHO, lambda _: _SUCCESS),
             (evt.EVT_C_STORE, self._store),
@@ -93,6 +96,7 @@ class Archive:
     def stop(self) -> None:
         """End all associations and stop listening."""
         self._ae.shutdown()
+        self._connections.close()
 
     def _store(self, event: evt.Event) -> int:
         uid = str(cast(C_STORE, event.request).AffectedSOPInstanceUID)
@@ -131,7 +135,8 @@ class Archive:
         instances = self._matching(event)
         wanted = {(str(each.SOPClassUID), str(each.file_meta.TransferSyntaxUID)) for each in instances}
         contexts = [build_context(*each) for each in sorted(wanted)[:_MOST_CONTEXTS]]
-        yield to.host, to.port, {"contexts": contexts, "evt_handlers": [(evt.EVT_CONN_OPEN, set_no_delay)]}
+        handlers = [(evt.EVT_CONN_OPEN, set_no_delay), *self._connections.handlers()]
+        yield to.host, to.port, {"contexts": contexts, "evt_handlers": handlers}
         yield from self._sub_operations(event, instances)
 
     def _get(self, event: evt.Event) -> Iterator[Any]:

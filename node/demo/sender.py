@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 
+from node.demo.connections import Connections
 from node.errors import Transient
 
 #: Presentation contexts of one association (PS3.8 §9.3.2.2: odd numbers from 1 to 255).
@@ -86,20 +88,21 @@ def send(
     while len(answers) < len(instances):
         before = len(answers)
         proposed = list(dict.fromkeys(contexts[before:]))[:_MOST_CONTEXTS]
-        association = _associate(proposed, to, calling_ae_title)
-        parked = _park(association)
-        try:
-            for instance, context in zip(instances[before:], contexts[before:], strict=True):
-                answer = _store(association, instance, context) if context in proposed else None
-                if answer is None:
-                    break
-                answers.append(answer)
-                if on_sent is not None:
-                    on_sent(len(answers), len(instances))
-        finally:
-            if association.is_established:
-                association.release()
-            parked.end()
+        with closing(Connections()) as connections:
+            association = _associate(proposed, to, calling_ae_title, connections)
+            parked = _park(association)
+            try:
+                for instance, context in zip(instances[before:], contexts[before:], strict=True):
+                    answer = _store(association, instance, context) if context in proposed else None
+                    if answer is None:
+                        break
+                    answers.append(answer)
+                    if on_sent is not None:
+                        on_sent(len(answers), len(instances))
+            finally:
+                if association.is_established:
+                    association.release()
+                parked.end()
         failures = failures + 1 if len(answers) == before else 0
         if failures == _ATTEMPTS:
             raise Transient(f"{to.ae_title} at {to.host}:{to.port} broke off after {len(answers)} instances")
@@ -124,7 +127,9 @@ def _context(instance: Dataset | Path) -> _Context:
     return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
 
 
-def _associate(contexts: Sequence[_Context], to: Address, calling_ae_title: str) -> Association:
+def _associate(
+    contexts: Sequence[_Context], to: Address, calling_ae_title: str, connections: Connections
+) -> Association:
     ae = AE(calling_ae_title)
     ae.dimse_timeout = ae.acse_timeout = ae.connection_timeout = _ANSWER_LIMIT_S
     for sop_class_uid, transfer_syntax_uid in contexts:
@@ -134,7 +139,7 @@ def _associate(contexts: Sequence[_Context], to: Address, calling_ae_title: str)
         to.port,
         ae_title=to.ae_title,
         max_pdu=_MAXIMUM_PDU_BYTES,
-        evt_handlers=[(evt.EVT_CONN_OPEN, set_no_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, set_no_delay), *connections.handlers()],
     )
     refuses_all_contexts = bool(association.rejected_contexts) and not association.accepted_contexts
     if not association.is_established and not refuses_all_contexts:

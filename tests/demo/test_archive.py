@@ -19,6 +19,7 @@ from node.demo.archive import Archive
 from node.demo.collection import ARRIVALS, Collection, arrivals
 from node.demo.head import DemoStudy
 from node.demo.sender import Address, send, set_no_delay
+from tests.associations import associated
 
 ROOT = Path(__file__).resolve().parents[2]
 VERIFICATION, FIND = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.2.2.1"
@@ -27,11 +28,9 @@ VERIFICATION, FIND = "1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.2.2.1"
 def find(to: Address, identifier: Dataset) -> list[tuple[int, Dataset | None]]:
     ae = AE("ASKER")
     ae.add_requested_context(FIND)
-    association = ae.associate(to.host, to.port, ae_title=to.ae_title)
-    assert association.is_established
-    answers = [(status.Status, found) for status, found in association.send_c_find(identifier, FIND)]
-    association.release()
-    return answers
+    with associated(ae, to.port, ae_title=to.ae_title) as association:
+        assert association.is_established
+        return [(status.Status, found) for status, found in association.send_c_find(identifier, FIND)]
 
 
 def content(instance: Dataset) -> bytes:
@@ -75,9 +74,8 @@ def test_what_is_sent_lies_in_the_folder_and_is_found_again(
 def test_it_answers_an_echo(archive: Address) -> None:
     ae = AE("ASKER")
     ae.add_requested_context(VERIFICATION)
-    association = ae.associate(archive.host, archive.port)
-    assert association.send_c_echo().Status == 0x0000
-    association.release()
+    with associated(ae, archive.port) as association:
+        assert association.send_c_echo().Status == 0x0000
 
 
 def test_a_query_outside_the_model_gets_a_status_and_no_answer(archive: Address) -> None:
@@ -91,9 +89,8 @@ def test_every_storage_class_and_transfer_syntax_is_accepted(archive: Address) -
     for sop_class in ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.2"):
         for syntax in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"):
             ae.add_requested_context(sop_class, syntax)
-    association = ae.associate(archive.host, archive.port)
-    assert len(association.accepted_contexts) == 12
-    association.release()
+    with associated(ae, archive.port) as association:
+        assert len(association.accepted_contexts) == 12
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
@@ -107,9 +104,8 @@ def test_the_received_text_never_becomes_a_file_name(archive: Address, folder: P
     evil.ensure_file_meta()
     evil.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
     evil.set_original_encoding(True, True)
-    association = ae.associate(archive.host, archive.port)
-    association.send_c_store(evil)
-    association.release()
+    with associated(ae, archive.port) as association:
+        association.send_c_store(evil)
     assert not list(folder.parent.rglob("*evil*"))
     assert all(path.name == ARRIVALS or len(path.stem) == 40 for path in folder.iterdir())
 
@@ -184,12 +180,10 @@ def test_both_ends_switch_nagles_algorithm_off(folder: Path, studies: dict[str, 
     listening = Archive(Collection(folder), "ARCHIVE")
     ae = AE("LOOKER")
     ae.add_requested_context(VERIFICATION)
-    association = ae.associate(
-        "127.0.0.1", listening.start(0), evt_handlers=[(evt.EVT_CONN_OPEN, set_no_delay), (evt.EVT_ESTABLISHED, look)]
-    )
-    (answering,) = listening._ae.active_associations
-    look(evt.Event(answering, evt.EVT_ESTABLISHED))
-    association.release()
+    handlers = [(evt.EVT_CONN_OPEN, set_no_delay), (evt.EVT_ESTABLISHED, look)]
+    with associated(ae, listening.start(0), evt_handlers=handlers):
+        (answering,) = listening._ae.active_associations
+        look(evt.Event(answering, evt.EVT_ESTABLISHED))
     listening.stop()
     assert len(seen) == 2
     assert all(seen)
