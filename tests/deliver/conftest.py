@@ -14,7 +14,6 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
-from pynetdicom.transport import ThreadedAssociationServer
 
 from node.config import Settings
 from node.deliver.destination import Destination
@@ -28,6 +27,7 @@ from node.loop import Stop
 from node.store import artifacts, outbox, outcomes, studies
 from node.store.database import Database, open_database
 from node.store.outbox import OutboxRow
+from tests.associations import Scp
 from tests.fakes import PATIENT, SR, STUDY, FakeClock, arrive, slice_of
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -59,7 +59,7 @@ class Pacs:
     #: Set when a test is over: ends every reply that hangs.
     over: threading.Event = field(default_factory=threading.Event)
     on_message: Callable[[evt.Event], None] = lambda _event: None
-    _server: ThreadedAssociationServer | None = None
+    _scp: Scp | None = None
 
     def start(self) -> Pacs:
         ae = AE(ae_title=self.title)
@@ -74,17 +74,15 @@ class Pacs:
             (evt.EVT_REQUESTED, self._asked),
             (evt.EVT_DIMSE_RECV, self._heard),
         ]
-        server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
-        assert isinstance(server, ThreadedAssociationServer)
-        self._server, self.port = server, server.server_address[1]
+        self._scp = Scp(ae, handlers, port=self.port)
+        self.port = self._scp.port
         return self
 
-    def stop(self) -> threading.Thread:
-        """Stop listening; the thread ends half a second later, when pynetdicom has noticed."""
-        assert self._server is not None
-        thread = threading.Thread(target=self._server.shutdown)
-        thread.start()
-        return thread
+    def stop(self) -> None:
+        """End what hangs, and listen no more."""
+        self.over.set()
+        assert self._scp is not None
+        self._scp.stop()
 
     def _heard(self, event: evt.Event) -> None:
         self.on_message(event)
@@ -101,17 +99,8 @@ class Pacs:
         return reply if isinstance(reply, int) else reply(event)
 
 
-@pytest.fixture(scope="session")
-def endings() -> Iterator[list[threading.Thread]]:
-    """Destinations that are on their way out."""
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join(20)
-
-
 @pytest.fixture
-def pacs(endings: list[threading.Thread]) -> Iterator[Callable[..., Pacs]]:
+def pacs() -> Iterator[Callable[..., Pacs]]:
     """Start destinations; all end with the test."""
     started: list[Pacs] = []
 
@@ -122,8 +111,7 @@ def pacs(endings: list[threading.Thread]) -> Iterator[Callable[..., Pacs]]:
 
     yield start
     for each in started:
-        each.over.set()
-        endings.append(each.stop())
+        each.stop()
 
 
 @pytest.fixture

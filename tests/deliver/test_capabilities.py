@@ -18,6 +18,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from node.config import Peer
 from node.deliver.capabilities import SOP_CLASS_OF_OUTPUT, probe
 from node.report.outputs import outputs
+from tests.associations import Scp
 
 ALL = (Verification, SegmentationStorage, Comprehensive3DSRStorage)
 
@@ -30,12 +31,11 @@ def archive(*contexts: str, title: str = "ARCHIVE", knows: str = "MATINS", echo:
     ae.require_calling_aet = [knows]
     for context in contexts:
         ae.add_supported_context(context)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, lambda _event: echo)])
-    assert server is not None
+    scp = Scp(ae, [(evt.EVT_C_ECHO, lambda _event: echo)])
     try:
-        yield peer(server.server_address[1])
+        yield peer(scp.port)
     finally:
-        server.shutdown()
+        scp.stop()
 
 
 def peer(port: int) -> Peer:

@@ -15,6 +15,7 @@ from node.loop import Stop
 from node.store import events, outbox, outcomes, studies
 from node.store.database import Database
 from node.store.outbox import OutboxRow
+from tests.associations import associated
 from tests.deliver.conftest import (
     EXPLICIT,
     HANG,
@@ -218,13 +219,11 @@ def test_a_busy_destination_is_tried_again_soon(db: Database, clock: FakeClock, 
     archive = pacs(maximum_associations=1)
     other = AE()
     other.add_requested_context(SR, EXPLICIT)
-    occupied = other.associate("127.0.0.1", archive.port, ae_title="PACS")
     queue_results(db, clock.now())
     sender = serving(db, clock, settings_for(db, {"PACS": archive.port}))
-    sender.step()
+    with associated(other, archive.port, ae_title="PACS"):
+        sender.step()
     assert "2/3/2" in only(db).reason
-    occupied.release()
-    occupied.join(20)
     clock.forward(5)
     assert sender.step()
 

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
 
+from tests.associations import associated
 from tests.journeys.tiny_model import tiny_head, tiny_model_folder
 from tests.receive.intakes.test_mpps import creation, ending, reason
 from tests.site import ArchiveProcess, Site, running, wait_until
@@ -65,13 +66,12 @@ def tell(site: Site, step: str, *requests: tuple[str, Dataset]) -> list[Dataset]
     """Say by MPPS what the modality does, over one association; return the statuses."""
     entity = ApplicationEntity("SCANNER")
     entity.add_requested_context(ModalityPerformedProcedureStep)
-    association = entity.associate("127.0.0.1", site.port, ae_title="MATINS")
-    assert association.is_established
     answers = []
-    for operation, dataset in requests:
-        send = association.send_n_create if operation == "N-CREATE" else association.send_n_set
-        answers.append(send(dataset, ModalityPerformedProcedureStep, step)[0])
-    association.release()
+    with associated(entity, site.port, ae_title="MATINS") as association:
+        assert association.is_established
+        for operation, dataset in requests:
+            send = association.send_n_create if operation == "N-CREATE" else association.send_n_set
+            answers.append(send(dataset, ModalityPerformedProcedureStep, step)[0])
     return answers
 
 

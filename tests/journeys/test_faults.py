@@ -11,6 +11,7 @@ from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
+from tests.associations import associated
 from tests.journeys.storm import Storm
 from tests.journeys.tiny_model import tiny_head, tiny_model_folder
 from tests.site import ArchiveProcess, Site, running, wait_until
@@ -64,9 +65,9 @@ def test_a_stranger_is_rejected_for_the_right_reason_and_a_person_can_see_it(
     with running(site):
         ae = AE(calling)
         ae.add_requested_context(Verification)
-        association = ae.associate("127.0.0.1", site.port, ae_title=called)
-        assert association.is_rejected
-        rejection = association.acceptor.primitive
+        with associated(ae, site.port, ae_title=called) as association:
+            assert association.is_rejected
+            rejection = association.acceptor.primitive
         assert (rejection.result, rejection.result_source, rejection.diagnostic) == (1, 1, reason)
         line = wait_until(
             "the line in the log",

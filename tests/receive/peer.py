@@ -19,6 +19,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
 
+from tests.associations import associated
 from tests.receive.objects import encoded
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -40,14 +41,9 @@ def calling(
         for syntax in syntaxes:
             entity.add_requested_context(sop_class, syntax)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
-    association = entity.associate(
-        "127.0.0.1", port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)], tls_args=tls_args
-    )
-    try:
+    handlers = [(evt.EVT_CONN_OPEN, no_delay)]
+    with associated(entity, port, ae_title=called, evt_handlers=handlers, tls_args=tls_args) as association:
         yield association
-    finally:
-        if association.is_established:
-            association.release()
 
 
 def no_delay(event: evt.Event) -> None:

@@ -15,6 +15,7 @@ from node.receive.intakes import cstore
 from node.receive.keeper import Keeper
 from node.store import instances
 from node.store.database import Database
+from tests.associations import associated
 from tests.receive.objects import encoded, mr_slice, settings_for
 from tests.receive.peer import (
     association_request,
@@ -185,8 +186,6 @@ def test_a_role_that_is_offered_does_not_disturb(door: cstore.Acceptor):
 
     entity = AE("SCANNER1")
     entity.add_requested_context(MRImageStorage)
-    association = entity.associate(
-        "127.0.0.1", door.port, ae_title="MATINS", ext_neg=[build_role(MRImageStorage, scu_role=True, scp_role=True)]
-    )
-    assert association.is_established
-    association.release()
+    role = build_role(MRImageStorage, scu_role=True, scp_role=True)
+    with associated(entity, door.port, ae_title="MATINS", ext_neg=[role]) as association:
+        assert association.is_established

@@ -28,6 +28,7 @@ from node.store import events
 from node.store.database import Database
 from node.store.events import Event
 from node.store.spool import Spool
+from tests import associations
 from tests.receive.authorities import DAY, SCANNER_NAME, Hospital, Shown, now
 from tests.receive.objects import PEER, encoded, free_port, mr_slice, settings_for
 from tests.receive.peer import VERIFICATION, association_request, calling, pdu_from, store
@@ -91,12 +92,8 @@ def associated(
         items.append(item)
     port = settings.node.port if client is None else settings.node.tls_port
     tls_args = None if client is None else (client, "localhost")
-    association = entity.associate("127.0.0.1", port, ae_title="MATINS", tls_args=tls_args, ext_neg=items)
-    try:
+    with associations.associated(entity, port, ae_title="MATINS", tls_args=tls_args, ext_neg=items) as association:
         yield association
-    finally:
-        if association.is_established:
-            association.release()
 
 
 def is_answered(settings: Settings, client: ssl.SSLContext) -> bool:

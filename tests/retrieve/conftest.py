@@ -11,10 +11,10 @@ import pytest
 from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
-from pynetdicom.transport import ThreadedAssociationServer
 
 from node.config import Settings
 from node.store.database import Database, open_database
+from tests.associations import Scp
 from tests.fakes import STUDY, FakeClock
 from tests.retrieve.scripted import Script, Scripted
 
@@ -32,24 +32,21 @@ class Archive:
     #: Identifiers as they were asked.
     asked: list[Dataset] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
-    _server: ThreadedAssociationServer | None = None
+    _scp: Scp | None = None
 
     def start(self) -> Archive:
         ae = AE(ae_title="ARCHIVE")
         ae.require_calling_aet = [self.knows] if self.knows else []
         for service in self.services:
             ae.add_supported_context(service)
-        server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_FIND, self._find)])
-        assert isinstance(server, ThreadedAssociationServer)
-        self._server, self.port = server, server.server_address[1]
+        self._scp = Scp(ae, [(evt.EVT_C_FIND, self._find)], port=self.port)
+        self.port = self._scp.port
         return self
 
-    def stop(self) -> threading.Thread:
+    def stop(self) -> None:
         self.over.set()
-        assert self._server is not None
-        thread = threading.Thread(target=self._server.shutdown)
-        thread.start()
-        return thread
+        assert self._scp is not None
+        self._scp.stop()
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         self.asked.append(event.identifier)
@@ -64,17 +61,8 @@ class Archive:
         yield self.status, None
 
 
-@pytest.fixture(scope="session")
-def endings() -> Iterator[list[threading.Thread]]:
-    """Archives that are on their way out."""
-    threads: list[threading.Thread] = []
-    yield threads
-    for thread in threads:
-        thread.join(20)
-
-
 @pytest.fixture
-def archive(endings: list[threading.Thread]) -> Iterator[Callable[..., Archive]]:
+def archive() -> Iterator[Callable[..., Archive]]:
     """Start archives; all end with the test."""
     started: list[Archive] = []
 
@@ -83,7 +71,8 @@ def archive(endings: list[threading.Thread]) -> Iterator[Callable[..., Archive]]
         return started[-1]
 
     yield start
-    endings += [each.stop() for each in started]
+    for each in started:
+        each.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from pynetdicom.sop_class import (
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove as Move,
 )
-from pynetdicom.transport import ThreadedAssociationServer
+
+from tests.associations import Scp
 
 
 @dataclass(kw_only=True)
@@ -52,7 +53,7 @@ class Scripted:
     destinations: list[str] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
-    _server: ThreadedAssociationServer | None = None
+    _scp: Scp | None = None
 
     def start(self) -> Scripted:
         ae = AE(ae_title="ARCHIVE")
@@ -60,15 +61,14 @@ class Scripted:
             ae.add_supported_context(service)
         handlers: list[Any] = [(evt.EVT_C_FIND, self._find), (evt.EVT_C_MOVE, self._move)]
         handlers.append((evt.EVT_DIMSE_RECV, self._note_cancel))
-        server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        assert isinstance(server, ThreadedAssociationServer)
-        self._server, self.port = server, server.server_address[1]
+        self._scp = Scp(ae, handlers)
+        self.port = self._scp.port
         return self
 
     def stop(self) -> None:
         self.over.set()
-        assert self._server is not None
-        self._server.shutdown()
+        assert self._scp is not None
+        self._scp.stop()
 
     def _find(self, event: evt.Event) -> Iterator[Any]:
         self._play(event, C_FIND)
