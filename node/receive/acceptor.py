@@ -94,10 +94,13 @@ class Acceptor:
 
     def stop(self, drain_s: float) -> None:
         """Accept nobody new, let associations finish for `drain_s` seconds, then abort them."""
-        if not self._stopping.is_set():
-            self._stopping.set()
+        first = not self._stopping.is_set()
+        self._stopping.set()
+        if first:
             os.eventfd_write(self._awake, 1)
         self._thread.join()
+        if first:
+            os.close(self._awake)
         deadline_s = time.monotonic() + drain_s
         while not self._door.lobby.is_empty() and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
@@ -111,6 +114,13 @@ class Acceptor:
         self._door.close()
 
     def _accept_all(self) -> None:
+        try:
+            self._turn()
+        finally:
+            for listener in self._listeners:
+                listener.socket.close()
+
+    def _turn(self) -> None:
         with selectors.DefaultSelector() as selector:
             for listener in self._listeners:
                 selector.register(listener.socket, selectors.EVENT_READ, listener)
@@ -120,9 +130,6 @@ class Acceptor:
                 for key, _ in selector.select(_TURN_S):
                     if key.data is not None:
                         self._accept_one(key.data)
-        for listener in self._listeners:
-            listener.socket.close()
-        os.close(self._awake)
 
     def _accept_one(self, listener: Listener) -> None:
         try:

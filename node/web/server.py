@@ -15,7 +15,7 @@ from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Misconfigured, Transient
 from node.loop import Herald, Stop, stop_on_signals
-from node.store.database import open_database
+from node.store.database import Database, open_database
 from node.web.pages import application
 
 _TICK_S = 0.1
@@ -42,9 +42,16 @@ def main(settings: Settings) -> int:
         Transient: the port is taken; its holder may be ending.
     """
     stop, herald = stop_on_signals(), Herald()
-    listening = _listen(settings)
-    db = open_database(settings.data.folder, "web")
-    config = uvicorn.Config(
+    with (
+        contextlib.closing(_listen(settings)) as listening,
+        contextlib.closing(open_database(settings.data.folder, "web")) as db,
+    ):
+        asyncio.run(_serve(_Server(_config(db, settings)), listening, stop, herald))
+    return 0
+
+
+def _config(db: Database, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         application(db, settings, SystemClock()),
         lifespan="off",
         log_config=None,
@@ -54,12 +61,6 @@ def main(settings: Settings) -> int:
         timeout_graceful_shutdown=_GRACE_S,
         limit_concurrency=64,
     )
-    try:
-        asyncio.run(_serve(_Server(config), listening, stop, herald))
-    finally:
-        listening.close()
-        db.close()
-    return 0
 
 
 async def _serve(server: uvicorn.Server, listening: socket.socket, stop: Stop, herald: Herald) -> None:
