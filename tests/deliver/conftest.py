@@ -33,6 +33,8 @@ from tests.fakes import PATIENT, SR, STUDY, FakeClock, arrive, slice_of
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT = str(ExplicitVRLittleEndian)
 UID_ROOT = "2.25.77"
+#: A descriptor whose other end nobody reads.
+NOWHERE = os.open(os.devnull, os.O_WRONLY)
 
 #: What a destination does with one object: a status, or something of its own that returns one.
 #: `HANG` is no answer for the rest of the test.
@@ -234,6 +236,6 @@ def serving(
         peer,
         owner="deliver:1:",
         stop=stop or Stop(),
-        pulse=Pulse(os.open(os.devnull, os.O_WRONLY)),
+        pulse=Pulse(NOWHERE),
         limit_memory=lambda _largest: None,
     )

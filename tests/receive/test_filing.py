@@ -139,7 +139,9 @@ def test_no_object_is_filed_in_the_place_of_another(
         spool.read(f"{first.path}0")
     # A new use begins between the look at the first block and the reading.
     uses = iter((Use(1, b"a" * 16), Use(2, b"b" * 16)))
-    real = record_at(*_opened(spool, first.path))
+    descriptor, use, at = _opened(spool, first.path)
+    real = record_at(descriptor, use, at)
+    os.close(descriptor)
     monkeypatch.setattr("node.store.spool.use_of", lambda _: next(uses))
     monkeypatch.setattr("node.store.spool.record_at", lambda *_: real)
     with pytest.raises(Failed, match="another object"):

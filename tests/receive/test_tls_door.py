@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -52,11 +52,12 @@ def scanner(hospital: Hospital) -> Shown:
 
 @contextmanager
 def opened(settings: Settings, db: Database) -> Iterator[Settings]:
-    running = cstore.start(settings, Keeper(db, Spool(settings.data.folder), SystemClock()))
-    try:
-        yield settings
-    finally:
-        running.stop(0.0)
+    with closing(Keeper(db, Spool(settings.data.folder), SystemClock())) as keeper:
+        running = cstore.start(settings, keeper)
+        try:
+            yield settings
+        finally:
+            running.stop(0.0)
 
 
 def site(hospital: Hospital, folder: Path, *peers: dict[str, object], **changes: object) -> Settings:
