@@ -62,6 +62,10 @@ class Finding:
     measurements: tuple[Measurement, ...] = ()
     #: 0–1, or `None` where the model gives none.
     probability: float | None = None
+    #: Whether the finding is there at all, or `None` where the model does not decide: a number alone is no decision.
+    present: bool | None = None
+    #: The probability from which the finding counts as present, 0–1, or `None` where there is none.
+    operating_point: float | None = None
     #: Human tracking identifier and its UID (PS3.16 TID 1419 and 1411); the UID is derived, never random.
     tracking_identifier: str = ""
     tracking_uid: str = ""

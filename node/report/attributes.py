@@ -25,6 +25,9 @@ MODEL_NAME = "Matins"
 #: Attributes of patient and study that viewers show of each instance; the same on all of one study.
 _STUDY_ROW = ("IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription")
 
+#: Content Qualifications, the least first (PS3.3 §C.12.1.1.8 has no order; a mixture is as good as its worst part).
+_LEAST_QUALIFIED = ("RESEARCH", "SERVICE", "PRODUCT")
+
 
 def moment(evidence: Evidence) -> datetime:
     """The finish time in the zone of the sources, if they name one, else in the zone it was given in."""
@@ -37,10 +40,20 @@ def moment(evidence: Evidence) -> datetime:
 
 
 def series_description(evidence: Evidence, label: str) -> str:
-    """The series as a reader sees it: "AI", what it is, which model, how far it is qualified; at most 64 characters."""
-    card = evidence.card
-    tail = f" {fitted(card.version, 16)} {card.content_qualification}"
-    return fitted(f"AI {label} {card.title}", LO - len(tail)) + tail
+    """The series as a reader sees it: "AI", what it is, which model, how far it is qualified; at most 64 characters.
+
+    Of several models together the titles stand, without their versions.
+    """
+    titles = [each.card.title for each in evidence.together] or [evidence.card.title]
+    version = "" if evidence.together else f" {fitted(evidence.card.version, 16)}"
+    tail = f"{version} {qualification(evidence)}"
+    return fitted(f"AI {label} {' + '.join(titles)}", LO - len(tail)) + tail
+
+
+def qualification(evidence: Evidence) -> str:
+    """Content Qualification (0018,9004): of several models together that of the least qualified."""
+    found = {each.card.content_qualification for each in evidence.together or (evidence,)}
+    return next(each for each in _LEAST_QUALIFIED if each in found)
 
 
 class Equipment(TypedDict):
@@ -94,7 +107,7 @@ def stamp(dataset: Dataset, evidence: Evidence, kind: str) -> None:
         setattr(dataset, f"{moment_of}Date", date)
         setattr(dataset, f"{moment_of}Time", time)
     dataset.SoftwareVersions = [__version__, fitted(f"{evidence.card.name} {evidence.card.version}")]
-    dataset.ContentQualification = evidence.card.content_qualification
+    dataset.ContentQualification = qualification(evidence)
     dataset.SpecificCharacterSet = evidence.source.SpecificCharacterSet
     for keyword in _STUDY_ROW:
         if keyword in evidence.source:

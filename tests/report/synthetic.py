@@ -20,13 +20,16 @@ from node.domain.geometry import Grid, stack
 from node.domain.model_card import ModelCard
 from node.domain.study import Plane
 from node.domain.uid import derived_uid
+from node.domain.work import OutcomeState
 from node.report.composition import compose
 from node.report.evidence import Evidence
 from node.report.outputs import Output, in_order, outputs
 from node.report.sources import normalise, read_headers
+from node.report.worker import fitting_kinds
 
 BRAIN = Code("12738006", "SCT", "Brain")
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
+HAEMORRHAGE = Code("1386000", "SCT", "Intracranial hemorrhage")
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -259,6 +262,52 @@ def evidence_on(paths: list[Path], mask: NDArray[np.uint8] | None = None, **chan
         finished_at=datetime(2026, 11, 21, 3, 4, 5, 678900, tzinfo=UTC),
     )
     return replace(evidence, **changes)
+
+
+def explained(evidence: Evidence) -> Evidence:
+    """The same with the saliency of every voxel: a slope from corner to corner."""
+    slope = np.indices(evidence.labels.shape).sum(axis=0, dtype=np.float32)
+    return replace(evidence, saliency=slope / slope.max())
+
+
+def classified(evidence: Evidence) -> Evidence:
+    """What a model leaves that says of the whole study whether there is a haemorrhage, and segments nothing."""
+    found = Finding(code=HAEMORRHAGE, probability=0.875, present=True, operating_point=0.5)
+    return replace(
+        evidence, grid=None, mask=None, saliency=None, findings=(found,), card=replace(evidence.card, segments=())
+    )
+
+
+def not_performed(
+    evidence: Evidence, state: OutcomeState = OutcomeState.FAILED, reason: str = "the mask is empty"
+) -> Evidence:
+    """What is known of a model that did not read: one image says whose study it is."""
+    return replace(
+        evidence,
+        sources=evidence.sources[:1],
+        grid=None,
+        mask=None,
+        saliency=None,
+        findings=(),
+        state=state,
+        reason=reason,
+    )
+
+
+def of_study(evidence: Evidence) -> Evidence:
+    """The evidence beside that of another model, which classified the same study."""
+    other = classified(evidence)
+    other = replace(other, card=replace(other.card, name="bleed", title="Bleeding"), model_digest="4c" * 32)
+    return replace(evidence, together=tuple(sorted((evidence, other), key=lambda each: each.card.name)))
+
+
+def evidence_for(kind: str, paths: list[Path], **changes: object) -> Evidence:
+    """Evidence on a series from which an output of `kind` can be written: the first that fits."""
+    base = evidence_on(paths, **changes)
+    for candidate in (base, explained(base), classified(base), not_performed(base)):
+        if fitting_kinds(candidate, [kind], AVAILABLE):
+            return of_study(candidate) if AVAILABLE[kind].SCOPE == "study" else candidate
+    raise AssertionError(f"no evidence of these tests can be written as {kind}")
 
 
 def build(evidence: Evidence, kind: str) -> Dataset:

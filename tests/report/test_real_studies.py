@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from node.report.composition import compose, encode
-from tests.report.synthetic import AVAILABLE, evidence_on
+from node.report.worker import fitting_kinds
+from tests.report.synthetic import AVAILABLE, classified, evidence_on, explained, not_performed, of_study
 from tests.report.test_outputs import KINDS, errors_of
 
 SERIES = [
@@ -22,9 +23,14 @@ SERIES = [
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")  # our own reading of positions below, not the room's
 @pytest.mark.parametrize("folder", SERIES)
 def test_dciodvfy_finds_no_error_in_results_on_a_real_series(test_data: Path, folder: str, tmp_path: Path) -> None:
-    evidence = evidence_on(sorted((test_data / folder).glob("*.dcm")))
-    for kind, dataset in compose(evidence, KINDS, AVAILABLE, {}).items():
-        path = tmp_path / f"{kind}.dcm"
-        path.write_bytes(encode(dataset))
-        assert errors_of(path) == []
-        assert (dataset.PatientID, dataset.StudyInstanceUID) == (evidence.source.PatientID, evidence.study_instance_uid)
+    base = evidence_on(sorted((test_data / folder).glob("*.dcm")))
+    made = set()
+    for evidence in (explained(base), classified(base), not_performed(base)):
+        fitting = fitting_kinds(evidence, KINDS, AVAILABLE)
+        for kind, dataset in compose(of_study(evidence), set(fitting) - made, AVAILABLE, {}).items():
+            path = tmp_path / f"{kind}.dcm"
+            path.write_bytes(encode(dataset))
+            assert errors_of(path) == []
+            assert (dataset.PatientID, dataset.StudyInstanceUID) == (base.source.PatientID, base.study_instance_uid)
+        made |= set(fitting)
+    assert made == set(KINDS)
