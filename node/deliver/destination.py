@@ -13,6 +13,7 @@ from node.config import Peer, Settings
 from node.deliver.backoff import backoff_s
 from node.deliver.cstore import Answer, Lost, Session, Unreachable, answer_limit_s, associated, association_limit_s
 from node.deliver.lifeline import IDLE_S, MARGIN_S, Pulse
+from node.deliver.oversight import Leave, Oversight, Permit
 from node.deliver.statuses import Verdict, meaning_of, status_reason
 from node.deliver.stored import StoredHeader, read_dataset, read_header
 from node.domain.time import Clock
@@ -58,6 +59,7 @@ class Destination:
         stop: Stop,
         pulse: Pulse,
         limit_memory: Callable[[int], None],
+        oversight: Oversight | None = None,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -71,6 +73,7 @@ class Destination:
         self._pulse = pulse
         #: Told the size of the largest object of a batch before it is sent, bytes.
         self._limit_memory = limit_memory
+        self._oversight = oversight or Oversight()
         #: In a row, and the boot time until which it is left alone.
         self._failures = 0
         self._rests_until_s = 0.0
@@ -82,7 +85,7 @@ class Destination:
         now = self._clock.now()
         name = self._peer.name
         if now.boottime_s < self._rests_until_s or not outbox.waiting(self._db).get(name):
-            return False
+            return self._oversight.step()
         # After a failure one row finds out whether the destination is back.
         limit = 1 if self._failures else _BATCH
         rows = outbox.claim(self._db, now, name, self._owner, _LEASE_S, limit=limit)
@@ -96,7 +99,7 @@ class Destination:
         return bool(rows)
 
     def _deliver(self, rows: Sequence[OutboxRow]) -> None:
-        letters = [letter for row in rows if (letter := self._letter(row)) is not None]
+        letters = self._permitted([letter for row in rows if (letter := self._letter(row)) is not None])
         if not letters:
             return
         self._limit_memory(max(letter.stored.size for letter in letters))
@@ -117,6 +120,27 @@ class Destination:
         finally:
             self._pulse.quiet_for(IDLE_S)
 
+    def _permitted(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Those of studies that may leave; the others are settled, or wait."""
+        allowed: list[Letter] = []
+        for study in dict.fromkeys(letter.row.study_instance_uid for letter in letters):
+            of_study = [letter for letter in letters if letter.row.study_instance_uid == study]
+            rows = [letter.row for letter in of_study]
+            try:
+                permit = self._oversight.permit(study, rows)
+            except Transient as error:
+                permit = Permit(Leave.WAIT, str(error))
+            if permit.leave is Leave.YES:
+                allowed += of_study
+            for row in rows if permit.leave is not Leave.YES else ():
+                if permit.leave is Leave.WAIT:
+                    self._let_wait(row, permit.reason)
+                elif permit.leave is Leave.HOLD:
+                    self._settle(row, ResultState.HELD, permit.reason)
+                else:
+                    self._pending.pop(row.id, None)
+        return allowed
+
     def _letter(self, row: OutboxRow) -> Letter | None:
         """Read the object's header and ask the gate; settle the row if it may not leave."""
         try:
@@ -133,11 +157,15 @@ class Destination:
             return False
         gate = identity.gate(self._db, self._policy, row, stored.patient)
         if gate.state is ResultState.QUEUED:
-            wait_s = backoff_s(row.attempts, first_s=_GATE_WAITS_S, maximum_s=_GATE_WAITS_MAXIMUM_S)
-            self._put_back([row], gate.reason, self._clock.now().boottime_s + wait_s)
+            self._let_wait(row, gate.reason)
         elif not gate.is_open:
             self._settle(row, gate.state, gate.reason)
         return gate.is_open
+
+    def _let_wait(self, row: OutboxRow, reason: str) -> None:
+        """Look at a row again later: nothing is wrong with the destination."""
+        wait_s = backoff_s(row.attempts, first_s=_GATE_WAITS_S, maximum_s=_GATE_WAITS_MAXIMUM_S)
+        self._put_back([row], reason, self._clock.now().boottime_s + wait_s)
 
     def _send(self, session: Session, letter: Letter) -> bool:
         """Send one object and record what came of it; `False` if the destination is to be left alone now."""
@@ -219,6 +247,8 @@ class Destination:
         now = self._clock.now()
         with self._db.transaction():
             moved = outbox.move(self._db, now, row, after, reason)
+            if moved and after is ResultState.SENT:
+                self._oversight.sent(now, row)
             if not moved and after is ResultState.SENT:
                 # It was superseded or withdrawn while it was on its way; the destination has it.
                 subject, study = f"{row.artifact_id}→{row.destination}", row.study_instance_uid

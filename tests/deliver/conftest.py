@@ -18,6 +18,7 @@ from pynetdicom import AE, evt
 from node.config import Settings
 from node.deliver.destination import Destination
 from node.deliver.lifeline import Pulse
+from node.deliver.oversight import Oversight
 from node.domain.model_card import Mode
 from node.domain.patient import Patient
 from node.domain.study import Order
@@ -224,7 +225,13 @@ def queue_results(
 
 
 def serving(
-    db: Database, clock: Clock, settings: Settings, name: str = "PACS", *, stop: Stop | None = None
+    db: Database,
+    clock: Clock,
+    settings: Settings,
+    name: str = "PACS",
+    *,
+    stop: Stop | None = None,
+    oversight: Oversight | None = None,
 ) -> Destination:
     """The queue of one destination, in the test's own process."""
     peer = settings.peer_named(name)
@@ -238,4 +245,5 @@ def serving(
         stop=stop or Stop(),
         pulse=Pulse(NOWHERE),
         limit_memory=lambda _largest: None,
+        oversight=oversight,
     )
