@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class SourceSlice:
     header: Dataset
     #: Frame of a multi-frame image, 1 is the first; `None` where the image has one frame.
     frame_number: int | None
+    #: The file with its pixels, where it is known.
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +51,8 @@ class Evidence:
     sources: tuple[Dataset, ...]
     #: For multi-frame sources: (index into `sources`, frame number) of each slice of the mask; else empty.
     frames: tuple[tuple[int, int], ...] = ()
+    #: The file of each of `sources`, for what draws their pixels; empty where none is to be drawn.
+    paths: tuple[Path, ...] = ()
     grid: Grid | None = None
     mask: NDArray[np.uint8] | None = None
     saliency: NDArray[np.float32] | None = None
@@ -120,9 +125,10 @@ class Evidence:
     @property
     def slices(self) -> tuple[SourceSlice, ...]:
         """The image, and frame, of each slice of the mask."""
+        paths = self.paths or (None,) * len(self.sources)
         if self.frames:
-            return tuple(SourceSlice(self.sources[index], number) for index, number in self.frames)
-        return tuple(SourceSlice(header, None) for header in self.sources)
+            return tuple(SourceSlice(self.sources[index], number, paths[index]) for index, number in self.frames)
+        return tuple(SourceSlice(header, None, path) for header, path in zip(self.sources, paths, strict=True))
 
     @property
     def study_instance_uid(self) -> str:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import numpy as np
+from numpy.typing import NDArray
+
 from node.domain.model_card import ModelCard
 from node.domain.study import is_image
 from node.domain.work import OutcomeState
 from node.errors import Failed
-from node.imaging.mask import read_mask
+from node.imaging import saliency
+from node.imaging.mask import Mask, read_mask
 from node.report.evidence import Evidence
 from node.report.sources import normalise, read_headers
 from node.store import artifacts, findings, instances, outcomes
@@ -36,21 +40,35 @@ def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
     if mask_file is None:
         if not found:
             raise Failed(f"{outcome.model} left neither a mask nor a finding: there is nothing to write down")
-        return _evidence(db, policy, outcome, sources=normalise(read_headers(list(paths.values()))), findings=found)
+        files = tuple(paths.values())
+        return _evidence(db, policy, outcome, sources=normalise(read_headers(files)), paths=files, findings=found)
     mask = read_mask(db.folder / mask_file.path)
     strangers = [uid for uid in mask.sop_instance_uids if uid not in paths]
     if strangers:
         raise Failed(f"{len(strangers)} slice(s) of the mask are no inputs of the outcome, the first is {strangers[0]}")
-    headers = read_headers([paths[uid] for uid in mask.sop_instance_uids])
+    files = tuple(paths[uid] for uid in mask.sop_instance_uids)
     return _evidence(
         db,
         policy,
         outcome,
-        sources=normalise(headers, mask.grid),
+        sources=normalise(read_headers(files), mask.grid),
+        paths=files,
         grid=mask.grid,
         mask=mask.labels,
+        saliency=_saliency(db, outcome, mask),
         findings=found,
     )
+
+
+def _saliency(db: Database, outcome: Outcome, mask: Mask) -> NDArray[np.float32] | None:
+    """What the model looked at, where it left that; on the pixels of the mask."""
+    file = next((each for each in artifacts.of_outcome(db, outcome.id) if each.kind == saliency.KIND), None)
+    if file is None:
+        return None
+    found = saliency.read_saliency(db.folder / file.path)
+    if (found.sop_instance_uids, found.weights.shape) != (mask.sop_instance_uids, mask.labels.shape):
+        raise Failed("saliency and mask are not of the same slices")
+    return found.weights
 
 
 def _unread(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
