@@ -7,20 +7,11 @@ from dataclasses import dataclass
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    Comprehensive3DSRStorage,
-    SecondaryCaptureImageStorage,
-    SegmentationStorage,
-    Verification,
-)
+from pynetdicom.sop_class import SecondaryCaptureImageStorage, Verification  # type: ignore[attr-defined]
 
 from node.config import Peer
+from node.domain.output import SOP_CLASS_OF_OUTPUT
 
-#: Output (module of `report/outputs`) → the SOP Class that its datasets bear.
-SOP_CLASS_OF_OUTPUT: dict[str, str] = {
-    "seg": str(SegmentationStorage),
-    "measurement_sr": str(Comprehensive3DSRStorage),
-}
 #: Proposed besides, to know what else its viewers could be sent.
 _OTHERS = (str(SecondaryCaptureImageStorage),)
 

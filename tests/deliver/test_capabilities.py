@@ -16,7 +16,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from node.config import Peer
-from node.deliver.capabilities import SOP_CLASS_OF_OUTPUT, probe
+from node.deliver.capabilities import probe
+from node.domain.output import SOP_CLASS_OF_OUTPUT
 from node.report.outputs import outputs
 from tests.associations import Scp
 
