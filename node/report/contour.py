@@ -6,6 +6,7 @@ the pixel with index (row, column) = (r, c) lies at (c + 0.5, r + 0.5).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,10 @@ _LEFT = ((-1, 0), (0, 0), (0, -1), (-1, -1))
 _RIGHT = ((0, 0), (0, -1), (-1, -1), (-1, 0))
 
 
+#: Row, first column, column after the last.
+_Run = tuple[int, int, int]
+
+
 def largest_slice(mask: NDArray[np.uint8], segment_number: int) -> int:
     """Index of the slice with most pixels of the segment; the first of several. mask: (slice, row, column)."""
     counts = np.count_nonzero(mask == segment_number, axis=(1, 2))
@@ -29,7 +34,93 @@ def largest_slice(mask: NDArray[np.uint8], segment_number: int) -> int:
 
 def largest_region(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest region of pixels that share edges. plane: (row, column), with at least one pixel set."""
-    runs = _runs(plane)
+    whole = np.zeros_like(plane)
+    region = regions(plane)[0]
+    rows, columns = region.pixels.shape
+    whole[region.row : region.row + rows, region.column : region.column + columns] = region.pixels
+    return whole
+
+
+def regions(plane: NDArray[np.bool_], *, corners: bool = False) -> list[Region]:
+    """Regions of pixels that share edges, or `corners` too; the largest first, then as they lie in rows."""
+    found = [_region(runs) for runs in _connected(_runs(plane), reach=int(corners))]
+    return sorted(found, key=lambda region: -int(np.count_nonzero(region.pixels)))
+
+
+def holes(region: Region) -> list[Region]:
+    """What a region encloses, the largest first; the outside reaches in around corners."""
+    around = np.pad(~region.pixels, 1, constant_values=True)
+    inner = [each for each in regions(around, corners=True) if each.row > 0]
+    return [Region(each.row - 1 + region.row, each.column - 1 + region.column, each.pixels) for each in inner]
+
+
+def rings(plane: NDArray[np.bool_], most: int = 2**31) -> list[NDArray[np.float32]]:
+    """Outlines of the `most` largest regions of a plane and of their holes; (column, row), closed, see `outline`."""
+    found = []
+    for region in regions(plane)[:most]:
+        found.append(region.outline())
+        for hole in holes(region):
+            pieces = regions(hole.pixels)
+            found += [each.outline() + np.array((hole.column, hole.row), np.float32) for each in pieces]
+    return found
+
+
+def polygons(plane: NDArray[np.bool_], most_vertices: int) -> list[NDArray[np.float32]]:
+    """Outlines of a plane's regions as polygons without holes: a region with holes is cut through them, row by row."""
+    found: list[NDArray[np.float32]] = []
+    for region in regions(plane):
+        inside = holes(region)
+        if not inside:
+            found.append(region.outline(most_vertices))
+            continue
+        cut = inside[0].row - region.row + inside[0].pixels.shape[0] // 2
+        for first, part in ((0, region.pixels[:cut]), (cut, region.pixels[cut:])):
+            offset = np.array((region.column, region.row + first), np.float32)
+            found += [polygon + offset for polygon in polygons(part, most_vertices)]
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """Pixels that hang together, cut out of their plane."""
+
+    #: Where the cut-out starts in the plane.
+    row: int
+    column: int
+    #: (row, column) of the cut-out.
+    pixels: NDArray[np.bool_]
+
+    def outline(self, most_vertices: int = _MOST_VERTICES) -> NDArray[np.float32]:
+        """The outer outline in coordinates of the plane; see `outline`."""
+        return outline(self.pixels, most_vertices) + np.array((self.column, self.row), np.float32)
+
+
+def outline(region: NDArray[np.bool_], most_vertices: int = _MOST_VERTICES) -> NDArray[np.float32]:
+    """The outer outline as a closed polyline, shape (vertices, 2), float32, (column, row); the last is the first.
+
+    It runs through the middles of the edges between a pixel of the region and one outside. A region without
+    holes and `n` pixels has an outline of area n − ½.
+    """
+    middles = _edge_middles(region)
+    if len(middles) > 3:
+        middles = _without_straights(middles)
+    stride = -(-len(middles) // most_vertices)
+    middles = middles[::stride]
+    return np.array([*middles, middles[0]], dtype=np.float32)
+
+
+def _runs(plane: NDArray[np.bool_]) -> list[_Run]:
+    """Runs of set pixels, (row, first column, column after the last), by row and column."""
+    padded = np.zeros((plane.shape[0], plane.shape[1] + 2), dtype=np.int8)
+    padded[:, 1:-1] = plane
+    change = np.diff(padded, axis=1)
+    rows, starts = np.nonzero(change == 1)
+    _, stops = np.nonzero(change == -1)
+    return list(zip(rows.tolist(), starts.tolist(), stops.tolist(), strict=True))
+
+
+def _connected(runs: list[_Run], reach: int) -> list[list[_Run]]:
+    """Runs that hang together, with `reach` 1 over corners too."""
     parents = list(range(len(runs)))
 
     def root(index: int) -> int:
@@ -46,42 +137,24 @@ def largest_region(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
             above = here if run_row == row + 1 else []
             here, row = [], run_row
         for other in above:
-            if runs[other][1] < stop and start < runs[other][2]:
-                parents[root(index)] = root(other)
+            if runs[other][1] < stop + reach and start < runs[other][2] + reach:
+                # The earlier one stays the root, so that regions come as they lie in rows.
+                one, two = sorted((root(index), root(other)))
+                parents[two] = one
         here.append(index)
-    sizes: dict[int, int] = {}
-    for index, (_, start, stop) in enumerate(runs):
-        sizes[root(index)] = sizes.get(root(index), 0) + stop - start
-    best = max(sizes, key=lambda candidate: (sizes[candidate], -candidate))
-    region = np.zeros_like(plane)
-    for index, (run_row, start, stop) in enumerate(runs):
-        if root(index) == best:
-            region[run_row, start:stop] = True
-    return region
+    together: dict[int, list[_Run]] = {}
+    for index, run in enumerate(runs):
+        together.setdefault(root(index), []).append(run)
+    return list(together.values())
 
 
-def outline(region: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The outer outline as a closed polyline, shape (vertices, 2), float32, (column, row); the last is the first.
-
-    It runs through the middles of the edges between a pixel of the region and one outside. A region without
-    holes and `n` pixels has an outline of area n − ½.
-    """
-    middles = _edge_middles(region)
-    if len(middles) > 3:
-        middles = _without_straights(middles)
-    stride = -(-len(middles) // _MOST_VERTICES)
-    middles = middles[::stride]
-    return np.array([*middles, middles[0]], dtype=np.float32)
-
-
-def _runs(plane: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
-    """Runs of set pixels, (row, first column, column after the last), by row and column."""
-    padded = np.zeros((plane.shape[0], plane.shape[1] + 2), dtype=np.int8)
-    padded[:, 1:-1] = plane
-    change = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(change == 1)
-    _, stops = np.nonzero(change == -1)
-    return list(zip(rows.tolist(), starts.tolist(), stops.tolist(), strict=True))
+def _region(runs: list[_Run]) -> Region:
+    row, column = min(run[0] for run in runs), min(run[1] for run in runs)
+    last, end = max(run[0] for run in runs), max(run[2] for run in runs)
+    pixels = np.zeros((last - row + 1, end - column), np.bool_)
+    for run_row, start, stop in runs:
+        pixels[run_row - row, start - column : stop - column] = True
+    return Region(row, column, pixels)
 
 
 def _edge_middles(region: NDArray[np.bool_]) -> list[tuple[float, float]]:

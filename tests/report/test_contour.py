@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from node.report.contour import largest_region, largest_slice, outline
+from node.report.contour import largest_region, largest_slice, outline, polygons, regions, rings
 
 PLANES = arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(lambda plane: bool(plane.any()))
 
@@ -92,3 +92,52 @@ def test_the_largest_slice_has_most_pixels_of_that_segment() -> None:
     mask[2, :1] = 1
     mask[3] = 2
     assert (largest_slice(mask, 1), largest_slice(mask, 2)) == (1, 3)
+
+
+def inside(point: tuple[float, float], ring: NDArray[np.float32]) -> bool:
+    crossed = False
+    for (x1, y1), (x2, y2) in zip(ring[:-1].tolist(), ring[1:].tolist(), strict=True):
+        if (y1 > point[1]) != (y2 > point[1]) and point[0] < x1 + (point[1] - y1) * (x2 - x1) / (y2 - y1):
+            crossed = not crossed
+    return crossed
+
+
+@given(PLANES)
+@settings(max_examples=100, deadline=None)
+def test_regions_are_all_pixels_and_the_largest_comes_first(plane: NDArray[np.bool_]) -> None:
+    sizes = [int(region.pixels.sum()) for region in regions(plane)]
+    assert sum(sizes) == int(plane.sum())
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@given(PLANES)
+@settings(max_examples=100, deadline=None)
+def test_rings_part_the_pixels_inside_from_those_outside(plane: NDArray[np.bool_]) -> None:
+    drawn = rings(plane)
+    for (row, column), expected in np.ndenumerate(plane):
+        crossings = sum(inside((column + 0.5, row + 0.5), ring) for ring in drawn)
+        assert crossings % 2 == int(expected), (row, column)
+
+
+@given(PLANES)
+@settings(max_examples=100, deadline=None)
+def test_polygons_hold_each_pixel_once_and_no_hole(plane: NDArray[np.bool_]) -> None:
+    drawn = polygons(plane, 4000)
+    for (row, column), expected in np.ndenumerate(plane):
+        assert sum(inside((column + 0.5, row + 0.5), ring) for ring in drawn) == int(expected), (row, column)
+
+
+def test_a_ring_of_pixels_has_an_outer_and_an_inner_outline() -> None:
+    plane = np.zeros((20, 30), np.bool_)
+    plane[5:15, 10:25] = True
+    plane[8:11, 14:20] = False
+    outer, inner = rings(plane)
+    np.testing.assert_allclose([outer.min(axis=0), outer.max(axis=0)], [[10, 5], [25, 15]])
+    np.testing.assert_allclose([inner.min(axis=0), inner.max(axis=0)], [[14, 8], [20, 11]])
+
+
+def test_polygons_have_no_more_vertices_than_asked() -> None:
+    plane = np.zeros((60, 60), np.bool_)
+    plane[::2] = True
+    plane[:, 0] = True
+    assert [len(polygon) <= 51 for polygon in polygons(plane, 50)] == [True]
