@@ -86,7 +86,8 @@ OUTCOME_MOVES: dict[OutcomeState, frozenset[OutcomeState]] = {
 }
 RESULT_MOVES: dict[ResultState, frozenset[ResultState]] = {
     _R.QUEUED: frozenset({_R.QUEUED, _R.SENT, _R.DEAD, _R.HELD, _R.SUPERSEDED, _R.WITHDRAWN}),
-    _R.SENT: frozenset({_R.COMMITTED, _R.SUPERSEDED, _R.WITHDRAWN}),
+    # Back to the queue, or dead: the peer answered success, and says later that it does not have the object.
+    _R.SENT: frozenset({_R.COMMITTED, _R.QUEUED, _R.DEAD, _R.SUPERSEDED, _R.WITHDRAWN}),
     _R.COMMITTED: frozenset({_R.SUPERSEDED, _R.WITHDRAWN}),
     _R.DEAD: frozenset({_R.QUEUED, _R.SUPERSEDED, _R.WITHDRAWN}),
     _R.HELD: frozenset({_R.QUEUED, _R.SUPERSEDED, _R.WITHDRAWN}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import dataclass
 
@@ -73,13 +74,19 @@ def heartbeat(db: Database, now: Instant, row: OutboxRow, lease_s: float) -> boo
 
 
 def move(db: Database, now: Instant, row: OutboxRow, after: ResultState, reason: str, *, wait_s: float = 0.0) -> bool:
-    """Record what became of a row inside the caller's transaction; `QUEUED` means: again after `wait_s`."""
+    """Record what became of a row inside the caller's transaction; `QUEUED` means: again after `wait_s`.
+
+    It is queued again, or dead, only from the state in which the caller saw it: whoever lost it meanwhile sends
+    nothing anew.
+    """
     held = db.row("SELECT state FROM outbox WHERE id = ?", (row.id,))
     if held is None or after not in RESULT_MOVES[ResultState(held["state"])]:
         return False
     db.execute(
         "UPDATE outbox SET state = ?, reason = ?, owner = '', lease_boot_s = 0, boot_id = ?, not_before_boot_s = ?,"
         " sent_at = CASE WHEN ? = 'sent' THEN ? ELSE sent_at END WHERE id = ?",
+    if after in (ResultState.QUEUED, ResultState.DEAD) and held["state"] != row.state:
+        return False
         (after, reason, now.boot_id, now.boottime_s + wait_s, after, now.iso, row.id),
     )
     subject = f"{row.artifact_id}→{row.destination}"
@@ -136,3 +143,8 @@ def _rows(db: Database, where: str, values: tuple[str | int, ...]) -> list[Outbo
 
 def _row(row: sqlite3.Row) -> OutboxRow:
     return OutboxRow(**{**dict(row), "state": ResultState(row["state"])})
+def with_ids(db: Database, ids: Sequence[int]) -> list[OutboxRow]:
+    """These rows, oldest first."""
+    return _rows(db, "WHERE o.id IN (SELECT value FROM json_each(?)) ORDER BY o.id", (json.dumps(list(ids)),))
+
+
