@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import SecondaryCaptureImageStorage, Verification  # type: ignore[attr-defined]
 
 from node.config import Peer
+from node.deliver.statuses import rejection
 from node.domain.output import SOP_CLASS_OF_OUTPUT
 
 #: Proposed besides, to know what else its viewers could be sent.
@@ -50,13 +52,17 @@ def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
         ae.add_requested_context(sop_class_uid)
     # pynetdicom leaves a socket open whose peer has hung up.
     opened: list[socket.socket] = []
-    note = (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=[note])
+    heard: list[Dataset] = []
+    notes: list[evt.EventHandlerType] = [
+        (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket)),
+        (evt.EVT_DIMSE_RECV, lambda event: heard.append(event.message.command_set)),
+    ]
+    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=notes)
     try:
         if not association.is_established:
             problem, remedy = _why_not(association, peer, our_ae_title)
             return Probe(problem=problem, remedy=remedy)
-        return _answers(association, wanted if "destination" in peer.roles else [])
+        return _answers(association, wanted if "destination" in peer.roles else [], heard)
     finally:
         if association.is_established:
             association.release()
@@ -64,12 +70,13 @@ def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
             each.close()
 
 
-def _answers(association: Association, wanted: list[str]) -> Probe:
+def _answers(association: Association, wanted: list[str], heard: list[Dataset]) -> Probe:
     accepted = tuple(sorted(str(context.abstract_syntax) for context in association.accepted_contexts))
     refused = tuple(sorted(str(context.abstract_syntax) for context in association.rejected_contexts))
     problem = remedy = ""
     if str(Verification) in accepted:
-        status = association.send_c_echo().get("Status")
+        # pynetdicom's reactor may take an answer that comes at once, and drop it.
+        status = next((each.get("Status") for each in (association.send_c_echo(), *heard) if "Status" in each), None)
         if status != 0x0000:
             problem = "no answer to C-ECHO" if status is None else f"C-ECHO answered 0x{status:04X}"
             remedy = "Look into its log"
@@ -80,22 +87,10 @@ def _answers(association: Association, wanted: list[str]) -> Probe:
     return Probe(problem=problem, remedy=remedy, accepted=accepted, refused=refused)
 
 
-#: A-ASSOCIATE-RJ (PS3.8 §9.3.4): (source, reason) → what it means here.
-_REJECTIONS = {
-    (1, 3): ("it does not know our AE title {ours}", "Enter {ours} there, with this machine's address"),
-    (1, 7): ("it is not called {theirs}", "Correct the peer's ae_title"),
-    (3, 1): ("it is too busy or short of space for now", "Try again later"),
-    (3, 2): ("it has reached its limit of associations", "Try again later, or raise the limit there"),
-}
-
-
 def _why_not(association: Association, peer: Peer, our_ae_title: str) -> tuple[str, str]:
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
-        source, diagnostic = answer.result_source or 0, answer.diagnostic or 0
-        problem, remedy = _REJECTIONS.get(
-            (source, diagnostic), ("it rejects the association (source {source}, reason {reason})", "See its log")
-        )
-        words = {"ours": our_ae_title, "theirs": peer.ae_title, "source": source, "reason": diagnostic}
-        return problem.format(**words), remedy.format(**words)
+        codes = int(answer.result_source or 0), int(answer.diagnostic or 0)
+        problem, remedy = rejection(*codes, ours=our_ae_title, theirs=peer.ae_title, name=peer.name)
+        return f"it rejects the association: {problem}", remedy or "Try again later"
     return f"{peer.host}:{peer.port} speaks no DICOM, or broke the association off", "Look into its log"

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Comprehensive3DSRStorage,
     SegmentationStorage,
@@ -71,6 +73,18 @@ def test_an_archive_that_does_not_know_us_is_told_apart_from_one_of_another_name
 def test_a_failing_echo_is_told_with_its_status() -> None:
     with archive(*ALL, echo=0x0122) as pacs:
         assert "0x0122" in probe(pacs, "MATINS", patience_s=5).problem
+
+
+def test_an_answer_that_the_reactor_thread_of_pynetdicom_takes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Association.send_c_echo
+
+    def taken(association: Association) -> Dataset:
+        real(association)
+        return Dataset()
+
+    monkeypatch.setattr(Association, "send_c_echo", taken)
+    with archive(*ALL) as pacs:
+        assert probe(pacs, "MATINS", patience_s=5).ok
 
 
 def test_nobody_there_is_told_with_the_place() -> None:
