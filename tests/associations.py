@@ -55,12 +55,42 @@ def associated(ae: AE, port: int, *, evt_handlers: Sequence[Any] = (), **terms: 
     connections = Connections()
     handlers = [*evt_handlers, connections.handler]
     association = ae.associate("127.0.0.1", port, evt_handlers=handlers, **terms)
+    before, association._reactor_checkpoint = association._reactor_checkpoint, _Checkpoint(association)
+    before.set()
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
         connections.close()
+
+
+class _Checkpoint(threading.Event):
+    """Where an association's reactor stands still while an answer is waited for: `clear` returns once it does.
+
+    pynetdicom looks at a flag that may still be the last time's: then its reactor takes the answer, and drops it.
+    """
+
+    def __init__(self, reactor: threading.Thread) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._stands = threading.Event()
+        self.set()
+
+    def clear(self) -> None:
+        if not self.is_set():
+            return
+        self._stands.clear()
+        super().clear()
+        while self._reactor.is_alive() and self._reactor is not threading.current_thread():
+            if self._stands.wait(_POLL_S):
+                return
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not self.is_set():
+            self._stands.set()
+            super().wait(timeout)
+        return True
 
 
 class Scp:

@@ -6,7 +6,6 @@ import io
 import socket
 import ssl
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -73,8 +72,6 @@ def store(
     request.Priority = 2
     request.DataSet = io.BytesIO(content)
     association._reactor_checkpoint.clear()
-    while not association._is_paused:
-        time.sleep(0.0005)
     try:
         association.dimse.send_msg(request, context_id)
         _, answer = association.dimse.get_msg(block=True)
