@@ -71,6 +71,44 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Frames of one multi-frame image that are alike in all but their place (PS3.3 §C.7.6.16)."""
+
+    #: Frame numbers, 1 is the first, in the order of the object.
+    numbers: tuple[int, ...]
+    #: As in `Plane`, of each frame.
+    positions: tuple[tuple[float, float, float], ...]
+    orientation: tuple[float, float, float, float, float, float]
+    spacing: tuple[float, float]
+    #: Rescale slope and intercept of each frame; one pair where it is the same for all.
+    rescales: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
+    slice_thickness_mm: float | None = None
+    stack_id: str = ""
+    temporal_position: int | None = None
+    echo_time_ms: float | None = None
+    diffusion_b_value: float | None = None
+    image_type: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """What the functional groups of a multi-frame image say of its frames."""
+
+    stacks: tuple[Stack, ...] = ()
+    #: Why the frames cannot be placed in the patient; empty where they can.
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """Which frame of a multi-frame image stands for an image of its own (see `domain.frames`)."""
+
+    #: 1 is the first.
+    number: int
+    stack_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One SOP Instance, described. Absent text is "", absent numbers are `None`."""
 
@@ -100,9 +138,14 @@ class Instance:
     repetition_time_ms: float | None = None
     echo_time_ms: float | None = None
     inversion_time_ms: float | None = None
+    diffusion_b_value: float | None = None
     contrast_agent: str = ""
     plane: Plane | None = None
     pixels: Pixels | None = None
+    #: Of an image with functional groups; never beside a `plane`.
+    frames: Frames | None = None
+    #: Set where this is one frame taken for itself; such an instance is never stored.
+    frame: Frame | None = None
     #: SHA-256 over the decoded pixels and over what identity, geometry and models read: two
     #: instances with the same content digest are the same image, however they are encoded.
     content_digest: str = ""

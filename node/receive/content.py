@@ -37,6 +37,9 @@ _UNDECODABLE = (*MALFORMED, RuntimeError, OSError, EOFError, struct.error, Memor
 #: Fields of an instance that are not its content.
 _NOT_CONTENT = ("transfer_syntax_uid", "order", "content_digest", "pixels", "patient", "rejects")
 
+#: Fields that descriptions of old have not: where they say nothing, the digest is what it was.
+_SINCE = ("diffusion_b_value", "frames", "frame")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelValue:
@@ -100,6 +103,9 @@ def content_digest(instance: Instance, pixels_sha256: str) -> str:
     described: dict[str, Any] = asdict(instance)
     for name in _NOT_CONTENT:
         del described[name]
+    for name in _SINCE:
+        if described[name] is None:
+            del described[name]
     described["patient_id"] = instance.patient.patient_id
     if instance.pixels is not None:
         described["pixels"] = asdict(instance.pixels)

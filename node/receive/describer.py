@@ -17,7 +17,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import pydicom
 import pydicom.config
 import pydicom.pixels.decoders  # loads the codecs, before the limits are set
 from pydicom.errors import InvalidDicomError
@@ -26,6 +25,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from node.errors import Refused
 from node.receive.content import content_digest, locate, pixel_digest
 from node.receive.fields import MALFORMED, instance_of, is_ours
+from node.receive.frames import read_header
 from node.receive.part10 import LONGEST_HEAD, head, read_meta
 from node.receive.protocol import ANSWER, JOB, READY, Answer, Job
 from node.receive.windows import Windows, inflated
@@ -44,9 +44,9 @@ def describe(job: Job, limit_s: float) -> Answer:
     try:
         with Path(job.path).open("rb") as file:
             deflated, stream = _inflated(file)
-            header = pydicom.dcmread(stream, stop_before_pixels=True)
+            header, frames = read_header(stream)
             value = locate(stream, str(header.file_meta.TransferSyntaxUID))
-            instance = instance_of(header, issuer=job.issuer, has_pixels=value is not None)
+            instance = instance_of(header, issuer=job.issuer, has_pixels=value is not None, frames=frames)
             digest = ""
             if value is not None and instance.pixels is not None:
                 pixels = replace(instance.pixels, undecodable=job.undecodable or instance.pixels.undecodable)

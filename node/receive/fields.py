@@ -19,7 +19,7 @@ from pydicom.sequence import Sequence
 from node.domain.history import FACT_ATTRIBUTES, Fact
 from node.domain.patient import UNDECODABLE, Patient, readable_name
 from node.domain.rejection import KEY_OBJECT_SELECTION, MOST_REFERENCES, Reference, Rejection, RejectionTitle
-from node.domain.study import Instance, Order, Pixels, Plane
+from node.domain.study import Frames, Instance, Order, Pixels, Plane
 from node.domain.uid import is_usable_uid
 
 #: What pydicom raises on values that are not what their VR says.
@@ -39,10 +39,11 @@ def is_ours(instance: Instance) -> bool:
     return instance.manufacturer_model_name == _OUR_MODEL_NAME
 
 
-def instance_of(header: Dataset, *, issuer: str, has_pixels: bool) -> Instance:
+def instance_of(header: Dataset, *, issuer: str, has_pixels: bool, frames: Frames | None = None) -> Instance:
     """Return the described instance, its content digest still empty.
 
-    `issuer` is the sending peer's Issuer of Patient ID; it counts where the header names none.
+    `issuer` is the sending peer's Issuer of Patient ID; it counts where the header names none. `frames` are those of
+    a multi-frame image, whose header is `receive.frames.read_header`'s.
     """
     meta = getattr(header, "file_meta", Dataset())
     return Instance(
@@ -72,9 +73,11 @@ def instance_of(header: Dataset, *, issuer: str, has_pixels: bool) -> Instance:
         repetition_time_ms=number(header, "RepetitionTime"),
         echo_time_ms=number(header, "EchoTime"),
         inversion_time_ms=number(header, "InversionTime"),
+        diffusion_b_value=number(header, "DiffusionBValue"),
         contrast_agent=text(header, "ContrastBolusAgent"),
-        plane=_plane(header),
+        plane=None if frames else _plane(header),
         pixels=_pixels(header) if has_pixels else None,
+        frames=frames,
         rejects=_rejection(header) if text(header, "SOPClassUID") == KEY_OBJECT_SELECTION else None,
     )
 
@@ -197,14 +200,14 @@ def _facts(header: Dataset, study_date: str) -> tuple[Fact, ...]:
 def _with_requests(header: Dataset) -> Iterator[Dataset]:
     """The header and the items of its Request Attributes Sequence (0040,0275), where orders are told in images."""
     yield header
-    yield from _items(header, "RequestAttributesSequence")
+    yield from items(header, "RequestAttributesSequence")
 
 
 def _rejection(header: Dataset) -> Rejection | None:
     """What a Key Object Selection takes out of use; `None` if its title is none that rejects (PS3.16 TID 2010)."""
     titles = [
         text(title, "CodeValue")
-        for title in _items(header, "ConceptNameCodeSequence")
+        for title in items(header, "ConceptNameCodeSequence")
         if text(title, "CodingSchemeDesignator") == "DCM"
     ]
     if len(titles) != 1 or titles[0] not in list(RejectionTitle):
@@ -221,13 +224,14 @@ def _rejection(header: Dataset) -> Rejection | None:
 
 def _evidence(header: Dataset) -> Iterator[tuple[str, str]]:
     """Study and SOP Instance UID of each instance that the document rests on (PS3.3 §C.17.2)."""
-    for study in _items(header, "CurrentRequestedProcedureEvidenceSequence"):
-        for series in _items(study, "ReferencedSeriesSequence"):
-            for instance in _items(series, "ReferencedSOPSequence"):
+    for study in items(header, "CurrentRequestedProcedureEvidenceSequence"):
+        for series in items(study, "ReferencedSeriesSequence"):
+            for instance in items(series, "ReferencedSOPSequence"):
                 yield text(study, "StudyInstanceUID"), text(instance, "ReferencedSOPInstanceUID")
 
 
-def _items(header: Dataset, keyword: str) -> list[Dataset]:
+def items(header: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none where it is absent or malformed."""
     return [part for part in _values(header, keyword) if isinstance(part, Dataset)]
 
 
