@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import struct
 import sys
 import time
 import warnings
@@ -31,7 +32,7 @@ from node.receive.protocol import ANSWER, JOB, READY, Answer, Job
 from node.receive.windows import Windows, inflated
 
 #: What a header can raise as a whole.
-_UNREADABLE = (*MALFORMED, InvalidDicomError, OSError, EOFError, MemoryError)
+_UNREADABLE = (*MALFORMED, InvalidDicomError, OSError, EOFError, MemoryError, struct.error)
 #: Open files: the pipes, the object, and what a codec opens.
 _FILES = 32
 #: Where this process has no limit.
