@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.domain.time import Instant
@@ -82,11 +83,11 @@ def move(db: Database, now: Instant, row: OutboxRow, after: ResultState, reason:
     held = db.row("SELECT state FROM outbox WHERE id = ?", (row.id,))
     if held is None or after not in RESULT_MOVES[ResultState(held["state"])]:
         return False
+    if after in (ResultState.QUEUED, ResultState.DEAD) and held["state"] != row.state:
+        return False
     db.execute(
         "UPDATE outbox SET state = ?, reason = ?, owner = '', lease_boot_s = 0, boot_id = ?, not_before_boot_s = ?,"
         " sent_at = CASE WHEN ? = 'sent' THEN ? ELSE sent_at END WHERE id = ?",
-    if after in (ResultState.QUEUED, ResultState.DEAD) and held["state"] != row.state:
-        return False
         (after, reason, now.boot_id, now.boottime_s + wait_s, after, now.iso, row.id),
     )
     subject = f"{row.artifact_id}→{row.destination}"
@@ -113,6 +114,11 @@ def owned(db: Database, owner_prefix: str) -> list[OutboxRow]:
 def of_study(db: Database, study_instance_uid: str) -> list[OutboxRow]:
     """All rows of a study."""
     return _rows(db, "WHERE o.study_instance_uid = ? ORDER BY o.id", (study_instance_uid,))
+
+
+def with_ids(db: Database, ids: Sequence[int]) -> list[OutboxRow]:
+    """These rows, oldest first."""
+    return _rows(db, "WHERE o.id IN (SELECT value FROM json_each(?)) ORDER BY o.id", (json.dumps(list(ids)),))
 
 
 def unsent_of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
@@ -143,8 +149,3 @@ def _rows(db: Database, where: str, values: tuple[str | int, ...]) -> list[Outbo
 
 def _row(row: sqlite3.Row) -> OutboxRow:
     return OutboxRow(**{**dict(row), "state": ResultState(row["state"])})
-def with_ids(db: Database, ids: Sequence[int]) -> list[OutboxRow]:
-    """These rows, oldest first."""
-    return _rows(db, "WHERE o.id IN (SELECT value FROM json_each(?)) ORDER BY o.id", (json.dumps(list(ids)),))
-
-
