@@ -20,6 +20,8 @@ from node.errors import Failed
 
 #: Deflate's fastest level.
 _LEVEL = 1
+#: Values of a label.
+_VALUES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,28 @@ class Mask:
     sop_instance_uids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """How many voxels of each label lie on each slice."""
+
+    labels: NDArray[np.uint8]
+    #: (slice, label) int64, one column a value that a label can have.
+    counts: NDArray[np.int64]
+
+
+def tally(labels: NDArray[np.uint8], known: Tally | None = None) -> Tally:
+    """Count `labels`, (slice, row, column), in one pass; not again where `known` has just these counted."""
+    if known is not None and known.labels is labels:
+        return known
+    counts = np.zeros((len(labels), _VALUES), np.int64)
+    for index, plane in enumerate(labels):
+        counts[index] = np.bincount(plane.ravel(), minlength=_VALUES)
+    return Tally(labels, counts)
+
+
 def segment_numbers(labels: NDArray[np.uint8]) -> list[int]:
     """Return the numbers other than 0 that `labels` holds, in order."""
-    return [number for number in range(1, int(labels.max(initial=0)) + 1) if (labels == number).any()]
+    return [int(number) + 1 for number in np.flatnonzero(tally(labels).counts[:, 1:].any(axis=0))]
 
 
 def to_bytes(mask: Mask) -> bytes:

@@ -17,6 +17,7 @@ from node.domain.model_card import ModelCard
 from node.domain.uid import derived_uid
 from node.domain.work import OutcomeState
 from node.errors import Failed
+from node.imaging.mask import Tally, tally
 
 #: A slice may lie this far from where the grid has it: positions are written with few digits.
 _POSITION_TOLERANCE_MM = 0.2
@@ -84,6 +85,8 @@ class Evidence:
     corrected_by: str = ""
     #: For outputs of SCOPE "study": the evidence of every model on it, this one's among them.
     together: tuple[Evidence, ...] = ()
+    #: The mask's voxels, counted at construction where they are not counted yet.
+    tally: Tally | None = None
 
     def __post_init__(self) -> None:
         if self.finished_at.utcoffset() is None:
@@ -91,6 +94,7 @@ class Evidence:
         if self.mask is not None:
             if self.mask.dtype != np.uint8:
                 raise ValueError(f"mask must be uint8, not {self.mask.dtype}")
+            object.__setattr__(self, "tally", tally(self.mask, self.tally))
             _check_grid(self, self.mask, self.lattice)
         for finding in self.findings:
             _check_finding(self, finding)
@@ -129,6 +133,17 @@ class Evidence:
         if self.frames:
             return tuple(SourceSlice(self.sources[index], number, paths[index]) for index, number in self.frames)
         return tuple(SourceSlice(header, None, path) for header, path in zip(self.sources, paths, strict=True))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Voxels of the mask by (slice, label).
+
+        Raises:
+            Failed: the model left none.
+        """
+        if self.tally is None:
+            raise Failed(f"{self.card.name} left no mask")
+        return self.tally.counts
 
     @property
     def study_instance_uid(self) -> str:
@@ -212,17 +227,19 @@ def _check_grid(evidence: Evidence, mask: NDArray[np.uint8], grid: Grid) -> None
         place = affine[:3, 3] + index * affine[:3, 0]
         if np.abs(place - np.array(header.ImagePositionPatient, dtype=np.float64)).max() > _POSITION_TOLERANCE_MM:
             raise Failed(f"slice {index + 1} of the mask does not lie where {header.SOPInstanceUID} does")
-    if not mask.any():
+    found = np.flatnonzero(evidence.counts.any(axis=0))
+    if not found[-1]:
         raise Failed("the mask is empty: nothing was segmented")
-    if int(mask.max()) > max(segment.number for segment in evidence.card.segments):
-        raise Failed(f"the mask has a value {int(mask.max())} that the card declares no segment for")
+    if found[-1] > max(segment.number for segment in evidence.card.segments):
+        raise Failed(f"the mask has a value {found[-1]} that the card declares no segment for")
 
 
 def _check_finding(evidence: Evidence, finding: Finding) -> None:
     """A finding with a segment must show it, and its volume must be that segment's."""
     if finding.segment_number is None:
         return
-    voxels = int(np.count_nonzero(evidence.labels == finding.segment_number))
+    counts = evidence.counts
+    voxels = int(counts[:, finding.segment_number].sum()) if finding.segment_number < counts.shape[1] else 0
     if not voxels:
         raise Failed(f"segment {finding.segment_number} of a finding is empty")
     volume_ml = voxels * evidence.lattice.voxel_volume_ml
