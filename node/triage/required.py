@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from node.domain.frames import each_slice
 from node.domain.model_card import GEOMETRY_FIELDS
 from node.domain.required import INSTANCE_COUNT, RequiredSeries
 from node.domain.study import Instance, Series, is_image
@@ -33,7 +34,7 @@ def why_not_whole(series: Series) -> str:
     images = [instance for instance in series.instances if is_image(instance.sop_class_uid)]
     if len(images) < len(series.instances) or len(images) < 2:
         return f"{len(images)} of {len(series.instances)} instances are slices"
-    problem = series_values.geometry_of(images, needs_volume=True).problem
+    problem = series_values.geometry_of(each_slice(images), needs_volume=True).problem
     if problem:
         return problem
     numbers = {image.instance_number for image in images if image.instance_number is not None}
@@ -46,7 +47,8 @@ def _values(field: str, series: Series, images: Sequence[Instance]) -> Iterator[
     if field == INSTANCE_COUNT:
         yield float(len(series.instances))
         return
-    geometry = series_values.geometry_of(images, needs_volume=False) if field in GEOMETRY_FIELDS and images else None
+    measured = field in GEOMETRY_FIELDS and images
+    geometry = series_values.geometry_of(each_slice(images), needs_volume=False) if measured else None
     for value in series_values.values(field, series.instances, geometry):
         if isinstance(value, tuple):
             yield from value

@@ -49,7 +49,10 @@ def geometry_of(images: Sequence[Instance], *, needs_volume: bool) -> Geometry:
     frames = max((image.pixels.number_of_frames for image in images if image.pixels), default=1)
     problem = ""
     if frames > 1:
-        problem = f"a multi-frame object ({frames} frames); only series of single slices are read"
+        unplaced = next((image.frames.problem for image in images if image.frames and image.frames.problem), "")
+        problem = (
+            f"a multi-frame object ({frames} frames): {unplaced or 'it does not say where they lie in the patient'}"
+        )
     elif len(planes) < len(images):
         problem = f"{len(images) - len(planes)} of {len(images)} images do not say where they lie in the patient"
     if problem or len(sizes) != 1:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
+from node.domain.frames import each_slice
 from node.domain.model_card import GEOMETRY_FIELDS, Condition, ModelCard, Preference
 from node.domain.patient import conflict
 from node.domain.study import Instance, Series, is_image
-from node.triage import series_values
+from node.errors import Unsuitable
+from node.triage import series_values, stacks
 from node.triage.series_values import Geometry
 
-#: Attributes that one volume cannot have in two ways, and what a reader calls them.
+#: Attributes that images read together cannot have in two ways, and what a reader calls them.
 _UNIFORM = (
     ("modality", "modalities"),
     ("sop_class_uid", "kinds of object"),
+    ("pixels.samples_per_pixel", "numbers of samples per pixel"),
+)
+#: The same of slices that form a volume.
+_UNIFORM_IN_VOLUME = (
     ("image_type", "image types"),
     ("echo_time_ms", "echo times"),
+    ("diffusion_b_value", "b-values"),
     ("pixels.number_of_frames", "numbers of frames"),
-    ("pixels.samples_per_pixel", "numbers of samples per pixel"),
 )
 #: Echo times within this are the same: scanners write them with few digits.
 _ECHO_TIME_DIGITS = 1
@@ -36,6 +42,8 @@ class Verdict:
     #: Sum of the card's preferences; 0 unless it suits.
     points: float = 0.0
     slice_count: int = 0
+    #: What the model would be given if it suits: images, or single frames of one, sorted by UID and number.
+    slices: tuple[Instance, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,8 @@ class Choice:
     #: Why this one, or why none.
     reason: str
     verdicts: tuple[Verdict, ...]
+    #: SOP Instance UIDs of the images to read: all of the series, or those of one of the volumes that share it.
+    sop_instance_uids: frozenset[str] = frozenset()
 
 
 def judge(series: Series, card: ModelCard) -> Verdict:
@@ -56,11 +66,33 @@ def judge(series: Series, card: ModelCard) -> Verdict:
         what = f" ({instances[0].modality})" if instances and instances[0].modality else ""
         reason = f"No images in this series{what}"
         return Verdict(series_instance_uid=series.series_instance_uid, suits=False, reason=reason)
-    geometry = series_values.geometry_of(images, needs_volume=card.needs_volume)
+    slices = each_slice(images) if card.needs_volume else images
+    whole = _judged(series, slices, card)
+    if whole.suits or not card.needs_volume or _of_different_patients(images):
+        return whole
+    return _one_of_several(series, slices, card, whole)
+
+
+def slices_of(instances: Sequence[Instance], card: ModelCard) -> tuple[Instance, ...]:
+    """What the model is given of the instances that were chosen for it: single images as they are, or single frames.
+
+    Raises:
+        Unsuitable: they do not suit the model; the reason says why.
+    """
+    if all(instance.frames is None for instance in instances):
+        return tuple(instances)
+    verdict = judge(Series(series_instance_uid=instances[0].series_instance_uid, instances=tuple(instances)), card)
+    if not verdict.suits:
+        raise Unsuitable(verdict.reason)
+    return verdict.slices
+
+
+def _judged(series: Series, slices: Sequence[Instance], card: ModelCard) -> Verdict:
+    geometry = series_values.geometry_of(slices, needs_volume=card.needs_volume)
     against = [
-        *_failed_requirements(images, geometry, card.requires),
-        *_unsound(images),
-        *_undecodable(images),
+        *_failed_requirements(slices, geometry, card.requires),
+        *_unsound(slices, needs_volume=card.needs_volume),
+        *_undecodable(slices),
         *([geometry.problem] if geometry.problem else []),
     ]
     if against:
@@ -70,14 +102,34 @@ def judge(series: Series, card: ModelCard) -> Verdict:
             reason=series_values.capitalised("; ".join(dict.fromkeys(against))),
             slice_count=geometry.slice_count,
         )
-    points = sum(each.points for each in card.prefers if _holds(each, images, geometry))
+    points = sum(each.points for each in card.prefers if _holds(each, slices, geometry))
     return Verdict(
         series_instance_uid=series.series_instance_uid,
         suits=True,
         reason=f"Suits {card.name}: {geometry.description}",
         points=points,
         slice_count=geometry.slice_count,
+        slices=tuple(slices),
     )
+
+
+def _one_of_several(series: Series, slices: Sequence[Instance], card: ModelCard, whole: Verdict) -> Verdict:
+    """The verdict on the one volume of several in a series that suits, if there is one; else on the `whole`."""
+    differs = ""
+    for way in stacks.ways_apart(slices):
+        differs = differs or stacks.what_differs(way)
+        judged = {name: _judged(series, members, card) for name, members in way.items()}
+        suitable = {name: verdict for name, verdict in judged.items() if verdict.suits}
+        best = max((verdict.points for verdict in suitable.values()), default=0.0)
+        names = sorted(name for name, verdict in suitable.items() if verdict.points == best)
+        if len(names) > 1:
+            shown = "; ".join(names[:3]) + (" …" if len(names) > 3 else "")
+            reason = f"{len(names)} volumes in one series suit, and nothing says which to read ({shown})"
+            return replace(whole, reason=series_values.capitalised(reason))
+        if names and not stacks.reaches_beyond(slices, suitable[names[0]].slices):
+            found = suitable[names[0]]
+            return replace(found, reason=f"{found.reason}, of {len(way)} volumes that with {names[0]}")
+    return replace(whole, reason=f"{whole.reason}; images differ in {differs}") if differs else whole
 
 
 def choose(series: Sequence[Series], card: ModelCard) -> Choice:
@@ -95,6 +147,7 @@ def choose(series: Sequence[Series], card: ModelCard) -> Choice:
         chosen=chosen,
         reason=f"{names[chosen]}: {best.reason}",
         verdicts=tuple(_beaten(verdict, best, names[chosen]) for verdict in verdicts),
+        sop_instance_uids=frozenset(each.sop_instance_uid for each in best.slices),
     )
 
 
@@ -108,13 +161,7 @@ def _beaten(verdict: Verdict, best: Verdict, name: str) -> Verdict:
         why = "has more slices"
     else:
         why = "suits as well and comes first"
-    return Verdict(
-        series_instance_uid=verdict.series_instance_uid,
-        suits=True,
-        reason=f"{verdict.reason}; not read, because {name} {why}",
-        points=verdict.points,
-        slice_count=verdict.slice_count,
-    )
+    return replace(verdict, reason=f"{verdict.reason}; not read, because {name} {why}")
 
 
 def _name(series: Series) -> str:
@@ -142,23 +189,41 @@ def _holds(preference: Preference, images: Sequence[Instance], geometry: Geometr
     return bool(found) and all(series_values.complies(preference, value) for value in found)
 
 
-def _unsound(images: Sequence[Instance]) -> list[str]:
+def _of_different_patients(images: Sequence[Instance]) -> str:
+    patients = sorted({image.patient for image in images}, key=repr)
+    return next(filter(None, (conflict(one, other) for one, other in combinations(patients, 2))), None) or ""
+
+
+def _unsound(images: Sequence[Instance], *, needs_volume: bool) -> list[str]:
     """What no model should be given as one series: several patients, or attributes in several ways."""
     against = []
-    patients = sorted({image.patient for image in images}, key=repr)
-    clash = next(filter(None, (conflict(one, other) for one, other in combinations(patients, 2))), None)
+    clash = _of_different_patients(images)
     if clash:
         against.append(f"instances of different patients in one series ({clash})")
-    sizes = sorted({(image.pixels.rows, image.pixels.columns) for image in images if image.pixels})
+    uniform = (*_UNIFORM, *_UNIFORM_IN_VOLUME) if needs_volume else _UNIFORM
+    if needs_volume:
+        against += _in_several_ways(images)
+    for field_name, called in uniform:
+        found = series_values.values(field_name, images, None)
+        if field_name == "echo_time_ms":
+            found = sorted({round(float(value), _ECHO_TIME_DIGITS) for value in found if not isinstance(value, tuple)})
+        if len(found) > 1:
+            against.append(f"several {called} in one series ({series_values.shown(field_name, found)})")
+    return against
+
+
+def _in_several_ways(slices: Sequence[Instance]) -> list[str]:
+    """What keeps slices from being one array."""
+    against = []
+    sizes = sorted({(each.pixels.rows, each.pixels.columns) for each in slices if each.pixels})
     if len(sizes) > 1:
         shown = ", ".join(f"{rows} × {columns}" for rows, columns in sizes[:3])
         against.append(f"images of different sizes in one series ({shown})")
-    for field, called in _UNIFORM:
-        found = series_values.values(field, images, None)
-        if field == "echo_time_ms":
-            found = sorted({round(float(value), _ECHO_TIME_DIGITS) for value in found if not isinstance(value, tuple)})
-        if len(found) > 1:
-            against.append(f"several {called} in one series ({series_values.shown(field, found)})")
+    objects = {each.sop_instance_uid for each in slices}
+    if len(objects) > 1 and any(each.frame for each in slices):
+        against.append(f"frames of {len(objects)} objects in one series")
+    if len({each.frame_of_reference_uid for each in slices}) > 1:
+        against.append("several frames of reference in one series")
     return against
 
 

@@ -144,7 +144,9 @@ def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str, prior: st
     undescribed = f"{len(unread)} instance(s) could not be described: {unread[0].reason}" if unread else ""
     left_out = [sentence for sentence in (_what_is_rejected(held), undescribed) if sentence]
     verdicts += [{"series_instance_uid": "", "suits": False, "reason": sentence} for sentence in left_out]
-    chosen = by_series.get(choice.chosen or "", [])
+    chosen = [
+        each for each in by_series.get(choice.chosen or "", []) if each.sop_instance_uid in choice.sop_instance_uids
+    ]
     state, reason = _first_state(model, choice, left_out, incomplete, prior)
     return _Plan(
         model=model,
