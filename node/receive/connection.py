@@ -173,7 +173,8 @@ class Connection:
         self._messages = Messages(accepted, lambda context_id, encoded: begin(session, context_id, encoded))
         maximum = self._door.settings.receive.maximum_pdu_bytes
         identity = user_identity.response_to(peer, request.user_information)
-        self.wire.send(negotiation.accept_pdu(request, results, maximum, identity))
+        roles = negotiation.agreed_roles(request, results, self._offer.contexts)
+        self.wire.send(negotiation.accept_pdu(request, results, maximum, [*identity, *roles]))
 
     def _reject(self) -> None:
         verdict = self._verdict

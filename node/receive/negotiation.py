@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
@@ -35,6 +37,8 @@ _APPLICATION_CONTEXT_ITEM, _PRESENTATION_CONTEXT_ITEM, _USER_INFORMATION_ITEM = 
 _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX, _MAXIMUM_LENGTH, _USER_IDENTITY = 0x30, 0x40, 0x51, 0x58
 #: User information sub-items that pynetdicom knows; others are to be ignored (PS3.8 §D.2).
 _KNOWN_USER_INFORMATION = frozenset(range(0x51, 0x59))
+#: Result of a presentation context (PS3.8 §9.3.3.2).
+_USER_REJECTION = 1
 #: More than there are transfer syntaxes.
 _MOST_TRANSFER_SYNTAXES = 128
 _MOST_USER_INFORMATION = 512
@@ -112,11 +116,16 @@ def agree(
 ) -> tuple[list[PresentationContext], dict[int, AcceptedContext]]:
     """Negotiate contexts: the result of each that was asked for, and those accepted, by their ID.
 
-    supported: by abstract syntax; only read. Roles are the usual ones: who calls is SCU, we are SCP (PS3.7 §D.3.3.4).
+    supported: by abstract syntax; only read. Roles are the usual ones: who calls is SCU, we are SCP (PS3.7 §D.3.3.4);
+    but where `supported` gives the caller the role of SCP, nothing is accepted unless he takes it.
     """
     asked = {str(context.abstract_syntax) for context in request.contexts}
     ours = [supported[uid] for uid in asked if uid in supported]
-    results, _ = negotiate_as_acceptor(list(request.contexts), ours)
+    roles = {uid: (item.scu_role, item.scp_role) for uid, item in _proposed_roles(request).items()}
+    results, _ = negotiate_as_acceptor(list(request.contexts), ours, roles)
+    for context in results:
+        if context.result == 0 and _is_reversed(supported.get(str(context.abstract_syntax))) and not context.as_scu:
+            context.result = _USER_REJECTION
     accepted = {
         context.context_id: AcceptedContext(
             abstract_syntax=str(context.abstract_syntax), transfer_syntax=str(context.transfer_syntax[0])
@@ -125,6 +134,22 @@ def agree(
         if context.result == 0 and context.context_id is not None
     }
     return results, accepted
+
+
+def agreed_roles(
+    request: AssociationRequest,
+    results: Sequence[PresentationContext],
+    supported: Mapping[str, PresentationContext],
+) -> list[SCP_SCU_RoleSelectionNegotiation]:
+    """The answers to the roles that were proposed: the caller is SCP alone, where he may be (PS3.7 §D.3.3.4)."""
+    accepted = {str(context.abstract_syntax) for context in results if context.result == 0}
+    answers = []
+    for uid in sorted(accepted & set(_proposed_roles(request))):
+        if _is_reversed(supported.get(uid)):
+            answer = SCP_SCU_RoleSelectionNegotiation()
+            answer.sop_class_uid, answer.scu_role, answer.scp_role = UID(uid), False, True
+            answers.append(answer)
+    return answers
 
 
 def accept_pdu(
@@ -159,6 +184,16 @@ def reject_pdu(result: int, source: int, diagnostic: int) -> bytes:
     pdu = A_ASSOCIATE_RJ()
     pdu.result, pdu.source, pdu.reason_diagnostic = result, source, diagnostic
     return pdu.encode()
+
+
+def _proposed_roles(request: AssociationRequest) -> dict[str, SCP_SCU_RoleSelectionNegotiation]:
+    items = (item for item in request.user_information if isinstance(item, SCP_SCU_RoleSelectionNegotiation))
+    return {str(item.sop_class_uid): item for item in items}
+
+
+def _is_reversed(context: PresentationContext | None) -> bool:
+    """Whether the caller is the SCP of a context."""
+    return context is not None and bool(context.scp_role)
 
 
 def _checked_items(value: bytes) -> tuple[str, bytes]:

@@ -28,7 +28,11 @@ class Offer:
 def offered(*, deflated: bool = False) -> Offer:
     """C-ECHO, storage, of `deflated` objects too, and what the intakes answer."""
     services = dimse_services()
-    return Offer(contexts=supported_contexts(services, deflated=deflated), services=services)
+    contexts = supported_contexts(services, deflated=deflated)
+    for uid, service in services.items():
+        if getattr(service, "CALLER_IS_SCP", False):
+            contexts[uid].scu_role, contexts[uid].scp_role = False, True
+    return Offer(contexts=contexts, services=services)
 
 
 class Session:

@@ -19,6 +19,8 @@ PROCESSING_FAILURE = 0x0110
 DUPLICATE_SOP_INSTANCE = 0x0111
 #: PS3.7 Annex C: the instance that is asked about does not exist.
 NO_SUCH_SOP_INSTANCE = 0x0112
+#: PS3.7 Annex C: the SOP Class has no event of this type.
+NO_SUCH_EVENT_TYPE = 0x0113
 #: PS3.7 Annex C: the SOP Instance UID is none.
 INVALID_OBJECT_INSTANCE = 0x0117
 #: PS3.7 Annex C: a required attribute is not there.

@@ -81,7 +81,10 @@ class Reply:
 
 
 class DimseService(Protocol):
-    """An intake that answers requests other than C-STORE and C-ECHO on the DICOM port."""
+    """An intake that answers requests other than C-STORE and C-ECHO on the DICOM port.
+
+    Where we are the SCU of its classes, it has `CALLER_IS_SCP = True`: nobody is accepted who does not take that role.
+    """
 
     #: Abstract syntaxes that are accepted for it.
     SOP_CLASSES: tuple[str, ...]
