@@ -121,7 +121,7 @@ def agree(
     """
     asked = {str(context.abstract_syntax) for context in request.contexts}
     ours = [supported[uid] for uid in asked if uid in supported]
-    roles = {uid: (item.scu_role, item.scp_role) for uid, item in _proposed_roles(request).items()}
+    roles = {UID(uid): (item.scu_role, item.scp_role) for uid, item in _proposed_roles(request).items()}
     results, _ = negotiate_as_acceptor(list(request.contexts), ours, roles)
     for context in results:
         if context.result == 0 and _is_reversed(supported.get(str(context.abstract_syntax))) and not context.as_scu:
