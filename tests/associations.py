@@ -42,6 +42,11 @@ class Connections:
                     thread.join(_END_S)
             connection.close()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any association is established."""
+        return any(association.is_established for association, _ in self._open)
+
     def _opened(self, event: evt.Event) -> None:
         transport = event.assoc.dul.socket
         assert transport is not None
@@ -103,6 +108,11 @@ class Scp:
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,))
         self._thread.start()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any association is established."""
+        return self._connections.is_busy
 
     def stop(self) -> None:
         """Listen no more, and end the associations; handlers that still run must end by themselves."""

@@ -129,6 +129,10 @@ def load_settings(file: Path, *, data: Path | None = None, quiet_s: float | None
     return _with_folders(settings, file, data, quiet_s)
 
 
+#: Keys of a peer that name a file or folder.
+_PEER_PATHS = ("stow_token_file", "folder", "dicomweb_token_file")
+
+
 def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: float | None) -> Settings:
     base = file.resolve().parent
     folder = data.resolve() if data is not None else base / settings.data.folder
@@ -151,7 +155,7 @@ def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: fl
         peer.model_copy(
             update={
                 "user": with_files_from(peer.user, base) if peer.user else None,
-                "stow_token_file": base / peer.stow_token_file if peer.stow_token_file else None,
+                **{key: base / path if (path := getattr(peer, key)) else None for key in _PEER_PATHS},
             }
         )
         for peer in settings.peers

@@ -11,16 +11,18 @@ import structlog
 
 from node.config import Peer, Settings
 from node.deliver.backoff import backoff_s
-from node.deliver.cstore import Answer, Lost, Session, Unreachable, answer_limit_s, associated, association_limit_s
+from node.deliver.carriage import Lost, Session, Unreachable, answer_limit_s, opened, opening_limit_s
+from node.deliver.ledger import Ledger
 from node.deliver.lifeline import IDLE_S, MARGIN_S, Pulse
 from node.deliver.oversight import Leave, Oversight, Permit
-from node.deliver.statuses import Verdict, meaning_of, status_reason
-from node.deliver.stored import StoredHeader, read_dataset, read_header
+from node.deliver.rest import Rest
+from node.deliver.statuses import Answer, Verdict
+from node.deliver.stored import StoredHeader, read_file, read_header
 from node.domain.time import Clock
 from node.domain.work import ResultState
 from node.errors import Failed, Transient
 from node.loop import Stop, describe_error
-from node.store import artifacts, events, outbox
+from node.store import artifacts, outbox
 from node.store.database import Database
 from node.store.outbox import OutboxRow
 from node.workflow import identity
@@ -30,9 +32,7 @@ from node.workflow.policy import Policy
 _BATCH = 16
 #: Frees rows by itself only where everything else that frees them has failed; each row's is renewed before it is sent.
 _LEASE_S = 900.0
-#: Rows that the gate makes wait are looked at again after this; doubles up to the maximum.
-_GATE_WAITS_S = 5.0
-_GATE_WAITS_MAXIMUM_S = 60.0
+_NOT_THERE = "See the destination's log: it says that it has the object, and does not find it; then `matins retry`"
 
 log = structlog.get_logger()
 
@@ -74,51 +74,52 @@ class Destination:
         #: Told the size of the largest object of a batch before it is sent, bytes.
         self._limit_memory = limit_memory
         self._oversight = oversight or Oversight()
-        #: In a row, and the boot time until which it is left alone.
-        self._failures = 0
-        self._rests_until_s = 0.0
-        #: Claimed and not yet settled, by row id.
-        self._pending: dict[int, OutboxRow] = {}
+        self._rest = Rest(clock, self._patience)
+        self._ledger = Ledger(db, clock, self._patience, self._oversight)
+        #: Of which the destination says that it has them already.
+        self._doubtful: list[tuple[Letter, Answer]] = []
 
     def step(self) -> bool:
         """Send one batch, most urgent study first; `True` if there was one."""
-        now = self._clock.now()
         name = self._peer.name
-        if now.boottime_s < self._rests_until_s or not outbox.waiting(self._db).get(name):
+        if not self._rest.is_due or not outbox.waiting(self._db).get(name):
             return self._oversight.step()
         # After a failure one row finds out whether the destination is back.
-        limit = 1 if self._failures else _BATCH
-        rows = outbox.claim(self._db, now, name, self._owner, _LEASE_S, limit=limit)
-        self._pending = {row.id: row for row in rows}
+        limit = 1 if self._rest.failures else _BATCH
+        rows = outbox.claim(self._db, self._clock.now(), name, self._owner, _LEASE_S, limit=limit)
+        self._ledger.begin(rows)
         try:
             self._deliver(rows)
         finally:
-            if self._pending:
+            if self._ledger.pending:
                 with suppress(Transient):
                     outbox.release(self._db, self._owner)
-        return bool(rows)
+        return bool(rows) or self._oversight.step()
 
     def _deliver(self, rows: Sequence[OutboxRow]) -> None:
         letters = self._permitted([letter for row in rows if (letter := self._letter(row)) is not None])
         if not letters:
             return
         self._limit_memory(max(letter.stored.size for letter in letters))
-        wanted = sorted({(letter.stored.sop_class_uid, letter.stored.transfer_syntax_uid) for letter in letters})
-        self._pulse.quiet_for(2 * association_limit_s(self._patience) + MARGIN_S)
+        self._doubtful = []
+        self._pulse.quiet_for(2 * opening_limit_s(self._patience) + MARGIN_S)
         try:
-            with associated(self._peer, self._settings.node.ae_title, self._patience, wanted) as session:
+            with opened(self._peer, self._settings, [letter.stored for letter in letters]) as session:
+                self._ledger.learn(self._peer.name, session.learnt)
                 for letter in letters:
                     if self._stop.is_set() or not self._send(session, letter):
                         break
-                self._pulse.quiet_for(association_limit_s(self._patience) + MARGIN_S)
+                self._pulse.quiet_for(opening_limit_s(self._patience) + MARGIN_S)
         except Unreachable as error:
-            self._rest(by_configuration=error.by_configuration)
-            self._put_back(list(self._pending.values()), str(error), self._rests_until_s)
+            self._begin_rest(by_configuration=error.by_configuration)
+            self._ledger.put_back(self._ledger.pending, str(error), self._rest.until_s)
         except Lost as error:
             # The row that was on its way has been put back for longer.
-            self._put_back(list(self._pending.values()), str(error), self._rests_until_s)
+            self._ledger.put_back(self._ledger.pending, str(error), self._rest.until_s)
         finally:
             self._pulse.quiet_for(IDLE_S)
+        for letter, answer in self._doubtful:
+            self._look_up(letter, answer)
 
     def _permitted(self, letters: Sequence[Letter]) -> list[Letter]:
         """Those of studies that may leave; the others are settled, or wait."""
@@ -134,11 +135,11 @@ class Destination:
                 allowed += of_study
             for row in rows if permit.leave is not Leave.YES else ():
                 if permit.leave is Leave.WAIT:
-                    self._let_wait(row, permit.reason)
+                    self._ledger.let_wait(row, permit.reason)
                 elif permit.leave is Leave.HOLD:
-                    self._settle(row, ResultState.HELD, permit.reason)
+                    self._ledger.settle(row, ResultState.HELD, permit.reason)
                 else:
-                    self._pending.pop(row.id, None)
+                    self._ledger.forget(row)
         return allowed
 
     def _letter(self, row: OutboxRow) -> Letter | None:
@@ -146,50 +147,48 @@ class Destination:
         try:
             letter = Letter(row, read_header(self._db.folder / row.path))
         except Failed as error:
-            self._settle(row, ResultState.DEAD, str(error))
+            self._ledger.settle(row, ResultState.DEAD, str(error))
             return None
         return letter if self._may_leave(letter) else None
 
     def _may_leave(self, letter: Letter) -> bool:
         row, stored = letter.row, letter.stored
         if (stored.sop_instance_uid, stored.sop_class_uid) != (row.sop_instance_uid, row.sop_class_uid):
-            self._settle(row, ResultState.HELD, "the stored file bears other UIDs than were recorded")
+            self._ledger.settle(row, ResultState.HELD, "the stored file bears other UIDs than were recorded")
             return False
         gate = identity.gate(self._db, self._policy, row, stored.patient)
         if gate.state is ResultState.QUEUED:
-            self._let_wait(row, gate.reason)
+            self._ledger.let_wait(row, gate.reason)
         elif not gate.is_open:
-            self._settle(row, gate.state, gate.reason)
+            self._ledger.settle(row, gate.state, gate.reason)
         return gate.is_open
-
-    def _let_wait(self, row: OutboxRow, reason: str) -> None:
-        """Look at a row again later: nothing is wrong with the destination."""
-        wait_s = backoff_s(row.attempts, first_s=_GATE_WAITS_S, maximum_s=_GATE_WAITS_MAXIMUM_S)
-        self._put_back([row], reason, self._clock.now().boottime_s + wait_s)
 
     def _send(self, session: Session, letter: Letter) -> bool:
         """Send one object and record what came of it; `False` if the destination is to be left alone now."""
         row, stored = letter.row, letter.stored
         refusal = session.refusal(stored)
         if refusal:
-            self._settle(row, ResultState.DEAD, refusal)
-            return True
-        try:
-            dataset = read_dataset(stored, self._digest(row))
-        except Failed as error:
-            self._settle(row, ResultState.DEAD, str(error))
+            self._ledger.refuse(row, refusal)
+            log.warning("result_refused", destination=row.destination, kind=row.kind, study=row.study_instance_uid)
             return True
         limit_s = answer_limit_s(self._patience, stored.size)
         self._pulse.quiet_for(limit_s + MARGIN_S)
-        if not self._may_leave(letter):
-            return True
-        if not outbox.heartbeat(self._db, self._clock.now(), row, _LEASE_S):
-            # Superseded or withdrawn a moment ago.
-            self._pending.pop(row.id)
-            return True
-        started_s = time.monotonic()
         try:
-            answer = session.send(stored, dataset, limit_s=limit_s)
+            content = read_file(stored, self._digest(row))
+            if not self._may_leave(letter):
+                return True
+            if not outbox.heartbeat(self._db, self._clock.now(), row, _LEASE_S):
+                # Superseded or withdrawn a moment ago.
+                self._ledger.forget(row)
+                return True
+            started_s = time.monotonic()
+            # What was refused deflated may be taken as it is.
+            answer = session.send(stored, content, plainly=bool(row.refusals), limit_s=limit_s)
+        except Failed as error:
+            self._ledger.settle(row, ResultState.DEAD, str(error))
+            return True
+        except Unreachable:
+            raise
         except Lost as error:
             self._fail(row, str(error))
             raise
@@ -198,70 +197,61 @@ class Destination:
             with suppress(Transient):
                 self._fail(row, describe_error(error))
             raise
-        return self._record(row, answer, time.monotonic() - started_s)
+        return self._record(letter, answer, time.monotonic() - started_s)
 
     def _digest(self, row: OutboxRow) -> str:
         artifact = artifacts.artifact(self._db, row.artifact_id)
         return artifact.digest if artifact else ""
 
-    def _record(self, row: OutboxRow, answer: Answer, duration_s: float) -> bool:
-        meaning = meaning_of(answer.status)
-        reason = status_reason(answer.status, answer.comment)
-        # Not the comment: a peer may name the patient in it.
+    def _record(self, letter: Letter, answer: Answer, duration_s: float) -> bool:
+        row = letter.row
+        # Not the reason: a peer may name the patient in its comment.
         logged = log.bind(destination=row.destination, kind=row.kind, sop_instance_uid=row.sop_instance_uid)
-        logged = logged.bind(study=row.study_instance_uid, status=f"0x{answer.status:04X} {meaning.meaning}")
-        if meaning.verdict is Verdict.AGAIN:
+        logged = logged.bind(study=row.study_instance_uid, answer=answer.logged)
+        if answer.verdict is Verdict.AGAIN:
             logged.warning("result_waits")
-            self._fail(row, reason)
+            self._fail(row, answer.reason)
             return False
-        self._failures = 0
-        if meaning.verdict is Verdict.SENT:
-            self._settle(row, ResultState.SENT, reason)
+        if self._rest.end():
+            outbox.wake(self._db, self._peer.name)
+        if answer.verdict is Verdict.SENT:
+            self._ledger.settle(row, ResultState.SENT, answer.reason)
             logged.info("result_sent", duration_s=round(duration_s, 3))
+        elif answer.verdict is Verdict.LOOK:
+            self._doubtful.append((letter, answer))
+        elif answer.verdict is Verdict.SLOWLY:
+            dead = self._ledger.refuse_for_now(row, answer.reason)
+            logged.error("result_dead") if dead else logged.warning("result_waits")
+        elif answer.verdict is Verdict.UNWANTED:
+            self._ledger.refuse(row, answer.reason, of_class=answer.of_class)
+            logged.warning("result_refused")
         else:
-            self._settle(row, ResultState.DEAD, reason)
+            self._ledger.settle(row, ResultState.DEAD, answer.reason)
             logged.error("result_dead")
         return True
 
+    def _look_up(self, letter: Letter, answer: Answer) -> None:
+        """See whether the destination has what it says that it has, where it can be asked."""
+        row = letter.row
+        try:
+            there = self._oversight.holds(row, letter.stored)
+        except Transient as error:
+            self._ledger.let_wait(row, f"{answer.reason}; {error}")
+            return
+        if there is False:
+            self._ledger.refuse_for_now(row, f"{answer.reason}; but it is not found there. {_NOT_THERE}")
+            return
+        found = "found there" if there else "it cannot be asked"
+        self._ledger.settle(row, ResultState.SENT, f"{answer.reason}; {found}")
+
     def _fail(self, row: OutboxRow, reason: str) -> None:
         """A passing fault met this row: it waits longer than the destination rests, so that others go first."""
-        rest_s = self._rest()
+        rest_s = self._begin_rest()
         own_s = backoff_s(row.attempts, first_s=self._patience.backoff_s, maximum_s=self._patience.backoff_maximum_s)
-        self._put_back([row], reason, self._clock.now().boottime_s + max(own_s, 1.5 * rest_s))
+        self._ledger.put_back([row], reason, self._clock.now().boottime_s + max(own_s, 1.5 * rest_s))
 
-    def _rest(self, *, by_configuration: bool = False) -> float:
-        """Leave the destination alone, for half of the longest wait at most; return how long, seconds.
-
-        What a person has to mend first is tried again slowly, but it is tried: no result is lost over it.
-        """
-        longest_s = self._patience.backoff_maximum_s
-        self._failures += 1
-        wait_s = backoff_s(self._failures, first_s=self._patience.backoff_s, maximum_s=longest_s / 2)
-        wait_s = longest_s if by_configuration else wait_s
-        self._rests_until_s = self._clock.now().boottime_s + wait_s
-        log.warning("destination_rests", destination=self._peer.name, failures=self._failures, wait_s=round(wait_s, 1))
+    def _begin_rest(self, *, by_configuration: bool = False) -> float:
+        wait_s = self._rest.begin(by_configuration=by_configuration)
+        name, failures = self._peer.name, self._rest.failures
+        log.warning("destination_rests", destination=name, failures=failures, wait_s=round(wait_s, 1))
         return wait_s
-
-    def _settle(self, row: OutboxRow, after: ResultState, reason: str) -> None:
-        """Record what became of a row, in a transaction of its own."""
-        now = self._clock.now()
-        with self._db.transaction():
-            moved = outbox.move(self._db, now, row, after, reason)
-            if moved and after is ResultState.SENT:
-                self._oversight.sent(now, row)
-            if not moved and after is ResultState.SENT:
-                # It was superseded or withdrawn while it was on its way; the destination has it.
-                subject, study = f"{row.artifact_id}→{row.destination}", row.study_instance_uid
-                text = "accepted by the destination after it was stopped here"
-                events.record(self._db, now, "result", subject, after="arrived", reason=text, study=study)
-        self._pending.pop(row.id, None)
-
-    def _put_back(self, rows: Sequence[OutboxRow], reason: str, until_boot_s: float) -> None:
-        """Queue rows again until that boot time."""
-        now = self._clock.now()
-        with self._db.transaction():
-            for row in rows:
-                wait_s = max(0.0, until_boot_s - now.boottime_s)
-                outbox.move(self._db, now, row, ResultState.QUEUED, reason, wait_s=wait_s)
-        for row in rows:
-            self._pending.pop(row.id, None)

@@ -14,10 +14,20 @@ class Verdict(StrEnum):
 
     #: The peer has it.
     SENT = "sent"
-    #: A passing fault at the peer: the same bytes are sent again later.
+    #: A passing fault at the peer: the same bytes are sent again later, for ever.
     AGAIN = "again"
+    #: A fault that may pass, but seldom does: tried `MOST_REFUSALS` times, slowly, then dead.
+    SLOWLY = "slowly"
+    #: The peer says that it has it already: it is looked up there before that is believed.
+    LOOK = "look"
+    #: The peer does not store such objects: dead, unless another kind of output may take its place.
+    UNWANTED = "unwanted"
     #: The peer would give the same answer for ever: a person has to mend something.
     DEAD = "dead"
+
+
+#: Answers of the verdict SLOWLY after which an object is dead.
+MOST_REFUSALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +38,25 @@ class Meaning:
     #: The status in the standard's words.
     meaning: str
     remedy: str = ""
+    #: Whether it is said of the SOP Class, and so of every object that bears it.
+    of_class: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a destination answered to one object."""
+
+    verdict: Verdict
+    #: For people, with the remedy; empty for plain success.
+    reason: str = ""
+    #: The same without the peer's own words: it may name the patient in them.
+    logged: str = ""
+    #: Whether it refuses every object of this SOP Class.
+    of_class: bool = False
 
 
 _AGAIN, _DEAD, _SENT = Verdict.AGAIN, Verdict.DEAD, Verdict.SENT
+_SLOWLY, _UNWANTED = Verdict.SLOWLY, Verdict.UNWANTED
 _SEE_LOG = "See the destination's log, mend it there, then `matins retry`"
 _ENABLE = "Enable this SOP Class there for our AE title, then `matins retry`"
 _ALLOW = "Allow our AE title to store there, then `matins retry`"
@@ -48,19 +74,19 @@ _STATUSES: dict[int, Meaning] = {
     0x0105: Meaning(_DEAD, "no such attribute", _BUG),
     0x0106: Meaning(_DEAD, "invalid attribute value", _BUG),
     0x0107: Meaning(_SENT, "attribute list error"),
-    0x0110: Meaning(_AGAIN, "processing failure"),
-    # It has an object of this UID, and we never send another under the same one.
-    0x0111: Meaning(_SENT, "duplicate SOP Instance: it has the object already"),
+    0x0110: Meaning(_SLOWLY, "processing failure", _SEE_LOG),
+    # We never send two objects under one UID: it has this one, if it has any.
+    0x0111: Meaning(Verdict.LOOK, "duplicate SOP Instance: it says that it has the object already"),
     0x0112: Meaning(_DEAD, "no such SOP Instance", _BUG),
     0x0115: Meaning(_DEAD, "invalid argument value", _BUG),
     0x0116: Meaning(_SENT, "attribute value out of range"),
     0x0117: Meaning(_DEAD, "invalid SOP Instance", _BUG),
-    0x0118: Meaning(_DEAD, "no such SOP Class", _ENABLE),
+    0x0118: Meaning(_UNWANTED, "no such SOP Class", _ENABLE, of_class=True),
     0x0119: Meaning(_DEAD, "class-instance conflict", _BUG),
     0x0120: Meaning(_DEAD, "missing attribute", _BUG),
     0x0121: Meaning(_DEAD, "missing attribute value", _BUG),
-    0x0122: Meaning(_DEAD, "SOP Class not supported", _ENABLE),
-    0x0124: Meaning(_DEAD, "not authorized", _ALLOW),
+    0x0122: Meaning(_UNWANTED, "SOP Class not supported", _ENABLE, of_class=True),
+    0x0124: Meaning(_UNWANTED, "not authorized", _ALLOW),
     0x0210: Meaning(_AGAIN, "duplicate invocation"),
     0x0211: Meaning(_DEAD, "unrecognized operation", _ENABLE),
     0x0212: Meaning(_DEAD, "mistyped argument", _BUG),
@@ -74,8 +100,8 @@ _STATUSES: dict[int, Meaning] = {
 #: (first, last, meaning), looked up in this order. PS3.4 §B.2.3, then the classes of PS3.7 Annex C.
 _RANGES: tuple[tuple[int, int, Meaning], ...] = (
     (0xA700, 0xA7FF, Meaning(_AGAIN, "refused: out of resources")),
-    (0xA900, 0xA9FF, Meaning(_DEAD, "data set does not match SOP Class", _BUG)),
-    (0xC000, 0xCFFF, Meaning(_DEAD, "cannot understand", _SEE_LOG)),
+    (0xA900, 0xA9FF, Meaning(_UNWANTED, "data set does not match SOP Class", _BUG)),
+    (0xC000, 0xCFFF, Meaning(_SLOWLY, "cannot understand", _SEE_LOG)),
     (0xB000, 0xBFFF, Meaning(_SENT, "warning of the destination's own")),
     (0x0001, 0x0001, Meaning(_SENT, "warning without a number")),
 )
@@ -98,10 +124,26 @@ def status_reason(status: int, comment: str = "") -> str:
     if status == SUCCESS:
         return ""
     meaning = meaning_of(status)
-    said = "".join(character for character in comment if character.isprintable()).strip()[:64]
+    said = printable(comment)
     quoted = f" (“{said}”)" if said else ""
     remedy = f". {meaning.remedy}" if meaning.remedy else ""
     return f"0x{status:04X} {meaning.meaning}{quoted}{remedy}"
+
+
+def printable(text: str) -> str:
+    """What a peer says, as it may stand in a line of ours."""
+    return "".join(character for character in text if character.isprintable()).strip()[:64]
+
+
+def answer_of(status: int, comment: str = "") -> Answer:
+    """What a C-STORE status, or a Failure Reason (0008,1197), says of the object."""
+    meaning = meaning_of(status)
+    return Answer(
+        verdict=meaning.verdict,
+        reason=status_reason(status, comment),
+        logged=f"0x{status:04X} {meaning.meaning}",
+        of_class=meaning.of_class,
+    )
 
 
 #: Result of a rejection that passes by itself; 1 is permanent. PS3.8 §9.3.4
@@ -120,12 +162,18 @@ _REJECTIONS: dict[tuple[int, int], tuple[str, str]] = {
 }
 
 
-def rejection_reason(result: int, source: int, reason: int, *, ours: str, theirs: str, name: str) -> str:
-    """Say why a peer rejected the association and what to do about it."""
+def rejection(source: int, reason: int, *, ours: str, theirs: str, name: str) -> tuple[str, str]:
+    """Say why a peer rejected the association, and what to do about it (empty where it passes by itself)."""
     problem, remedy = _REJECTIONS.get((source, reason), ("it gives a reason of its own", "See the destination's log"))
     words = {"ours": ours, "theirs": theirs, "name": name}
-    text = f"{name} rejects the association ({result}/{source}/{reason}): {problem.format(**words)}"
-    return f"{text}. {remedy.format(**words)}" if remedy else text
+    return problem.format(**words), remedy.format(**words)
+
+
+def rejection_reason(result: int, source: int, reason: int, *, ours: str, theirs: str, name: str) -> str:
+    """The same in one sentence that names the codes."""
+    problem, remedy = rejection(source, reason, ours=ours, theirs=theirs, name=name)
+    text = f"{name} rejects the association ({result}/{source}/{reason}): {problem}"
+    return f"{text}. {remedy}" if remedy else text
 
 
 #: Result of a presentation context (PS3.8 §9.3.3.2).

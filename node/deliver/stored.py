@@ -1,4 +1,4 @@
-"""A stored result as it is sent: its file meta, whom it names, and its data set's bytes, never re-encoded."""
+"""A stored result as it is sent: its file meta, whom it names, and its bytes."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def read_header(path: Path) -> StoredHeader:
     return read
 
 
-def read_dataset(header: StoredHeader, digest: str) -> bytes:
-    """Read what follows the file meta group, as it lies on disk.
+def read_file(header: StoredHeader, digest: str) -> bytes:
+    """Read the whole file, as it lies on disk; its data set begins at `header.start`.
 
-    `digest` is the SHA-256 of the whole file as it was written.
+    `digest` is the SHA-256 of the file as it was written.
 
     Raises:
         Failed: the file is gone, or is not what was written.
@@ -83,7 +83,7 @@ def read_dataset(header: StoredHeader, digest: str) -> bytes:
         raise _unreadable(header.path, error) from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise Failed(f"the stored file {header.path.name} is not what was written; {_REBUILD}")
-    return content[header.start :]
+    return content
 
 
 def _unreadable(path: Path, error: OSError) -> MatinsError:

@@ -13,13 +13,14 @@ from pathlib import Path
 _BEGIN_WRITING = 2
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Put `content` under `path`, whole or not at all, safe from a power cut when this returns."""
+def write_durably(path: Path, *content: bytes) -> None:
+    """Put `content`, piece after piece, under `path`: whole or not at all, safe from a power cut when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            for piece in content:
+                stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.rename(path)
@@ -27,6 +28,15 @@ def write_durably(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make what stands in a file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

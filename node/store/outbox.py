@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from node.domain.rejection import REJECTION_NOTE
 from node.domain.time import Instant
 from node.domain.work import RESULT_MOVES, ResultState
 from node.store import events
@@ -32,6 +33,8 @@ class OutboxRow:
     sop_instance_uid: str
     sop_class_uid: str
     sent_at: str
+    #: How often it was refused in a way that may pass, but seldom does.
+    refusals: int = 0
 
 
 def add(db: Database, now: Instant, *, artifact_id: int, study: str, destination: str) -> None:
@@ -87,13 +90,29 @@ def move(db: Database, now: Instant, row: OutboxRow, after: ResultState, reason:
         return False
     db.execute(
         "UPDATE outbox SET state = ?, reason = ?, owner = '', lease_boot_s = 0, boot_id = ?, not_before_boot_s = ?,"
-        " sent_at = CASE WHEN ? = 'sent' THEN ? ELSE sent_at END WHERE id = ?",
+        " sent_at = CASE WHEN ? = 'sent' THEN ? ELSE sent_at END,"
+        # A person has it tried again: the count starts anew.
+        " refusals = CASE WHEN state IN ('dead', 'held') THEN 0 ELSE refusals END WHERE id = ?",
         (after, reason, now.boot_id, now.boottime_s + wait_s, after, now.iso, row.id),
     )
     subject = f"{row.artifact_id}→{row.destination}"
     study = row.study_instance_uid
     events.record(db, now, "result", subject, before=held["state"], after=after, reason=reason, study=study)
     return True
+
+
+def count_refusal(db: Database, row: OutboxRow) -> None:
+    """Count one more refusal of a row inside the caller's transaction."""
+    db.execute("UPDATE outbox SET refusals = refusals + 1 WHERE id = ?", (row.id,))
+
+
+def wake(db: Database, destination: str) -> None:
+    """A destination is back: what waits only because it was away is next again; opens its own transaction."""
+    with db.transaction():
+        db.execute(
+            "UPDATE outbox SET not_before_boot_s = 0 WHERE state = 'queued' AND destination = ? AND refusals = 0",
+            (destination,),
+        )
 
 
 def release(db: Database, owner_prefix: str) -> int:
@@ -111,6 +130,12 @@ def owned(db: Database, owner_prefix: str) -> list[OutboxRow]:
     return _rows(db, "WHERE o.state = 'queued' AND o.owner LIKE ? ORDER BY o.id", (owner_prefix + "%",))
 
 
+def row(db: Database, row_id: int) -> OutboxRow | None:
+    """One row."""
+    found = _rows(db, "WHERE o.id = ?", (row_id,))
+    return found[0] if found else None
+
+
 def of_study(db: Database, study_instance_uid: str) -> list[OutboxRow]:
     """All rows of a study."""
     return _rows(db, "WHERE o.study_instance_uid = ? ORDER BY o.id", (study_instance_uid,))
@@ -123,7 +148,11 @@ def with_ids(db: Database, ids: Sequence[int]) -> list[OutboxRow]:
 
 def unsent_of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
     """Rows of an outcome that may still leave."""
-    return _rows(db, "WHERE a.outcome_id = ? AND o.state IN ('queued', 'dead', 'held') ORDER BY o.id", (outcome_id,))
+    return _rows(
+        db,
+        "WHERE a.outcome_id = ? AND a.kind != ? AND o.state IN ('queued', 'dead', 'held') ORDER BY o.id",
+        (outcome_id, REJECTION_NOTE),
+    )
 
 
 def of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
@@ -140,7 +169,7 @@ def waiting(db: Database) -> dict[str, int]:
 def _rows(db: Database, where: str, values: tuple[str | int, ...]) -> list[OutboxRow]:
     rows = db.rows(
         "SELECT o.id, o.artifact_id, a.outcome_id, o.study_instance_uid, o.destination, o.state, o.reason, o.attempts,"
-        " o.owner, a.kind, a.path, a.sop_instance_uid, a.sop_class_uid, o.sent_at"
+        " o.owner, a.kind, a.path, a.sop_instance_uid, a.sop_class_uid, o.sent_at, o.refusals"
         f" FROM outbox o JOIN artifact a ON a.id = o.artifact_id {where}",
         values,
     )

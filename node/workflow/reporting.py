@@ -12,6 +12,7 @@ from node.store.work_items import WorkItem
 from node.workflow import reading
 from node.workflow.identity import destinations
 from node.workflow.policy import Policy
+from node.workflow.refusal import refuse_known
 from node.workflow.reportable import kinds_for
 
 
@@ -29,6 +30,7 @@ class BuiltResult:
     digest: str
     sop_instance_uid: str
     sop_class_uid: str
+    series_instance_uid: str = ""
 
 
 def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: Sequence[BuiltResult]) -> bool:
@@ -38,20 +40,33 @@ def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: 
         return False
     peers = destinations(db, policy, outcome)
     for result in built:
-        artifact_id = artifacts.record(
-            db,
-            now,
-            outcome_id=outcome.id,
-            kind=result.kind,
-            profile=result.profile,
-            path=result.path,
-            size=result.size,
-            digest=result.digest,
-            sop_instance_uid=result.sop_instance_uid,
-            sop_class_uid=result.sop_class_uid,
-        )
-        for peer in peers:
-            if result.kind in kinds_for(peer, outcome.state) and result.profile == peer.profile:
-                outbox.add(db, now, artifact_id=artifact_id, study=item.study_instance_uid, destination=peer.name)
+        names = [
+            peer.name
+            for peer in peers
+            if result.kind in kinds_for(peer, outcome.state) and result.profile == peer.profile
+        ]
+        queue(db, now, outcome.id, item.study_instance_uid, result, names)
     reading.settle(db, now, item.study_instance_uid)
     return True
+
+
+def queue(
+    db: Database, now: Instant, outcome_id: int, study: str, result: BuiltResult, destinations: Sequence[str]
+) -> None:
+    """Record one dataset and queue it for these destinations; one that is known not to take it gets another kind."""
+    artifact_id = artifacts.record(
+        db,
+        now,
+        outcome_id=outcome_id,
+        kind=result.kind,
+        profile=result.profile,
+        path=result.path,
+        size=result.size,
+        digest=result.digest,
+        sop_instance_uid=result.sop_instance_uid,
+        sop_class_uid=result.sop_class_uid,
+        series_instance_uid=result.series_instance_uid,
+    )
+    for name in destinations:
+        outbox.add(db, now, artifact_id=artifact_id, study=study, destination=name)
+        refuse_known(db, now, artifact_id, outcome_id, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
 from node.config import Settings
@@ -33,6 +33,7 @@ from tests.fakes import PATIENT, SR, STUDY, FakeClock, arrive, slice_of
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT = str(ExplicitVRLittleEndian)
+IMPLICIT = str(ImplicitVRLittleEndian)
 UID_ROOT = "2.25.77"
 #: A descriptor whose other end nobody reads.
 NOWHERE = os.open(os.devnull, os.O_WRONLY)
@@ -49,6 +50,7 @@ class Pacs:
 
     replies: Sequence[Reply] = (0x0000,)
     classes: Sequence[str] = (SR, SEG)
+    syntaxes: Sequence[str] = (EXPLICIT,)
     title: str = "PACS"
     #: The only AE title it knows; empty for any.
     knows: str = ""
@@ -71,7 +73,7 @@ class Pacs:
         ae.maximum_associations = self.maximum_associations
         ae.maximum_pdu_size = self.maximum_pdu
         for each in self.classes:
-            ae.add_supported_context(each, [EXPLICIT])
+            ae.add_supported_context(each, list(self.syntaxes))
         handlers = [
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_REQUESTED, self._asked),
@@ -86,6 +88,12 @@ class Pacs:
         self.over.set()
         assert self._scp is not None
         self._scp.stop()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an association is open."""
+        assert self._scp is not None
+        return self._scp.is_busy
 
     def _heard(self, event: evt.Event) -> None:
         self.on_message(event)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from node.config import DeliverSettings, Peer
-from node.deliver.cstore import Unreachable, associated
+from node.deliver.association import associated
+from node.deliver.carriage import Unreachable
 from tests.deliver.conftest import EXPLICIT
 from tests.fakes import SR
 

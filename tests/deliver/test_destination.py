@@ -8,9 +8,12 @@ import pytest
 from pydicom import Dataset
 from pynetdicom import AE, evt
 
+from node.deliver.oversight import Oversight
+from node.deliver.stored import StoredHeader
 from node.domain.model_card import Mode
 from node.domain.study import StudyState
 from node.domain.work import OutcomeState, ResultState
+from node.errors import Transient
 from node.loop import Stop
 from node.store import events, outbox, outcomes, studies
 from node.store.database import Database
@@ -19,6 +22,7 @@ from tests.associations import associated
 from tests.deliver.conftest import (
     EXPLICIT,
     HANG,
+    IMPLICIT,
     SEG,
     UID_ROOT,
     Pacs,
@@ -55,7 +59,10 @@ def test_the_stored_bytes_arrive_unchanged_over_one_association_with_the_needed_
     assert not sender.step()
     files = {f"{UID_ROOT}.{number}": db.folder / "results" / f"{number}.dcm" for number in (1, 2, 3)}
     assert dict(archive.received) == {uid: dataset_bytes(path) for uid, path in files.items()}
-    assert archive.requested == [[(SEG, [EXPLICIT]), (SR, [EXPLICIT])]]
+    # One transfer syntax a context, the default one besides (PS3.5 §10.1).
+    assert archive.requested == [
+        [(SEG, [IMPLICIT]), (SEG, [EXPLICIT]), (SR, [IMPLICIT]), (SR, [EXPLICIT])],
+    ]
     assert {(row.state, row.reason) for row in rows(db) + rows(db, "1.2.3.2")} == {(ResultState.SENT, "")}
     assert only(db).sent_at == clock.now().iso
 
@@ -67,7 +74,7 @@ def test_an_object_larger_than_many_pdus_arrives_whole(db: Database, clock: Fake
     assert archive.received == [(f"{UID_ROOT}.1", dataset_bytes(db.folder / "results" / "1.dcm"))]
 
 
-@pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007, 0x0111])
+@pytest.mark.parametrize("status", [0xB000, 0xB006, 0xB007, 0x0107, 0x0116])
 def test_a_warning_is_a_success_with_the_warning_as_reason(
     db: Database, clock: FakeClock, pacs: Start, status: int
 ) -> None:
@@ -78,7 +85,7 @@ def test_a_warning_is_a_success_with_the_warning_as_reason(
     assert only(db).reason.startswith(f"0x{status:04X} ")
 
 
-@pytest.mark.parametrize("status", [0xA900, 0xC000, 0xC123, 0x0122, 0x0124])
+@pytest.mark.parametrize("status", [0xA900, 0xA9FF, 0x0117, 0x0122, 0x0124])
 def test_a_refusal_for_good_is_a_dead_letter_with_meaning_and_remedy_and_holds_up_nothing(
     db: Database, clock: FakeClock, pacs: Start, status: int
 ) -> None:
@@ -109,7 +116,7 @@ def test_the_comment_of_the_peer_is_kept_without_what_could_forge_a_line(
     assert "(“disk quota”)" in only(db).reason
 
 
-@pytest.mark.parametrize("status", [0xA700, 0xA7FF, 0x0110, 0x0213])
+@pytest.mark.parametrize("status", [0xA700, 0xA7FF, 0x0213])
 def test_a_passing_refusal_is_tried_again_until_it_succeeds(
     db: Database, clock: FakeClock, pacs: Start, status: int
 ) -> None:
@@ -125,6 +132,68 @@ def test_a_passing_refusal_is_tried_again_until_it_succeeds(
     assert sender.step()
     assert only(db).state is ResultState.SENT
     assert len(set(archive.received)) == 1
+
+
+@pytest.mark.parametrize("status", [0x0110, 0xC000, 0xC123])
+def test_what_may_pass_but_seldom_does_is_tried_thrice_slowly_and_then_a_dead_letter(
+    db: Database, clock: FakeClock, pacs: Start, status: int
+) -> None:
+    def reply(event: evt.Event) -> int:
+        return status if event.request.AffectedSOPInstanceUID == f"{UID_ROOT}.1" else 0x0000
+
+    archive = pacs(reply)
+    queue_results(db, clock.now(), (1, 2))
+    sender = serving(db, clock, settings_for(db, {"PACS": archive.port}))
+    for time in (1, 2):
+        assert sender.step()
+        first, second = rows(db)
+        assert (first.state, first.refusals) == (ResultState.QUEUED, time)
+        # It holds up nobody.
+        assert second.state is ResultState.SENT
+        clock.forward(0.7 * 64)
+        assert not sender.step()
+        clock.forward(0.3 * 64)
+    assert sender.step()
+    assert rows(db)[0].state is ResultState.DEAD
+    assert rows(db)[0].reason.startswith(f"0x{status:04X} ")
+    assert "matins retry" in rows(db)[0].reason
+    assert len([uid for uid, _ in archive.received if uid == f"{UID_ROOT}.1"]) == 3
+    with db.transaction():
+        outbox.move(db, clock.now(), rows(db)[0], ResultState.QUEUED, "retry asked for")
+    assert rows(db)[0].refusals == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "state", "words"),
+    [
+        (True, ResultState.SENT, "found there"),
+        (None, ResultState.SENT, "it cannot be asked"),
+        (False, ResultState.QUEUED, "not found there"),
+        (Transient("nobody answers the question"), ResultState.QUEUED, "nobody answers the question"),
+    ],
+)
+def test_a_duplicate_is_believed_when_it_was_seen_at_the_archive(
+    db: Database, clock: FakeClock, pacs: Start, there: bool | None | Transient, state: ResultState, words: str
+) -> None:
+    class Looking(Oversight):
+        def holds(self, row: OutboxRow, stored: StoredHeader) -> bool | None:
+            assert not archive.is_busy, "the association is over: the archive may take one only"
+            assert stored.sop_instance_uid == row.sop_instance_uid
+            if isinstance(there, Transient):
+                raise there
+            return there
+
+    archive = pacs(0x0111)
+    queue_results(db, clock.now())
+    sender = serving(db, clock, settings_for(db, {"PACS": archive.port}), oversight=Looking())
+    sender.step()
+    assert (only(db).state, words in only(db).reason) == (state, True)
+    for _ in range(4):
+        clock.forward(64)
+        sender.step()
+    assert len(set(archive.received)) == 1
+    # Never believed, and never sent for ever: three times, as a processing failure.
+    assert (only(db).state is ResultState.DEAD) == (there is False)
 
 
 def test_waits_double_up_to_the_maximum(db: Database, clock: FakeClock, pacs: Start) -> None:
@@ -200,9 +269,9 @@ def test_an_unknown_calling_title_is_told_with_the_remedy_and_tried_again_slowly
     assert only(db).state is ResultState.QUEUED
     assert "1/1/3" in only(db).reason
     assert "Enter MATINS there" in only(db).reason
-    clock.forward(63)
+    clock.forward(47)
     assert not sender.step()
-    clock.forward(2)
+    clock.forward(17)
     assert sender.step()
     assert len(archive.requested) == 2
 

@@ -17,15 +17,17 @@ from node.deliver.statuses import Verdict, context_reason, meaning_of, rejection
         (0xB007, Verdict.SENT),
         (0xA700, Verdict.AGAIN),
         (0xA7FF, Verdict.AGAIN),
-        (0x0110, Verdict.AGAIN),
+        (0x0110, Verdict.SLOWLY),
+        (0x0111, Verdict.LOOK),
+        (0x0118, Verdict.UNWANTED),
         (0xA800, Verdict.DEAD),
-        (0xA900, Verdict.DEAD),
-        (0xA9FF, Verdict.DEAD),
-        (0xC000, Verdict.DEAD),
-        (0xCFFF, Verdict.DEAD),
+        (0xA900, Verdict.UNWANTED),
+        (0xA9FF, Verdict.UNWANTED),
+        (0xC000, Verdict.SLOWLY),
+        (0xCFFF, Verdict.SLOWLY),
         (0x0117, Verdict.DEAD),
-        (0x0122, Verdict.DEAD),
-        (0x0124, Verdict.DEAD),
+        (0x0122, Verdict.UNWANTED),
+        (0x0124, Verdict.UNWANTED),
         (0x1234, Verdict.DEAD),
     ],
 )
@@ -41,15 +43,14 @@ def test_every_answer_but_success_has_one_printable_reason_with_its_number(statu
         return
     assert reason.startswith(f"0x{status:04X} ")
     assert reason.isprintable()
-    if meaning_of(status).verdict is Verdict.DEAD:
+    if meaning_of(status).verdict in (Verdict.DEAD, Verdict.UNWANTED, Verdict.SLOWLY):
         assert "`matins retry`" in reason
 
 
 def test_warnings_and_failures_agree_with_the_dictionary_of_pynetdicom() -> None:
     for status, (category, _meaning) in STORAGE_SERVICE_CLASS_STATUS.items():
         sent = meaning_of(status).verdict is Verdict.SENT
-        # 0x0111: it has the object, the failure is the peer's alone.
-        assert sent == (category in ("Success", "Warning") or status == 0x0111), f"0x{status:04X}"
+        assert sent == (category in ("Success", "Warning")), f"0x{status:04X}"
 
 
 @pytest.mark.parametrize(("source", "reason"), [(1, 3), (1, 7), (2, 2), (3, 9), (0, 0)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.deliver.stored import read_dataset, read_header
+from node.deliver.stored import read_file, read_header
 from node.errors import Failed
 from tests.deliver.conftest import EXPLICIT, SEG, UID_ROOT, dataset_bytes, write_object
 from tests.fakes import PATIENT
@@ -32,7 +32,7 @@ def test_a_header_says_what_it_is_and_whom_it_names(path: Path) -> None:
 
 def test_the_data_set_is_what_follows_the_file_meta(path: Path) -> None:
     header = read_header(path)
-    assert read_dataset(header, digest(path)) == dataset_bytes(path)
+    assert read_file(header, digest(path))[header.start :] == dataset_bytes(path)
     assert header.size == len(dataset_bytes(path))
 
 
@@ -48,4 +48,4 @@ def test_a_file_that_was_changed_is_refused(path: Path) -> None:
     kept = digest(path)
     path.write_bytes(path.read_bytes() + b"\0\0")
     with pytest.raises(Failed, match="not what was written"):
-        read_dataset(read_header(path), kept)
+        read_file(read_header(path), kept)
