@@ -16,6 +16,8 @@ class WorkKind(StrEnum):
     PRIORS = "priors"
     INFER = "infer"
     REPORT = "report"
+    #: What takes the place of a result that a destination does not store; subject "outbox row:attempt".
+    FALLBACK = "fallback"
 
 
 class WorkState(StrEnum):

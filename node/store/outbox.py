@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.domain.rejection import REJECTION_NOTE
 from node.domain.time import Instant
 from node.domain.work import RESULT_MOVES, ResultState
 from node.store import events
@@ -148,11 +147,7 @@ def with_ids(db: Database, ids: Sequence[int]) -> list[OutboxRow]:
 
 def unsent_of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
     """Rows of an outcome that may still leave."""
-    return _rows(
-        db,
-        "WHERE a.outcome_id = ? AND a.kind != ? AND o.state IN ('queued', 'dead', 'held') ORDER BY o.id",
-        (outcome_id, REJECTION_NOTE),
-    )
+    return _rows(db, "WHERE a.outcome_id = ? AND o.state IN ('queued', 'dead', 'held') ORDER BY o.id", (outcome_id,))
 
 
 def of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
