@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 #: Patient IDs that stand for "nobody knows": never an identity, never a query key.
@@ -17,6 +18,14 @@ _ESCAPE_LEFT = "\x1b$)A"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BEYOND_ASCII = re.compile(r"[\x80-\xff]")
 _ACCENTED = re.compile(r"[À-ÖØ-öø-ÿ]")
+#: Words of names that stand for "nobody knows", beside numbers.
+_NOBODY = frozenset(
+    ("UNKNOWN", "UNBEKANNT", "INCONNU", "DESCONOCIDO", "ANONYMOUS", "ANON", "NN", "NONAME", "TRAUMA", "EMERGENCY")
+)
+_SEXES = frozenset(("MALE", "FEMALE", "M", "F", "MR", "MRS", "PATIENT", "X", "XX", "XXX"))
+#: Letters that some write as two.
+_TWO_LETTERS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "ß": "ss"})
+_WORDS = re.compile(r"[^\W_]+")
 #: In a text that was read as ISO 8859-1 without being told.
 _LETTERS_FOR_AN_ACCENT = 2
 
@@ -82,3 +91,45 @@ def conflict(one: Patient, other: Patient) -> str | None:
         if first and second and first != second:
             return another(one, other) or f"{label} differs"
     return another(one, other)
+
+
+def is_nobody(name: str) -> bool:
+    """Whether a PN value says that nobody knows who it is: empty, or words as UNKNOWN with a number or a sex."""
+    words = {word.upper() for word in _WORDS.findall(name.replace(".", ""))}
+    rest = {word for word in words - _SEXES if not word.isdecimal()}
+    return rest <= _NOBODY and (not words or bool(words & _NOBODY))
+
+
+def same_name(one: str, other: str) -> bool | None:
+    """Whether two PN values are one name; `None` where one of them names nobody, or they have no part in common.
+
+    Compared are family and given name, in any order and spelling that equipment makes of them: case, padding, accents,
+    one component or two. The middle name counts where both have one; prefix and suffix do not. Of the component groups
+    (alphabetic, ideographic, phonetic; PS3.5 §6.2) one that agrees is enough.
+    """
+    if is_nobody(one) or is_nobody(other):
+        return None
+    pairs = [(a, b) for a, b in zip(one.split("="), other.split("="), strict=False) if _words(a) and _words(b)]
+    return any(_same_group(a, b) for a, b in pairs) if pairs else None
+
+
+def _same_group(one: str, other: str) -> bool:
+    """Whether two component groups name one person: family and given name, and the middle name where both have one."""
+    first, second = (([*group.split("^"), "", ""])[:3] for group in (one, other))
+    lengths = [2 if not (_words(first[2]) and _words(second[2])) else 3]
+    if not (_words(first[1]) and _words(second[1])):
+        # One has no given name: perhaps it stands beside the family name.
+        lengths = [1, 3]
+    return any(_spellings(" ".join(first[:n])) & _spellings(" ".join(second[:n])) for n in lengths)
+
+
+def _spellings(text: str) -> frozenset[tuple[str, ...]]:
+    """The words of a text in alphabetic order, as they may be spelled without accents; none of an empty text."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
+    ways = (folded, folded.translate(_TWO_LETTERS))
+    plain = ("".join(c for c in unicodedata.normalize("NFKD", way) if not unicodedata.combining(c)) for way in ways)
+    return frozenset(words for way in plain if (words := tuple(sorted(_words(way)))))
+
+
+def _words(group: str) -> list[str]:
+    return _WORDS.findall(group)
