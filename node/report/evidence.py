@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -35,6 +35,15 @@ class SourceSlice:
     #: The file with its pixels, where it is known.
     path: Path | None = None
 
+    @property
+    def position(self) -> tuple[float, float, float] | None:
+        """Where the centre of its first pixel lies, LPS mm; `None` where the image does not say."""
+        place = self.header
+        if self.frame_number is not None and "PerFrameFunctionalGroupsSequence" in place:
+            place = place.PerFrameFunctionalGroupsSequence[self.frame_number - 1].PlanePositionSequence[0]
+        given = place.get("ImagePositionPatient")
+        return (float(given[0]), float(given[1]), float(given[2])) if given else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
@@ -48,12 +57,13 @@ class Evidence:
         Failed: mask, grid, sources and findings do not belong together, or the mask is empty.
     """
 
-    #: Headers in mask order, from `report.sources.normalise`; of a multi-frame image one, with its functional groups.
+    #: Headers in mask order, from `report.sources.normalise`; of a multi-frame image one, with its frames' places.
     sources: tuple[Dataset, ...]
     #: For multi-frame sources: (index into `sources`, frame number) of each slice of the mask; else empty.
     frames: tuple[tuple[int, int], ...] = ()
     #: The file of each of `sources`, for what draws their pixels; empty where none is to be drawn.
     paths: tuple[Path, ...] = ()
+    #: `None` where there is no mask, or one on images that do not say where they lie.
     grid: Grid | None = None
     mask: NDArray[np.uint8] | None = None
     saliency: NDArray[np.float32] | None = None
@@ -95,7 +105,7 @@ class Evidence:
             if self.mask.dtype != np.uint8:
                 raise ValueError(f"mask must be uint8, not {self.mask.dtype}")
             object.__setattr__(self, "tally", tally(self.mask, self.tally))
-            _check_grid(self, self.mask, self.lattice)
+            _check_mask(self, self.mask)
         for finding in self.findings:
             _check_finding(self, finding)
 
@@ -216,22 +226,26 @@ def result_uid(
     )
 
 
-def _check_grid(evidence: Evidence, mask: NDArray[np.uint8], grid: Grid) -> None:
-    shape = mask.shape
-    first = evidence.source
-    expected = (len(evidence.sources), int(first.Rows), int(first.Columns))
-    if shape != grid.shape or shape != expected:
-        raise Failed(f"mask {shape}, grid {grid.shape} and sources {expected} differ in shape")
-    affine = grid.matrix
-    for index, header in enumerate(evidence.sources):
-        place = affine[:3, 3] + index * affine[:3, 0]
-        if np.abs(place - np.array(header.ImagePositionPatient, dtype=np.float64)).max() > _POSITION_TOLERANCE_MM:
-            raise Failed(f"slice {index + 1} of the mask does not lie where {header.SOPInstanceUID} does")
+def _check_mask(evidence: Evidence, mask: NDArray[np.uint8]) -> None:
+    slices, grid, shape = evidence.slices, evidence.grid, mask.shape
+    expected = (len(slices), int(evidence.source.Rows), int(evidence.source.Columns))
+    if shape != expected or (grid is not None and shape != grid.shape):
+        raise Failed(f"mask {shape}, grid {grid.shape if grid else 'none'} and sources {expected} differ in shape")
+    if grid is not None:
+        _check_places(slices, grid)
     found = np.flatnonzero(evidence.counts.any(axis=0))
     if not found[-1]:
         raise Failed("the mask is empty: nothing was segmented")
     if found[-1] > max(segment.number for segment in evidence.card.segments):
         raise Failed(f"the mask has a value {found[-1]} that the card declares no segment for")
+
+
+def _check_places(slices: Sequence[SourceSlice], grid: Grid) -> None:
+    affine = grid.matrix
+    for index, each in enumerate(slices):
+        place, position = affine[:3, 3] + index * affine[:3, 0], each.position
+        if position is None or np.abs(place - np.array(position)).max() > _POSITION_TOLERANCE_MM:
+            raise Failed(f"slice {index + 1} of the mask does not lie where {each.header.SOPInstanceUID} does")
 
 
 def _check_finding(evidence: Evidence, finding: Finding) -> None:
@@ -242,8 +256,8 @@ def _check_finding(evidence: Evidence, finding: Finding) -> None:
     voxels = int(counts[:, finding.segment_number].sum()) if finding.segment_number < counts.shape[1] else 0
     if not voxels:
         raise Failed(f"segment {finding.segment_number} of a finding is empty")
-    volume_ml = voxels * evidence.lattice.voxel_volume_ml
     for measurement in finding.measurements:
         is_volume = measurement.quantity == VOLUME and measurement.unit == MILLILITRE
+        volume_ml = voxels * evidence.lattice.voxel_volume_ml if is_volume else 0.0
         if is_volume and abs(measurement.value - volume_ml) > _VOLUME_TOLERANCE * volume_ml:
             raise Failed(f"measured {measurement.value:.3f} mL, but the mask holds {volume_ml:.3f} mL")
