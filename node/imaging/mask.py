@@ -30,9 +30,12 @@ class Mask:
 
     #: (slice, row, column), 0 is background, else the segment number.
     labels: NDArray[np.uint8]
-    grid: Grid
+    #: `None` where the images do not say where they lie: the mask lies on their pixels alone.
+    grid: Grid | None
     #: SOP Instance UID of each slice, in order.
     sop_instance_uids: tuple[str, ...]
+    #: Frame number of each slice where they are frames of a multi-frame image, 1 is the first; else empty.
+    frame_numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,11 +66,13 @@ def to_bytes(mask: Mask) -> bytes:
     """Return the file's content; the same mask gives the same bytes."""
     numbers = segment_numbers(mask.labels)
     arrays = {
-        "shape": np.array(mask.grid.shape, dtype=np.int64),
-        "affine": mask.grid.matrix,
+        "shape": np.array(mask.labels.shape, dtype=np.int64),
+        **({} if mask.grid is None else {"affine": mask.grid.matrix}),
         "sop_instance_uids": np.array(mask.sop_instance_uids),
         "segment_numbers": np.array(numbers, dtype=np.uint8),
     }
+    if mask.frame_numbers:
+        arrays["frame_numbers"] = np.array(mask.frame_numbers, dtype=np.int64)
     for number in numbers:
         packed = zlib.compress(np.packbits(mask.labels == number).data, _LEVEL)
         arrays[f"segment_{number}"] = np.frombuffer(packed, np.uint8)
@@ -86,12 +91,17 @@ def read_mask(path: Path) -> Mask:
         # From memory: np.load leaves a file open that is no archive.
         with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             shape = tuple(int(size) for size in archive["shape"])
-            affine = tuple(tuple(float(value) for value in row) for row in archive["affine"])
+            grid = Grid(shape, _affine(archive["affine"])) if "affine" in archive else None  # type: ignore[arg-type]
             labels = np.zeros(shape, dtype=np.uint8)
             for number in archive["segment_numbers"]:
                 packed = np.frombuffer(zlib.decompress(archive[f"segment_{number}"].tobytes()), np.uint8)
                 labels[np.unpackbits(packed, count=labels.size).view(bool).reshape(shape)] = number
             uids = tuple(str(uid) for uid in archive["sop_instance_uids"])
+            frames = tuple(int(number) for number in archive["frame_numbers"]) if "frame_numbers" in archive else ()
     except (OSError, ValueError, KeyError, EOFError, zlib.error, BadZipFile) as error:
         raise Failed(f"the mask {path} cannot be read ({error})") from error
-    return Mask(labels, Grid(shape, affine), uids)  # type: ignore[arg-type]
+    return Mask(labels, grid, uids, frames)
+
+
+def _affine(matrix: NDArray[np.float64]) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple((float(row[0]), float(row[1]), float(row[2]), float(row[3])) for row in matrix)

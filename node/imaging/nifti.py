@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from node.errors import Failed
 from node.imaging.mask import read_mask
 
 #: NIfTI-1 `xform` code: coordinates of the scanner.
@@ -24,9 +25,11 @@ def export_mask(mask_file: Path, target: Path) -> None:
     The same mask gives the same bytes.
 
     Raises:
-        Failed: the mask is gone or damaged.
+        Failed: the mask is gone or damaged, or has no place in the patient.
     """
     mask = read_mask(mask_file)
+    if mask.grid is None:
+        raise Failed("the mask lies on images that do not say where they lie in the patient: NIfTI needs that")
     voxels = np.ascontiguousarray(mask.labels.transpose(2, 1, 0))
     image: Any = nibabel.Nifti1Image(voxels, ras_affine(mask.grid.matrix))  # type: ignore[no-untyped-call]
     image.header.set_data_dtype(np.uint8)

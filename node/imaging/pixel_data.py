@@ -1,4 +1,4 @@
-"""Pixel data of one single-frame instance as stored values, read as fast as the disk allows.
+"""Pixel data of one instance as stored values, read as fast as the disk allows.
 
 Native pixel data is found by a short walk over the element headers, without parsing them; whatever the
 walk does not understand, and everything compressed, goes through pydicom's decoders.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels.utils import iter_pixels, pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -98,10 +99,43 @@ def stored_values(path: Path, pixels: Pixels, sop_instance_uid: str) -> Stored:
         content = path.read_bytes()
     except OSError as error:
         raise Failed(f"{sop_instance_uid}: the file cannot be read ({error.strerror})") from error
-    located = _locate(content)
-    if located is None or (located.order == ">" and pixels.bits_allocated == 8):
+    located = _located_by_us(content, pixels)
+    if located is None:
         return _meaningful(_decoded(content, pixels, sop_instance_uid), pixels, None)
     return _meaningful(_native(content, located, pixels, sop_instance_uid), pixels, located.high_bit)
+
+
+def stored_frames(path: Path, pixels: Pixels, sop_instance_uid: str, numbers: Sequence[int]) -> Iterator[Stored]:
+    """Yield the stored values of these frames of a multi-frame instance, as `stored_values`; 1 is the first.
+
+    `pixels` describes one frame. The file is read, or decoded, once for all of them.
+
+    Raises:
+        Failed: as `stored_values`; or a frame is not there.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Failed(f"{sop_instance_uid}: the file cannot be read ({error.strerror})") from error
+    located = _located_by_us(content, pixels)
+    if located is not None:
+        frame_bytes = pixels.rows * pixels.columns * (pixels.bits_allocated // 8)
+        for number in numbers:
+            offset = located.offset + (number - 1) * frame_bytes
+            left = located.length - (number - 1) * frame_bytes
+            frame = replace(located, offset=offset, length=min(frame_bytes, max(0, left)))
+            yield _meaningful(_native(content, frame, pixels, sop_instance_uid), pixels, located.high_bit)
+        return
+    try:
+        for values in iter_pixels(_source(content), indices=[number - 1 for number in numbers], raw=True):
+            yield _meaningful(_checked(values, pixels, sop_instance_uid), pixels, None)
+    except _DECODING_FAULTS as error:
+        raise _undecodable(sop_instance_uid, error) from error
+
+
+def _located_by_us(content: bytes, pixels: Pixels) -> _Located | None:
+    located = _locate(content)
+    return None if located is not None and located.order == ">" and pixels.bits_allocated == 8 else located
 
 
 def _native(content: bytes, located: _Located, pixels: Pixels, sop_instance_uid: str) -> Stored:
@@ -110,7 +144,7 @@ def _native(content: bytes, located: _Located, pixels: Pixels, sop_instance_uid:
     expected = pixels.rows * pixels.columns * dtype.itemsize
     present = min(located.length, len(content) - located.offset)
     if present < expected:
-        raise Failed(f"{sop_instance_uid}: pixel data is truncated, {present} of {expected} bytes")
+        raise Failed(f"{sop_instance_uid}: pixel data is truncated, {max(0, present)} of {expected} bytes")
     if located.length > expected + expected % 2:
         problem = f"{located.length} bytes where {pixels.rows} × {pixels.columns} pixels need {expected}"
         raise Failed(f"{sop_instance_uid}: pixel data has {problem}")
@@ -121,17 +155,30 @@ def _native(content: bytes, located: _Located, pixels: Pixels, sop_instance_uid:
 def _decoded(content: bytes, pixels: Pixels, sop_instance_uid: str) -> Stored:
     """Let pydicom decode what is compressed or oddly written."""
     try:
-        # Pixels are decoded from where they lie in the file: those of a deflated one lie nowhere yet. How large it
-        # becomes was looked at when it came.
-        is_deflated = DeflatedExplicitVRLittleEndian.encode() in content[:_LONGEST_META]
-        source = dcmread(BytesIO(content)) if is_deflated else BytesIO(content)
-        values: Stored = pixel_array(source, index=0, raw=True)
+        values: Stored = pixel_array(_source(content), index=0, raw=True)
     except _DECODING_FAULTS as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise Failed(f"{sop_instance_uid}: pixel data cannot be decoded ({text[:200]})") from error
+        raise _undecodable(sop_instance_uid, error) from error
+    return _checked(values, pixels, sop_instance_uid)
+
+
+def _source(content: bytes) -> Dataset | BytesIO:
+    """What pydicom decodes from: where the pixels lie in the file; those of a deflated one lie nowhere yet.
+
+    How large a deflated one becomes was looked at when it came.
+    """
+    is_deflated = DeflatedExplicitVRLittleEndian.encode() in content[:_LONGEST_META]
+    return dcmread(BytesIO(content)) if is_deflated else BytesIO(content)
+
+
+def _checked(values: Stored, pixels: Pixels, sop_instance_uid: str) -> Stored:
     if values.shape != (pixels.rows, pixels.columns):
         raise Failed(f"{sop_instance_uid}: decoded pixels are {values.shape}, not {pixels.rows} × {pixels.columns}")
     return values
+
+
+def _undecodable(sop_instance_uid: str, error: Exception) -> Failed:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return Failed(f"{sop_instance_uid}: pixel data cannot be decoded ({text[:200]})")
 
 
 def _meaningful(values: Stored, pixels: Pixels, high_bit: int | None) -> Stored:

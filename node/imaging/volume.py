@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from node.domain.geometry import Grid, stack
 from node.domain.study import Instance, Pixels, Plane
 from node.errors import Unsuitable
-from node.imaging.pixel_data import Stored, stored_values
+from node.imaging.pixel_data import Stored, stored_frames, stored_values
 
 Values = NDArray[np.int16] | NDArray[np.float32]
 
@@ -36,10 +36,14 @@ class Volume:
     grid: Grid
     #: SOP Instance UID of each slice, in the array's order.
     sop_instance_uids: tuple[str, ...]
+    #: Frame number of each slice where they are frames of a multi-frame image, 1 is the first; else empty.
+    frame_numbers: tuple[int, ...] = ()
 
 
 def read_volume(slices: Sequence[tuple[Path, Instance]]) -> Volume:
     """Read the described slices of one series, in any order, from their Part 10 files.
+
+    A frame of a multi-frame image is described as a slice of its own (see `domain.frames`).
 
     Raises:
         Unsuitable: they do not form one regular monochrome volume; the reason says why.
@@ -51,16 +55,34 @@ def read_volume(slices: Sequence[tuple[Path, Instance]]) -> Volume:
     dtype: np.dtype[Any] = np.dtype(np.int16 if all(map(_fits_int16, described)) else np.float32)
     array: Values = np.empty(grid.shape, dtype)
 
-    def read(index: int) -> None:
-        path, instance = slices[order[index]]
-        pixels = described[order[index]]
-        array[index] = _rescaled(stored_values(path, pixels, instance.sop_instance_uid), pixels, dtype)
+    def read(path: Path, places: Sequence[int]) -> None:
+        for place, stored in zip(places, _stored(path, [instances[order[place]] for place in places]), strict=True):
+            array[place] = _rescaled(stored, described[order[place]], dtype)
 
+    places: dict[Path, list[int]] = {}
+    for place, index in enumerate(order):
+        places.setdefault(slices[index][0], []).append(place)
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as readers:
-        for _ in readers.map(read, range(len(order))):
+        for _ in readers.map(read, places.keys(), places.values()):
             pass
     array.flags.writeable = False
-    return Volume(array, grid, tuple(instances[index].sop_instance_uid for index in order))
+    return Volume(
+        array,
+        grid,
+        tuple(instances[index].sop_instance_uid for index in order),
+        tuple(frame.number for index in order if (frame := instances[index].frame) is not None),
+    )
+
+
+def _stored(path: Path, slices: Sequence[Instance]) -> Iterator[Stored]:
+    """The stored values of what one file holds: one image, or frames of one."""
+    first = slices[0]
+    assert first.pixels is not None
+    numbers = [each.frame.number for each in slices if each.frame is not None]
+    if not numbers:
+        yield stored_values(path, first.pixels, first.sop_instance_uid)
+    else:
+        yield from stored_frames(path, first.pixels, first.sop_instance_uid, numbers)
 
 
 def _pixels_of(instances: Sequence[Instance]) -> list[Pixels]:
@@ -72,7 +94,9 @@ def _pixels_of(instances: Sequence[Instance]) -> list[Pixels]:
     if undecodable:
         raise Unsuitable(f"pixel data cannot be decoded here: {'; '.join(sorted(undecodable))}")
     if any(pixels.number_of_frames != 1 for pixels in described):
-        raise Unsuitable("multi-frame instances are not read yet: no volume")
+        raise Unsuitable("a multi-frame image that does not say where its frames lie: no volume")
+    if len({instance.frame is None for instance in instances}) > 1:
+        raise Unsuitable("frames of a multi-frame image beside single images in one series")
     colours = {pixels.photometric_interpretation for pixels in described}
     if not colours <= {"MONOCHROME1", "MONOCHROME2"} or any(pixels.samples_per_pixel != 1 for pixels in described):
         raise Unsuitable(f"not monochrome: {', '.join(sorted(colours))}")

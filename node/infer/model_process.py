@@ -30,6 +30,7 @@ from node.imaging.pipelines import Runner
 from node.imaging.volume import read_volume
 from node.infer.messages import JOB, REPLY, START, Job, Reply, ReplyKind, Start, line
 from node.store.files import write_durably
+from node.triage.suitability import slices_of
 
 #: prctl(2): the signal that this process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
@@ -65,13 +66,15 @@ def answer(job: Job, card: ModelCard, runner: Runner) -> Reply:
 
 def _read(job: Job, card: ModelCard, runner: Runner) -> Reply:
     started = time.perf_counter()
-    volume = read_volume([(Path(each.path), each.instance) for each in job.slices])
+    paths = {each.instance.sop_instance_uid: Path(each.path) for each in job.slices}
+    slices = slices_of([each.instance for each in job.slices], card)
+    volume = read_volume([(paths[each.sop_instance_uid], each) for each in slices])
     read_s = time.perf_counter() - started
     segmentation = runner.run(volume)
     _check_labels(segmentation.labels, volume.grid.shape, card)
     measured = time.perf_counter()
     findings = measure.findings(card, segmentation.labels, volume.grid)
-    content = mask.to_bytes(mask.Mask(segmentation.labels, volume.grid, volume.sop_instance_uids))
+    content = mask.to_bytes(mask.Mask(segmentation.labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers))
     try:
         write_durably(Path(job.mask), content)
     except OSError as error:

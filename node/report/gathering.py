@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
 
+from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
 from node.domain.study import is_image
 from node.domain.work import OutcomeState
@@ -34,30 +37,43 @@ def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
     if outcome.state is not OutcomeState.RESULT:
         return _unread(db, policy, outcome)
     held = instances.with_ids(db, outcomes.inputs(db, outcome.id))
-    paths = {each.sop_instance_uid: db.folder / each.path for each in held}
+    inputs = {each.sop_instance_uid: each for each in held}
     mask_file = next((each for each in artifacts.of_outcome(db, outcome.id) if each.kind == "mask"), None)
     found = tuple(findings.of_outcome(db, outcome.id))
     if mask_file is None:
         if not found:
             raise Failed(f"{outcome.model} left neither a mask nor a finding: there is nothing to write down")
-        files = tuple(paths.values())
-        return _evidence(db, policy, outcome, sources=normalise(read_headers(files)), paths=files, findings=found)
+        files, sources = _read(db, held)
+        return _evidence(db, policy, outcome, sources=sources, paths=files, findings=found)
     mask = read_mask(db.folder / mask_file.path)
-    strangers = [uid for uid in mask.sop_instance_uids if uid not in paths]
+    strangers = [uid for uid in mask.sop_instance_uids if uid not in inputs]
     if strangers:
         raise Failed(f"{len(strangers)} slice(s) of the mask are no inputs of the outcome, the first is {strangers[0]}")
-    files = tuple(paths[uid] for uid in mask.sop_instance_uids)
+    # Slices may be frames of one image: each image is read once.
+    uids = list(dict.fromkeys(mask.sop_instance_uids))
+    files, sources = _read(db, [inputs[uid] for uid in uids], mask.grid)
+    frames = zip(mask.sop_instance_uids, mask.frame_numbers, strict=True) if mask.frame_numbers else ()
     return _evidence(
         db,
         policy,
         outcome,
-        sources=normalise(read_headers(files), mask.grid),
+        sources=sources,
+        frames=tuple((uids.index(uid), number) for uid, number in frames),
         paths=files,
         grid=mask.grid,
         mask=mask.labels,
         saliency=_saliency(db, outcome, mask),
         findings=found,
     )
+
+
+def _read(
+    db: Database, held: Sequence[HeldInstance], grid: Grid | None = None
+) -> tuple[tuple[Path, ...], tuple[Dataset, ...]]:
+    """The files of the inputs, and their headers as builders need them."""
+    files = tuple(db.folder / each.path for each in held)
+    placed = [each.instance.frames if each.instance else None for each in held]
+    return files, normalise(read_headers(files), grid, [each if each and each.stacks else None for each in placed])
 
 
 def _saliency(db: Database, outcome: Outcome, mask: Mask) -> NDArray[np.float32] | None:
@@ -79,7 +95,8 @@ def _unread(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
         raise Failed("no image of the study is here to say whose it is")
     series = outcome.series_instance_uid
     first = min(held, key=lambda each: (each.id not in inputs, each.series_instance_uid != series, each.id))
-    return _evidence(db, policy, outcome, sources=normalise(read_headers([db.folder / first.path])))
+    _, sources = _read(db, [first])
+    return _evidence(db, policy, outcome, sources=sources)
 
 
 def _speaks(held: HeldInstance) -> bool:

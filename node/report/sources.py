@@ -6,26 +6,34 @@ speaks for patient, study and equipment; the others keep what identifies and pla
 
 from __future__ import annotations
 
+import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydicom import DataElement, Dataset, dcmread
+from pydicom import DataElement, Dataset
 from pydicom import config as pydicom_config
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.datadict import dictionary_has_tag, dictionary_VM
+from pydicom.datadict import dictionary_has_tag, dictionary_VM, tag_for_keyword
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import DA, TM, PersonName, validate_value
 
 from node.domain.geometry import Grid
 from node.domain.patient import readable_name, readable_text
+from node.domain.study import Frames
 from node.domain.uid import derived_uid
 from node.errors import Failed, Transient
+from node.report.places import COSINE_DIGITS, MILLIMETRE_DIGITS, write_groups
 
 #: What each slice says for itself; the first header is read whole.
 _OWN = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "Rows", "Columns")
+_OWN_TAGS: list[BaseTag | int] = [BaseTag(tag) for keyword in _OWN if (tag := tag_for_keyword(keyword)) is not None]
+#: Behind these tags nothing is read: of a slice, and of the first header, whose text ends before functional groups,
+#: overlays and pixels.
+_LAST_OWN, _LAST_SPOKEN = max(_OWN_TAGS), 0x51FFFFFF
 #: What the first says for all slices.
 _SHARED = (
     "StudyInstanceUID",
@@ -35,6 +43,8 @@ _SHARED = (
     "ImageOrientationPatient",
     "PixelSpacing",
 )
+#: Said in functional groups where an image has them.
+_OF_SINGLE_IMAGES = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
 #: Type 2 in every image: must be there, may be empty (PS3.3 §C.7.1.1, §C.7.2.1, §C.7.4.1).
 _TYPE_2 = (
     "PatientName",
@@ -53,13 +63,12 @@ _IDENTITY = ("PatientName", "PatientID", "IssuerOfPatientID", "StudyInstanceUID"
 #: Kept though their form may be wrong: identity, and what is written anew below.
 _KEPT = frozenset({"SpecificCharacterSet", *_IDENTITY, *_TYPE_2, *_OWN, *_SHARED})
 _SEXES = frozenset({"M", "F", "O", ""})
-#: Direction cosines of one stack may differ by rounding (see `domain.geometry`); ten digits place 512 pixels to 1 nm.
-_COSINE_DIGITS = 10
-_MILLIMETRE_DIGITS = 6
 
 
 def read_headers(paths: Sequence[Path]) -> list[Dataset]:
     """Read the headers of `paths`, in that order: the first whole, the others as far as a slice needs.
+
+    Functional groups of multi-frame images are left out: thousands of frames they may be, and are described already.
 
     Raises:
         Transient: a file cannot be read now.
@@ -67,11 +76,16 @@ def read_headers(paths: Sequence[Path]) -> list[Dataset]:
     """
     headers: list[Dataset] = []
     for path in paths:
-        tags = list(_OWN) if headers else None
         try:
-            headers.append(dcmread(path, stop_before_pixels=True, specific_tags=tags, force=False))
+            with path.open("rb") as file:
+                if headers:
+                    headers.append(read_partial(file, _beyond(_LAST_OWN), specific_tags=_OWN_TAGS))
+                else:
+                    headers.append(read_partial(file, _beyond(_LAST_SPOKEN)))
         except InvalidDicomError as error:
             raise Failed(f"{path.name} is not a DICOM file") from error
+        except (EOFError, struct.error) as error:
+            raise Failed(f"{path.name} ends within its header") from error
         except FileNotFoundError as error:
             raise Failed(f"{path.name} is gone; `matins check` says what else is") from error
         except OSError as error:
@@ -79,13 +93,20 @@ def read_headers(paths: Sequence[Path]) -> list[Dataset]:
     return headers
 
 
-def normalise(headers: Sequence[Dataset], grid: Grid | None = None) -> tuple[Dataset, ...]:
+def _beyond(last: int) -> Callable[[BaseTag, str | None, int], bool]:
+    return lambda tag, _vr, _length: tag > last
+
+
+def normalise(
+    headers: Sequence[Dataset], grid: Grid | None = None, frames: Sequence[Frames | None] = ()
+) -> tuple[Dataset, ...]:
     """Mend copies of `headers` (in mask order) so that builders meet no absent or unsound attribute.
 
     Text becomes UTF-8, and goes where its character set does not say how it reads; absent type 2 attributes are empty;
     unsound optional ones go (PS3.5 §6.2); an unsound date, time or sex is empty; positions, orientation and spacing are
-    written alike on all slices; without a `grid` geometry stays as it is. Patient ID and accession number are never
-    changed, nor is a name that can be read.
+    written alike on all slices; without a `grid` geometry stays as it is, but a frame of reference goes in which the
+    image has no place. `frames` are those of multi-frame headers, in the same order: where they lie is written as
+    functional groups. Patient ID and accession number are never changed, nor is a name that can be read.
 
     Raises:
         Failed: there are no sources, or one has no geometry.
@@ -94,24 +115,44 @@ def normalise(headers: Sequence[Dataset], grid: Grid | None = None) -> tuple[Dat
         raise Failed("no source instances")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values; each fault that matters is dealt with here
-        return _mended(headers, grid)
+        return _mended(headers, grid, frames)
 
 
-def _mended(headers: Sequence[Dataset], grid: Grid | None) -> tuple[Dataset, ...]:
+def _mended(headers: Sequence[Dataset], grid: Grid | None, frames: Sequence[Frames | None]) -> tuple[Dataset, ...]:
     first = _speaking_header(headers[0])
     for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
         setattr(first, keyword, _sound_time(first, keyword))
     first.PatientSex = _sex(first)
+    if any(frames):
+        return _with_groups((first, *(_slice_header(header, first) for header in headers[1:])), frames, grid)
     if grid is None:
+        if "ImagePositionPatient" not in first:
+            first.pop("FrameOfReferenceUID", None)
         return (first, *(_slice_header(header, first) for header in headers[1:]))
     first.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or _frame_of_reference(first)
-    first.ImageOrientationPatient = _rounded(first, "ImageOrientationPatient", _COSINE_DIGITS)
-    first.PixelSpacing = _rounded(first, "PixelSpacing", _MILLIMETRE_DIGITS)
-    first.SliceThickness = round(float(first.get("SliceThickness") or grid.spacing_mm[0]), _MILLIMETRE_DIGITS)
+    first.ImageOrientationPatient = _rounded(first, "ImageOrientationPatient", COSINE_DIGITS)
+    first.PixelSpacing = _rounded(first, "PixelSpacing", MILLIMETRE_DIGITS)
+    first.SliceThickness = round(float(first.get("SliceThickness") or grid.spacing_mm[0]), MILLIMETRE_DIGITS)
     mended = [first, *(_slice_header(header, first) for header in headers[1:])]
     for header in mended:
-        header.ImagePositionPatient = _rounded(header, "ImagePositionPatient", _MILLIMETRE_DIGITS)
+        header.ImagePositionPatient = _rounded(header, "ImagePositionPatient", MILLIMETRE_DIGITS)
     return tuple(mended)
+
+
+def _with_groups(
+    headers: tuple[Dataset, ...], frames: Sequence[Frames | None], grid: Grid | None
+) -> tuple[Dataset, ...]:
+    """Multi-frame headers with their frames' places as groups, and without what says so for single images."""
+    first = headers[0]
+    first.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or _frame_of_reference(first)
+    for header, placed in zip(headers, frames, strict=True):
+        header.FrameOfReferenceUID = first.FrameOfReferenceUID
+        for keyword in _OF_SINGLE_IMAGES:
+            header.pop(keyword, None)
+        if placed is None:
+            raise Failed(f"{header.SOPInstanceUID} does not say where its frames lie")
+        write_groups(header, placed, slice_mm=grid.spacing_mm[0] if grid else None)
+    return headers
 
 
 def _speaking_header(header: Dataset) -> Dataset:
