@@ -8,7 +8,7 @@ from node.config import Peer
 from node.domain.output import SOP_CLASS_OF_OUTPUT
 from node.domain.time import Instant
 from node.domain.work import ResultState
-from node.store import capabilities, outbox, outcomes, work_items
+from node.store import artifacts, capabilities, outbox, outcomes, work_items
 from node.store.database import Database
 from node.store.outbox import OutboxRow
 from node.store.work_items import WorkItem
@@ -70,17 +70,20 @@ def replace(db: Database, now: Instant, item: WorkItem, row: OutboxRow, kind: st
     return outbox.move(db, now, row, ResultState.SUPERSEDED, f"replaced by {kind}: {row.reason}")
 
 
-def give_up(db: Database, now: Instant, item: WorkItem, reason: str) -> None:
-    """Nothing is left that may take the place of a row: it stays dead. In the caller's transaction."""
-    work_items.finish(db, now, item, reason)
-
-
 def _others(db: Database, row: OutboxRow, of_study: frozenset[str]) -> list[OutboxRow]:
-    rows = outbox.of_study(db, row.study_instance_uid)
-    return [
-        each
-        for each in rows
-        if each.destination == row.destination
-        and each.id != row.id
-        and (each.outcome_id == row.outcome_id or each.kind in of_study)
-    ]
+    """Rows for the same destination that tell of the same outcome.
+
+    What speaks of all models does so if it was made after this one was through, and stands.
+    """
+    outcome = outcomes.outcome(db, row.outcome_id)
+    finished_at = outcome.finished_at if outcome else ""
+    current = {each.id for each in outcomes.current(db, row.study_instance_uid)}
+    found = []
+    for each in outbox.of_study(db, row.study_instance_uid):
+        if each.destination != row.destination or each.id == row.id:
+            continue
+        artifact = artifacts.artifact(db, each.artifact_id) if each.kind in of_study else None
+        together = artifact is not None and artifact.created_at >= finished_at and each.outcome_id in current
+        if each.outcome_id == row.outcome_id or together:
+            found.append(each)
+    return found

@@ -25,7 +25,7 @@ from node.report.composition import compose
 from node.report.evidence import Evidence
 from node.report.outputs import Output, in_order, outputs
 from node.report.sources import normalise, read_headers
-from node.report.worker import fitting_kinds
+from node.report.building import fitting_kinds
 
 BRAIN = Code("12738006", "SCT", "Brain")
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")

@@ -23,7 +23,7 @@ from node.domain.work import OutcomeState, WorkKind, WorkState
 from node.errors import Failed, Misconfigured, Transient
 from node.imaging.mask import Mask, to_bytes
 from node.loop import work_step
-from node.report import gathering, worker
+from node.report import building, gathering, worker
 from node.report.evidence import result_uid
 from node.report.outputs import Output, outputs
 from node.store import arrivals, artifacts, findings, instances, outbox, outcomes, work_items
@@ -218,7 +218,7 @@ def test_what_is_recorded_is_not_built_again(db: Database, clock: FakeClock, mon
     before = results(db, outcome_id)
     with db.transaction():
         db.execute("UPDATE work_item SET state = 'ready' WHERE kind = 'report'")
-    monkeypatch.setattr(worker, "compose", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(building, "compose", lambda *_: pytest.fail("built again"))
     assert step(db, clock, policy(MODEL))
     assert results(db, outcome_id) == before
     assert len(outbox.of_study(db, outcome_of(db, outcome_id).study_instance_uid)) == 2
