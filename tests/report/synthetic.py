@@ -21,11 +21,11 @@ from node.domain.model_card import ModelCard
 from node.domain.study import Plane
 from node.domain.uid import derived_uid
 from node.domain.work import OutcomeState
+from node.report.building import fitting_kinds
 from node.report.composition import compose
 from node.report.evidence import Evidence
 from node.report.outputs import Output, in_order, outputs
 from node.report.sources import normalise, read_headers
-from node.report.building import fitting_kinds
 
 BRAIN = Code("12738006", "SCT", "Brain")
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from node.report.composition import compose, encode
 from node.report.building import fitting_kinds
+from node.report.composition import compose, encode
 from tests.report.synthetic import AVAILABLE, classified, evidence_on, explained, not_performed, of_study
 from tests.report.test_outputs import KINDS, errors_of
 
