@@ -7,6 +7,8 @@ from enum import StrEnum
 
 #: SOP Class of the documents that rejection notes are written as (PS3.4 Table B.5-1).
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
+#: What our own notes are recorded as, beside the kinds of outputs.
+REJECTION_NOTE = "rejection_note"
 #: References that are read of one note; a study of thousands of images has one each.
 MOST_REFERENCES = 50_000
 

@@ -16,6 +16,8 @@ class WorkKind(StrEnum):
     PRIORS = "priors"
     INFER = "infer"
     REPORT = "report"
+    #: A rejection note over results that a destination has; subject: its id.
+    REJECT = "reject"
     #: What takes the place of a result that a destination does not store; subject "outbox row:attempt".
     FALLBACK = "fallback"
 

@@ -29,6 +29,7 @@ def kept(artifact: Artifact) -> BuiltResult:
         digest=artifact.digest,
         sop_instance_uid=artifact.sop_instance_uid,
         sop_class_uid=artifact.sop_class_uid,
+        series_instance_uid=artifact.series_instance_uid,
     )
 
 
@@ -74,4 +75,5 @@ def _result(kind: str, profile: str, dataset: Dataset, path: str, size: int, dig
         digest=digest,
         sop_instance_uid=str(dataset.SOPInstanceUID),
         sop_class_uid=str(dataset.SOPClassUID),
+        series_instance_uid=str(dataset.SeriesInstanceUID),
     )

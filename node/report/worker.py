@@ -13,7 +13,7 @@ from node.domain.time import Clock, SystemClock
 from node.domain.work import OutcomeState, WorkKind
 from node.errors import MatinsError, Misconfigured
 from node.loop import Handling, Herald, run, stop_on_signals, work_step
-from node.report import replacing, shelf
+from node.report import rejecting, replacing, shelf
 from node.report.building import built, by_scope
 from node.report.evidence import Evidence
 from node.report.gathering import gather
@@ -49,13 +49,16 @@ def main(settings: Settings) -> int:
     policy = load_policy(settings)
     herald, stop = Herald(), stop_on_signals()
     files.sweep_temporary(settings.data.folder / artifacts.RESULTS)
-    recovery.take_back(db, clock.now(), _OWNER, (WorkKind.REPORT, WorkKind.FALLBACK))
+    recovery.take_back(db, clock.now(), _OWNER, (WorkKind.REPORT, WorkKind.REJECT, WorkKind.FALLBACK))
     warm(DEFAULT_OUTPUTS, available)
     herald.ready(f"writes {', '.join(sorted(available))}")
     write_reports = work_step(db, clock, handling(db, clock, policy, available))
     others = {
         each.kind: work_step(db, clock, each)
-        for each in (replacing.handling(db, clock, policy, available, _OWNER),)
+        for each in (
+            rejecting.handling(db, clock, _OWNER),
+            replacing.handling(db, clock, policy, available, _OWNER),
+        )
     }
 
     def step() -> bool:

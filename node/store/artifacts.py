@@ -28,6 +28,8 @@ class Artifact:
     sop_instance_uid: str
     sop_class_uid: str
     created_at: str
+    #: The series it lies in; empty for what is no object, or was written by a version that did not keep it.
+    series_instance_uid: str = ""
 
 
 def record(
@@ -42,13 +44,18 @@ def record(
     profile: str = "",
     sop_instance_uid: str = "",
     sop_class_uid: str = "",
+    series_instance_uid: str = "",
 ) -> int:
     """Keep that a file exists; the file is durable already. The same path again changes nothing."""
     db.execute(
         "INSERT INTO artifact (outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid,"
-        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (outcome_id, kind, profile) DO UPDATE SET"
+        " created_at, series_instance_uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (outcome_id, kind, profile) DO UPDATE SET"
         " path = excluded.path, size = excluded.size, digest = excluded.digest WHERE kind = 'mask'",
-        (outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid, now.iso),
+        (
+            *(outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid, now.iso),
+            series_instance_uid,
+        ),
     )
     row = db.row(
         "SELECT id FROM artifact WHERE outcome_id = ? AND kind = ? AND profile = ?", (outcome_id, kind, profile)

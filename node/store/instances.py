@@ -67,6 +67,12 @@ def record_description(db: Database, instance_id: int, described: Instance, *, o
     )
 
 
+def is_ours(db: Database, instance_id: int) -> bool:
+    """Whether we made an instance: it came back to us."""
+    row = db.row("SELECT ours FROM instance WHERE id = ?", (instance_id,))
+    return row is not None and bool(row["ours"])
+
+
 def record_undescribable(db: Database, now: Instant, instance_id: int, reason: str) -> None:
     """The header cannot be read: the object is kept, and no model gets it."""
     rows = db.rows(

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from node.domain.rejection import REJECTION_NOTE
 from node.domain.time import Instant
 from node.domain.work import RESULT_MOVES, ResultState
 from node.store import events
@@ -147,7 +148,11 @@ def with_ids(db: Database, ids: Sequence[int]) -> list[OutboxRow]:
 
 def unsent_of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:
     """Rows of an outcome that may still leave."""
-    return _rows(db, "WHERE a.outcome_id = ? AND o.state IN ('queued', 'dead', 'held') ORDER BY o.id", (outcome_id,))
+    return _rows(
+        db,
+        "WHERE a.outcome_id = ? AND a.kind != ? AND o.state IN ('queued', 'dead', 'held') ORDER BY o.id",
+        (outcome_id, REJECTION_NOTE),
+    )
 
 
 def of_outcome(db: Database, outcome_id: int) -> list[OutboxRow]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from node.config import Peer
 from node.domain.model_card import Mode
 from node.domain.patient import Patient, another, conflict
+from node.domain.rejection import REJECTION_NOTE
 from node.domain.study import Instance, StudyState
 from node.domain.work import OutcomeState, ResultState
 from node.store import events, instances, outcomes, studies, versions
@@ -120,6 +121,8 @@ def destinations(db: Database, policy: Policy, outcome: Outcome) -> tuple[Peer, 
 
 def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate:
     """Decide, just before sending, whether an object may still leave; `patient` is read from the object."""
+    if row.kind == REJECTION_NOTE:
+        return _gate_of_note(policy, row)
     outcome = outcomes.outcome(db, row.outcome_id)
     study = studies.study(db, row.study_instance_uid)
     if outcome is None or study is None or outcome.state is OutcomeState.SUPERSEDED:
@@ -139,4 +142,14 @@ def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate
     if row.destination not in {peer.name for peer in destinations(db, policy, outcome)}:
         sources = ", ".join(outcomes.sources(db, outcome.id))
         return Gate(ResultState.HELD, f"results_to of {sources} does not list {row.destination}")
+    return Gate(ResultState.SENT, "")
+
+
+def _gate_of_note(policy: Policy, row: OutboxRow) -> Gate:
+    """A note leaves though its study is held or has another patient now: it takes back what is filed as it was sent."""
+    peer = policy.settings.peer_named(row.destination)
+    if peer is None or not peer.rejection:
+        return Gate(
+            ResultState.HELD, f"{row.destination} takes no rejection notes; set its `rejection`, or delete there"
+        )
     return Gate(ResultState.SENT, "")

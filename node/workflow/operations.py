@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from node.domain.study import StudyState
 from node.domain.time import Instant
-from node.domain.work import OutcomeState, ResultState, WorkKind
+from node.domain.work import FINAL_OUTCOMES, OutcomeState, ResultState, WorkKind
 from node.errors import Failed
-from node.store import events, outbox, outcomes, procedure_steps, studies, work_items
+from node.store import events, outbox, outcomes, procedure_steps, studies, withdrawal_notes, work_items
 from node.store.database import Database
+from node.store.outcomes import Outcome
 from node.workflow import assignment, identity, ranking, reading, withdrawal
 from node.workflow.policy import Policy
 
@@ -31,6 +34,11 @@ def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
             if work_items.retry(db, now, WorkKind.REPORT, outcome.id, "retry asked for"):
                 outcomes.move(db, now, outcome.id, OutcomeState.RESULT, "retry asked for")
                 done.append(f"the report of {outcome.model} is built again")
+        done += [
+            f"the rejection note to {note.destination} is written again"
+            for note in withdrawal_notes.of_study(db, study_instance_uid)
+            if work_items.retry(db, now, WorkKind.REJECT, note.id, "retry asked for")
+        ]
         for row in outbox.of_study(db, study_instance_uid):
             if row.state in (ResultState.DEAD, ResultState.HELD):
                 outbox.move(db, now, row, ResultState.QUEUED, "retry asked for")
@@ -84,18 +92,26 @@ def release(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
     return ["the study is looked at again"]
 
 
-def withdraw(db: Database, now: Instant, policy: Policy, study_instance_uid: str, because: str) -> list[str]:
-    """Take back all that any model made of a study; none runs on this content again unless it is forced.
+def withdraw(
+    db: Database,
+    now: Instant,
+    policy: Policy,
+    study_instance_uid: str,
+    because: str,
+    chosen: Callable[[Outcome], bool] = lambda _outcome: True,
+) -> list[str]:
+    """Take back what models made of a study, all of it or of the outcomes that are `chosen`; cannot be undone.
 
-    `because` is what the person says. What has been sent already is marked, not fetched back. Opens its own
-    transaction. Raises:
+    None of them runs on this content again unless it is forced. `because` is what the person says. Destinations that
+    take rejection notes are sent one; what any other has stays there. Opens its own transaction. Raises:
         Failed: no such study, or there is nothing to take back.
     """
     said = "".join(letter for letter in " ".join(because.split()) if letter.isprintable())[:_LONGEST_REASON]
     reason = f"withdrawn by a person{': ' if said else ''}{said}"
     with db.transaction():
         study = _known(db, study_instance_uid)
-        done = withdrawal.withdraw_study(db, now, study_instance_uid, reason)
+        found = [each for each in outcomes.of_study(db, study_instance_uid) if chosen(each)]
+        done = withdrawal.withdraw_outcomes(db, now, policy.settings, found, reason)
         if not done:
             raise Failed("no model has found anything in the study, and none is at it: there is nothing to take back")
         events.record(
@@ -103,7 +119,8 @@ def withdraw(db: Database, now: Instant, policy: Policy, study_instance_uid: str
         )
         ranking.rerank(db, now, policy, study_instance_uid)
         reading.settle(db, now, study_instance_uid)
-        if study.state is not StudyState.HELD and not study.open:
+        is_over = all(each.state in FINAL_OUTCOMES for each in outcomes.current(db, study_instance_uid))
+        if study.state is not StudyState.HELD and not study.open and is_over:
             studies.move(db, now, study_instance_uid, StudyState.DONE, reason)
     return done
 

@@ -14,7 +14,7 @@ from node.config import Settings
 from node.domain.patient import conflict
 from node.domain.study import Instance, StudyState
 from node.domain.time import Instant
-from node.store import events, rejections, studies
+from node.store import events, instances, rejections, studies
 from node.store.database import Database
 from node.store.rejections import Named, Note
 from node.workflow import ranking
@@ -29,6 +29,9 @@ def take_effect(
 
     Inside the transaction that keeps the description. `policy` is asked for only where a standing outcome falls.
     """
+    if described.rejects is not None and instances.is_ours(db, instance_id):
+        # It came back to us, and has had its effect before it was sent.
+        return
     if described.rejects is not None:
         rejections.record(db, now, instance_id, described.rejects)
         if described.rejects.left_out:
@@ -42,7 +45,7 @@ def take_effect(
         for after, reason in sorted({each for each in (_what_is_against(one, archives) for one in named) if each}):
             _tell(db, now, note, study, after, reason)
         if effective:
-            _reject(db, now, policy, note, study, effective)
+            _reject(db, now, settings, policy, note, study, effective)
 
 
 def _by_note_and_study(found: Iterable[Named]) -> Iterable[tuple[tuple[Note, str], Sequence[Named]]]:
@@ -74,13 +77,19 @@ def _tell(db: Database, now: Instant, note: Note, study: str, after: str, reason
 
 
 def _reject(
-    db: Database, now: Instant, policy: Callable[[], Policy], note: Note, study: str, named: Sequence[Named]
+    db: Database,
+    now: Instant,
+    settings: Settings,
+    policy: Callable[[], Policy],
+    note: Note,
+    study: str,
+    named: Sequence[Named],
 ) -> None:
     ids = [each.instance_id for each in named]
     rejections.mark(db, ids, note.title)
     reason = f"{note.title.meaning} ({note.title}, DCM), a rejection note of {note.source}"
     _tell(db, now, note, study, "in effect", f"takes instances out of use: {reason}")
-    fell = withdraw_resting_on(db, now, ids, f"withdrawn: {reason}")
+    fell = withdraw_resting_on(db, now, settings, ids, f"withdrawn: {reason}")
     row = studies.study(db, study)
     if row is None or not any(each.is_input for each in named):
         return

@@ -14,6 +14,8 @@ from node.workflow.policy import Policy
 
 #: The output that says that a model did not read, and why.
 NOT_PERFORMED = "not_performed_sr"
+#: Outputs of all models on a study together: the newest speaks for all, whichever model was the last to be through.
+STUDY_KINDS = frozenset({"secondary_capture", "encapsulated_pdf"})
 #: What destinations are told of: results, and, where they ask for it, that there is none.
 REPORTED_OUTCOMES = frozenset(
     {OutcomeState.RESULT, OutcomeState.NOT_APPLICABLE, OutcomeState.FAILED, OutcomeState.INCOMPLETE}

@@ -30,6 +30,7 @@ class BuiltResult:
     digest: str
     sop_instance_uid: str
     sop_class_uid: str
+    series_instance_uid: str = ""
 
 
 def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: Sequence[BuiltResult]) -> bool:
@@ -64,6 +65,7 @@ def queue(
         digest=result.digest,
         sop_instance_uid=result.sop_instance_uid,
         sop_class_uid=result.sop_class_uid,
+        series_instance_uid=result.series_instance_uid,
     )
     for name in destinations:
         outbox.add(db, now, artifact_id=artifact_id, study=study, destination=name)

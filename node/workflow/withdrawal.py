@@ -1,54 +1,101 @@
-"""Withdrawal: what stands no longer is stopped where it is, and marked where it has been sent already."""
+"""Withdrawal: what stands no longer is stopped where it is, and taken back where it has been sent already.
+
+A destination with `rejection` set is told by a rejection note (IHE Imaging Object Change Management), which the report
+room writes; at any other the objects stay until a person has them deleted there. Neither can be undone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from node.config import Settings
+from node.domain.rejection import REJECTION_NOTE, RejectionTitle
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, ResultState, WorkKind
-from node.store import outbox, outcomes, work_items
+from node.store import outbox, outcomes, withdrawal_notes, work_items
 from node.store.database import Database
+from node.store.outbox import OutboxRow
 from node.store.outcomes import Outcome
+from node.store.withdrawal_notes import WithdrawalNote
+
+#: States of a result that its destination has.
+SENT = frozenset({ResultState.SENT, ResultState.COMMITTED})
+_STANDING = (OutcomeState.PENDING, OutcomeState.RUNNING, OutcomeState.RESULT)
 
 
-def withdraw_resting_on(db: Database, now: Instant, instance_ids: Sequence[int], reason: str) -> bool:
+def withdraw_resting_on(
+    db: Database, now: Instant, settings: Settings, instance_ids: Sequence[int], reason: str
+) -> bool:
     """Supersede every outcome that rests on any of these instances; say whether one was standing.
 
-    Results of earlier revisions that rest on them and were sent are marked too.
+    Results of earlier revisions that rest on them and were sent are taken back too.
     """
     resting = outcomes.resting_on(db, instance_ids)
-    for outcome in resting:
-        _stop(db, now, outcome, OutcomeState.SUPERSEDED, reason)
+    stopped = [row for outcome in resting for row in _stop(db, now, outcome, OutcomeState.SUPERSEDED, reason)]
+    take_back(db, now, settings, stopped, reason)
     return any(outcome.state is not OutcomeState.SUPERSEDED for outcome in resting)
 
 
-def withdraw_study(db: Database, now: Instant, study_instance_uid: str, reason: str) -> list[str]:
-    """Withdraw all that any model made of a study; its outcomes fail with the reason, so that nothing runs again.
+def withdraw_outcomes(
+    db: Database, now: Instant, settings: Settings, found: Sequence[Outcome], reason: str
+) -> list[str]:
+    """Withdraw what models made of one study; the outcomes fail with the reason, so that nothing runs again.
 
     Returns what was done, a sentence each.
     """
     done: list[str] = []
-    for outcome in outcomes.of_study(db, study_instance_uid):
-        stopped = _stop(db, now, outcome, OutcomeState.FAILED, reason)
+    stopped: list[OutboxRow] = []
+    for outcome in found:
+        rows = _stop(db, now, outcome, OutcomeState.FAILED, reason)
+        stopped += rows
         done += [
-            f"{kind} is withdrawn{'; it had been sent to' if sent else ' from'} {to}" for kind, to, sent in stopped
+            f"{row.kind} is withdrawn{'; it had been sent to' if row.state in SENT else ' from'} {row.destination}"
+            for row in rows
         ]
-        if outcome.state in (OutcomeState.PENDING, OutcomeState.RUNNING, OutcomeState.RESULT):
+        if outcome.state in _STANDING:
             done.append(
                 f"what {outcome.model} {'found' if outcome.state is OutcomeState.RESULT else 'does'} is withdrawn"
             )
+    for note in take_back(db, now, settings, stopped, reason):
+        done.append(f"{note.destination} is told by a rejection note: {note.title.meaning} ({note.title}, DCM)")
     return done
 
 
-def _stop(
-    db: Database, now: Instant, outcome: Outcome, after: OutcomeState, reason: str
-) -> list[tuple[str, str, bool]]:
-    """End an outcome and its work; return (kind, destination, whether it was sent) of each result that it had."""
+def take_back(
+    db: Database, now: Instant, settings: Settings, rows: Iterable[OutboxRow], reason: str
+) -> list[WithdrawalNote]:
+    """Have notes written over those of `rows` that were sent, in the caller's transaction: one a study and destination.
+
+    `rows` as they were before they were withdrawn. Returns the notes; none where the destination takes none.
+    """
+    groups: dict[tuple[str, str], list[OutboxRow]] = {}
+    for row in rows:
+        if row.state in SENT and row.kind != REJECTION_NOTE:
+            groups.setdefault((row.study_instance_uid, row.destination), []).append(row)
+    notes = []
+    for (study, destination), sent in groups.items():
+        peer = settings.peer_named(destination)
+        if peer is None or not peer.rejection:
+            continue
+        note = withdrawal_notes.add(db, now, rows=sent, title=RejectionTitle(peer.rejection), reason=reason)
+        if note is not None:
+            work_items.add(db, now, WorkKind.REJECT, note.id, study)
+            notes.append(note)
+    return notes
+
+
+def arrived(db: Database, now: Instant, settings: Settings, row: OutboxRow) -> None:
+    """A destination has accepted what was withdrawn here while it was on its way: it is taken back there, too."""
+    found = withdrawal_notes.record_arrival(db, now, row)
+    if found is not None and found.state is ResultState.WITHDRAWN:
+        take_back(db, now, settings, [replace(found, state=ResultState.SENT)], found.reason)
+
+
+def _stop(db: Database, now: Instant, outcome: Outcome, after: OutcomeState, reason: str) -> list[OutboxRow]:
+    """End an outcome and its work; return the results that it had, each as it was before."""
     for kind in (WorkKind.INFER, WorkKind.REPORT):
         work_items.cancel(db, now, kind, outcome.id, reason)
     outcomes.move(db, now, outcome.id, after, reason)
-    return [
-        (row.kind, row.destination, row.state in (ResultState.SENT, ResultState.COMMITTED))
-        for row in outbox.of_outcome(db, outcome.id)
-        if outbox.move(db, now, row, ResultState.WITHDRAWN, reason)
-    ]
+    rows = [row for row in outbox.of_outcome(db, outcome.id) if row.kind != REJECTION_NOTE]
+    return [row for row in rows if outbox.move(db, now, row, ResultState.WITHDRAWN, reason)]

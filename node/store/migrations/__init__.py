@@ -11,5 +11,16 @@ from node.store.migrations import completeness  # isort: skip
 from node.store.migrations import rejections  # isort: skip
 from node.store.migrations import confirmations  # isort: skip
 from node.store.migrations import deliveries  # isort: skip
+from node.store.migrations import withdrawals  # isort: skip
 
-__all__ = ["MIGRATIONS", "completeness", "confirmations", "deliveries", "first", "journal", "rejections", "retrievals"]
+__all__ = [
+    "MIGRATIONS",
+    "completeness",
+    "confirmations",
+    "deliveries",
+    "first",
+    "journal",
+    "rejections",
+    "retrievals",
+    "withdrawals",
+]
