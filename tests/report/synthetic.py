@@ -250,6 +250,7 @@ def evidence_on(paths: list[Path], mask: NDArray[np.uint8] | None = None, **chan
     mask = blob(grid.shape) if mask is None else mask
     evidence = Evidence(
         sources=normalise(read_headers([paths[i] for i in order]), grid),
+        paths=tuple(paths[i] for i in order),
         grid=grid,
         mask=mask,
         findings=(finding(mask, grid),),
@@ -285,6 +286,7 @@ def not_performed(
     return replace(
         evidence,
         sources=evidence.sources[:1],
+        paths=evidence.paths[:1],
         grid=None,
         mask=None,
         saliency=None,
