@@ -173,7 +173,7 @@ def test_what_may_pass_but_seldom_does_is_tried_thrice_slowly_and_then_a_dead_le
     ],
 )
 def test_a_duplicate_is_believed_when_it_was_seen_at_the_archive(
-    db: Database, clock: FakeClock, pacs: Start, there: bool | None | Transient, state: ResultState, words: str
+    db: Database, clock: FakeClock, pacs: Start, there: bool | Transient | None, state: ResultState, words: str
 ) -> None:
     class Looking(Oversight):
         def holds(self, row: OutboxRow, stored: StoredHeader) -> bool | None:
