@@ -192,15 +192,30 @@ def release(study: Study, config: Config = None, data: Data = None) -> None:
 
 @app.command()
 def withdraw(
-    study: Study,
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="UID, its beginning, or accession")] = None,
+    model: Annotated[str, typer.Option("--model", metavar="NAME@DIGEST", help="All of one model version")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why, for those who look at the study later")] = "",
+    remaining: Annotated[
+        bool, typer.Option("--remaining", help="List what is to be deleted by hand where no rejection note goes")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be withdrawn, and do nothing")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; only --model asks")] = False,
     config: Config = None,
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
-    """Take back what models made of a study; what has been sent is marked, and nothing runs again unless forced."""
-    from node.commands import operating, site
+    """Take back what models made of a study, or all that one model version made. It cannot be undone.
 
-    operating.withdraw(site.settings_from(config, data), study, reason)
+    Destinations with `rejection` in config.toml are sent a rejection note; what any other has is listed, to be deleted
+    there. Nothing runs again on the same content unless it is forced.
+    """
+    from node.commands import site, withdrawing
+
+    settings = site.settings_from(config, data)
+    if remaining:
+        withdrawing.remaining(settings, study, as_json=as_json)
+    else:
+        withdrawing.withdraw(settings, study, model, reason, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()

@@ -16,9 +16,11 @@ from node.workflow.closing import close_due
 from node.workflow.policy import load_policy
 from node.workflow.recovery import recover_expired
 from node.workflow.signals import Looks
+from node.workflow.supersession import take_back_superseded
 
 _CLOSING_S = 0.2
 _RECOVERY_S = 2.0
+_SUPERSESSION_S = 5.0
 #: A beat that takes longer than this stops feeding the watchdog.
 _POLL_S = 0.25
 
@@ -46,6 +48,11 @@ def main(settings: Settings) -> int:
         if recovered:
             log.warning("leases_expired", count=recovered)
 
+    def take_back_old_sets() -> None:
+        taken = take_back_superseded(db, clock.now(), policy)
+        if taken:
+            log.info("superseded_results_taken_back", count=taken)
+
     scheduler = BackgroundScheduler(
         executors={"default": ThreadPoolExecutor(1)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
@@ -53,6 +60,7 @@ def main(settings: Settings) -> int:
     )
     scheduler.add_job(guarded(close_quiet_studies), "interval", seconds=_CLOSING_S)
     scheduler.add_job(guarded(take_back_expired), "interval", seconds=_RECOVERY_S)
+    scheduler.add_job(guarded(take_back_old_sets), "interval", seconds=_SUPERSESSION_S)
     scheduler.start()
     herald.ready(
         f"closes studies and watches leases; {len(policy.active_models)} model(s), {len(policy.rules)} rule(s)"

@@ -1,4 +1,4 @@
-"""`retry`, `force`, `release`, `withdraw`: what a person sets off."""
+"""`retry`, `force`, `release`: what a person sets off."""
 
 from __future__ import annotations
 
@@ -54,17 +54,4 @@ def release(settings: Settings, study: str) -> None:
     with opened(settings) as db:
         uid = find_study(db, study)
         for line in operations.release(db, SystemClock().now(), uid):
-            say(f"{uid}: {line}")
-
-
-def withdraw(settings: Settings, study: str, because: str) -> None:
-    """Take back what models made of a study.
-
-    Raises:
-        Failed: there is no such study, or nothing to take back.
-    """
-    policy = load_policy(settings)
-    with opened(settings) as db:
-        uid = find_study(db, study)
-        for line in operations.withdraw(db, SystemClock().now(), policy, uid, because):
             say(f"{uid}: {line}")

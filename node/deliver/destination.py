@@ -18,6 +18,7 @@ from node.deliver.oversight import Leave, Oversight, Permit
 from node.deliver.rest import Rest
 from node.deliver.statuses import Answer, Verdict
 from node.deliver.stored import StoredHeader, read_file, read_header
+from node.domain.rejection import REJECTION_NOTE
 from node.domain.time import Clock
 from node.domain.work import ResultState
 from node.errors import Failed, Transient
@@ -75,7 +76,7 @@ class Destination:
         self._limit_memory = limit_memory
         self._oversight = oversight or Oversight()
         self._rest = Rest(clock, self._patience)
-        self._ledger = Ledger(db, clock, self._patience, self._oversight)
+        self._ledger = Ledger(db, clock, peer, self._patience, self._oversight)
         #: Of which the destination says that it has them already.
         self._doubtful: list[tuple[Letter, Answer]] = []
 
@@ -123,9 +124,11 @@ class Destination:
 
     def _permitted(self, letters: Sequence[Letter]) -> list[Letter]:
         """Those of studies that may leave; the others are settled, or wait."""
-        allowed: list[Letter] = []
-        for study in dict.fromkeys(letter.row.study_instance_uid for letter in letters):
-            of_study = [letter for letter in letters if letter.row.study_instance_uid == study]
+        # A note takes back what is there as it was sent, whoever the archive thinks it is by now.
+        allowed = [letter for letter in letters if letter.row.kind == REJECTION_NOTE]
+        asked = [letter for letter in letters if letter.row.kind != REJECTION_NOTE]
+        for study in dict.fromkeys(letter.row.study_instance_uid for letter in asked):
+            of_study = [letter for letter in asked if letter.row.study_instance_uid == study]
             rows = [letter.row for letter in of_study]
             try:
                 permit = self._oversight.permit(study, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node.config import DeliverSettings
+from node.config import DeliverSettings, Peer
 from node.deliver.backoff import backoff_s
 from node.deliver.oversight import Oversight
 from node.deliver.statuses import MOST_REFUSALS
@@ -14,6 +14,7 @@ from node.store import capabilities, events, outbox
 from node.store.capabilities import ANY_SYNTAX, Capability
 from node.store.database import Database
 from node.store.outbox import OutboxRow
+from node.workflow import withdrawal
 from node.workflow.refusal import refuse
 
 #: Rows that wait for something of ours, or for the study there, are looked at again after this; doubles.
@@ -24,9 +25,10 @@ _WAITS_MAXIMUM_S = 60.0
 class Ledger:
     """The rows of one batch, until each is settled or waits again."""
 
-    def __init__(self, db: Database, clock: Clock, patience: DeliverSettings, oversight: Oversight) -> None:
+    def __init__(self, db: Database, clock: Clock, peer: Peer, patience: DeliverSettings, oversight: Oversight) -> None:
         self._db = db
         self._clock = clock
+        self._peer = peer
         self._patience = patience
         self._oversight = oversight
         #: Claimed and not yet settled, by row id.
@@ -57,6 +59,7 @@ class Ledger:
                 subject, study = f"{row.artifact_id}→{row.destination}", row.study_instance_uid
                 text = "accepted by the destination after it was stopped here"
                 events.record(self._db, now, "result", subject, after="arrived", reason=text, study=study)
+                withdrawal.arrived(self._db, now, self._peer, row)
         self.forget(row)
         if after is ResultState.SENT:
             stored = Capability(sop_class_uid=row.sop_class_uid, transfer_syntax_uid=ANY_SYNTAX, accepted=True)

@@ -172,6 +172,14 @@ def of_study(db: Database, study_instance_uid: str) -> list[Outcome]:
     return _outcomes(db, "WHERE study_instance_uid = ? ORDER BY id", (study_instance_uid,))
 
 
+def studies_of_model(db: Database, model: str) -> list[str]:
+    """Studies that a model of this name was meant to read, oldest first."""
+    rows = db.rows(
+        "SELECT study_instance_uid FROM outcome WHERE model = ? GROUP BY study_instance_uid ORDER BY min(id)", (model,)
+    )
+    return [row["study_instance_uid"] for row in rows]
+
+
 def _record_inputs(db: Database, outcome_id: int, inputs: Sequence[int]) -> None:
     for instance_id in inputs:
         db.execute("INSERT INTO outcome_input (outcome_id, instance_id) VALUES (?, ?)", (outcome_id, instance_id))

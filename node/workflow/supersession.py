@@ -54,7 +54,7 @@ def has_arrived(db: Database, peer: Peer | None, row: OutboxRow) -> bool:
 
 def confirms_nothing(peer: Peer) -> bool:
     """Whether the settings say that a destination is never asked what it keeps."""
-    return peer.confirm == "none" or peer.send_by == "folder"
+    return peer.confirm == "none" or not (peer.host and peer.port)
 
 
 def _in_study(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from node.config import Settings
+from node.config import Peer, Settings
 from node.domain.rejection import REJECTION_NOTE, RejectionTitle
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, ResultState, WorkKind
@@ -73,23 +73,28 @@ def take_back(
     for row in rows:
         if row.state in SENT and row.kind != REJECTION_NOTE:
             groups.setdefault((row.study_instance_uid, row.destination), []).append(row)
-    notes = []
-    for (study, destination), sent in groups.items():
-        peer = settings.peer_named(destination)
-        if peer is None or not peer.rejection:
-            continue
-        note = withdrawal_notes.add(db, now, rows=sent, title=RejectionTitle(peer.rejection), reason=reason)
-        if note is not None:
-            work_items.add(db, now, WorkKind.REJECT, note.id, study)
-            notes.append(note)
-    return notes
+    opened = [
+        _open_note(db, now, settings.peer_named(destination), sent, reason) for (_, destination), sent in groups.items()
+    ]
+    return [note for note in opened if note is not None]
 
 
-def arrived(db: Database, now: Instant, settings: Settings, row: OutboxRow) -> None:
-    """A destination has accepted what was withdrawn here while it was on its way: it is taken back there, too."""
+def arrived(db: Database, now: Instant, peer: Peer, row: OutboxRow) -> None:
+    """A destination has accepted what was stopped here while it was on its way: it is taken back there, too."""
     found = withdrawal_notes.record_arrival(db, now, row)
-    if found is not None and found.state is ResultState.WITHDRAWN:
-        take_back(db, now, settings, [replace(found, state=ResultState.SENT)], found.reason)
+    if found is not None and found.state in (ResultState.WITHDRAWN, ResultState.SUPERSEDED):
+        _open_note(db, now, peer, [replace(found, state=ResultState.SENT)], found.reason)
+
+
+def _open_note(
+    db: Database, now: Instant, peer: Peer | None, sent: Sequence[OutboxRow], reason: str
+) -> WithdrawalNote | None:
+    if peer is None or not peer.rejection or any(row.kind == REJECTION_NOTE for row in sent):
+        return None
+    note = withdrawal_notes.add(db, now, rows=sent, title=RejectionTitle(peer.rejection), reason=reason)
+    if note is not None:
+        work_items.add(db, now, WorkKind.REJECT, note.id, note.study_instance_uid)
+    return note
 
 
 def _stop(db: Database, now: Instant, outcome: Outcome, after: OutcomeState, reason: str) -> list[OutboxRow]:

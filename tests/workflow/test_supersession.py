@@ -209,8 +209,10 @@ def test_what_arrives_after_it_was_withdrawn_is_taken_back_too(db: Database, clo
     operations.withdraw(db, clock.now(), USED, STUDY, "")
     assert withdrawal_notes.of_study(db, STUDY) == []
     with db.transaction():
-        withdrawal.arrived(db, clock.now(), USED.settings, seg)
-        withdrawal.arrived(db, clock.now(), USED.settings, seg)
+        for _ in range(2):
+            pacs = USED.settings.peer_named("PACS")
+            assert pacs is not None
+            withdrawal.arrived(db, clock.now(), pacs, seg)
     [note] = withdrawal_notes.of_study(db, STUDY)
     assert [each.outbox_id for each in withdrawal_notes.named_by(db, note.id)] == [seg.id]
 
