@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node.config import Peer
 from node.domain.model_card import Mode
+from node.domain.output import SHOWN_AS_OF_OUTPUT
 from node.domain.time import Instant
 from node.domain.work import FINAL_OUTCOMES, OutcomeState, WorkKind
 from node.store import outcomes, work_items
@@ -14,8 +15,10 @@ from node.workflow.policy import Policy
 
 #: The output that says that a model did not read, and why.
 NOT_PERFORMED = "not_performed_sr"
+#: The output that any viewer shows.
+SUMMARY = "secondary_capture"
 #: Outputs of all models on a study together: the newest speaks for all, whichever model was the last to be through.
-STUDY_KINDS = frozenset({"secondary_capture", "encapsulated_pdf"})
+STUDY_KINDS = frozenset({SUMMARY, "encapsulated_pdf"})
 #: What destinations are told of: results, and, where they ask for it, that there is none.
 REPORTED_OUTCOMES = frozenset(
     {OutcomeState.RESULT, OutcomeState.NOT_APPLICABLE, OutcomeState.FAILED, OutcomeState.INCOMPLETE}
@@ -23,9 +26,14 @@ REPORTED_OUTCOMES = frozenset(
 
 
 def kinds_for(peer: Peer, state: OutcomeState) -> tuple[str, ...]:
-    """Outputs that a destination is sent of an outcome in this state."""
+    """Outputs that a destination is sent of an outcome in this state.
+
+    Where its viewers do not show one of them, a summary is added that any viewer shows: one a study, for all models.
+    """
     if state is OutcomeState.RESULT:
-        return tuple(kind for kind in peer.outputs if kind != NOT_PERFORMED)
+        asked = tuple(kind for kind in peer.outputs if kind != NOT_PERFORMED)
+        unseen = [kind for kind in asked if SHOWN_AS_OF_OUTPUT.get(kind, "") not in (*peer.shows, "")]
+        return (*asked, SUMMARY) if unseen and SUMMARY not in asked else asked
     return (NOT_PERFORMED,) if NOT_PERFORMED in peer.outputs or "worklist" in peer.roles else ()
 
 

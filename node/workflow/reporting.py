@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.domain.time import Instant
+from node.domain.work import ResultState
 from node.store import artifacts, outbox, outcomes, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
@@ -13,7 +14,10 @@ from node.workflow import reading
 from node.workflow.identity import destinations
 from node.workflow.policy import Policy
 from node.workflow.refusal import refuse_known
-from node.workflow.reportable import kinds_for
+from node.workflow.reportable import STUDY_KINDS, kinds_for
+
+#: What waits, or lies, before it has left.
+_UNSENT = frozenset({ResultState.QUEUED, ResultState.HELD, ResultState.DEAD})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,5 +72,15 @@ def queue(
         series_instance_uid=result.series_instance_uid,
     )
     for name in destinations:
+        if result.kind in STUDY_KINDS:
+            _supersede_unsent(db, now, study, result.kind, name, artifact_id)
         outbox.add(db, now, artifact_id=artifact_id, study=study, destination=name)
         refuse_known(db, now, artifact_id, outcome_id, name)
+
+
+def _supersede_unsent(db: Database, now: Instant, study: str, kind: str, destination: str, artifact_id: int) -> None:
+    """Keep back older summaries of the study that have not left: the newest speaks for all models."""
+    for row in outbox.of_study(db, study):
+        same = (row.kind, row.destination) == (kind, destination) and row.artifact_id != artifact_id
+        if same and row.state in _UNSENT:
+            outbox.move(db, now, row, ResultState.SUPERSEDED, "a newer summary of the study takes its place")
