@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 from copy import deepcopy
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from node.config import Peer, Settings
 from node.receive.part10 import head as part10_head
+from tests.site import free_port
 
 SERIES = "1.2.3.4.5"
 STUDY = "1.2.3.4"
@@ -96,13 +96,6 @@ def part10(dataset: Dataset, syntax: str = "", *, sending: str = "") -> bytes:
         receiving="",
     )
     return head + encoded(dataset, syntax)
-
-
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def settings_for(folder: Path, *peers: dict[str, object], **sections: dict[str, object]) -> Settings:

@@ -15,8 +15,9 @@ from node.domain.work import WorkKind
 from node.store import instances
 from node.store.database import Database, open_database
 from node.store.instances import HeldInstance
-from tests.receive.objects import free_port, mr_slice
+from tests.receive.objects import mr_slice
 from tests.receive.peer import calling, store_dataset
+from tests.site import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """

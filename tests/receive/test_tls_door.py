@@ -30,8 +30,9 @@ from node.store.events import Event
 from node.store.spool import Spool
 from tests import associations
 from tests.receive.authorities import DAY, SCANNER_NAME, Hospital, Shown, now
-from tests.receive.objects import PEER, encoded, free_port, mr_slice, settings_for
+from tests.receive.objects import PEER, encoded, mr_slice, settings_for
 from tests.receive.peer import VERIFICATION, association_request, calling, pdu_from, store
+from tests.site import free_port
 
 BOUND = {**PEER, "certificate": {"name": SCANNER_NAME}}
 UNBOUND = {**PEER, "name": "OLD", "ae_title": "OLD"}

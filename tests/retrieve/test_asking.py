@@ -86,7 +86,7 @@ def transfer(*, longest_s: float, silence_s: float) -> Transfer:
 
 SLOW = """
 import time
-for number in range(6):
+for number in range(9):
     print('{"progress": {"completed": %d}}' % number, flush=True)
     time.sleep(0.4)
 print('{"reply": {"count": 1}}')
@@ -96,10 +96,10 @@ print('{"reply": {"count": 1}}')
 def test_whoever_is_slow_but_says_so_is_waited_for() -> None:
     heard: list[Tally] = []
     program = (sys.executable, "-c", SLOW)
-    errand = transfer(longest_s=60, silence_s=1.2)
+    errand = transfer(longest_s=60, silence_s=2.5)
     reply = ask(program, errand, Stop(), lambda: None, start_s=0.5, heard=heard.append)
     assert reply.count == 1
-    assert [tally.completed for tally in heard] == list(range(6))
+    assert [tally.completed for tally in heard] == list(range(9))
 
 
 def test_objects_that_come_by_another_way_are_a_sign_of_life() -> None:

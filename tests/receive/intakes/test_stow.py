@@ -24,7 +24,7 @@ from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.spool import Spool
 from tests.receive.authorities import SCANNER_NAME, Hospital
-from tests.receive.objects import PEER, encoded, free_port, mr_slice, part10, settings_for
+from tests.receive.objects import PEER, encoded, mr_slice, part10, settings_for
 from tests.receive.stow.bodies import (
     FAILED,
     OTHER,
@@ -43,6 +43,7 @@ from tests.receive.stow.bodies import (
     sent_headers,
     told,
 )
+from tests.site import free_port
 
 SECOND = "f" * 64
 OTHER_PEER = {**PEER, "name": "CT", "ae_title": "CT1", "addresses": ["192.0.2.0/24"]}
@@ -532,7 +533,7 @@ def test_a_stop_lets_a_request_finish_and_takes_nobody_new(opened: Callable[[Set
         assert busy.recv(1000).startswith(b"HTTP/1.1 100 ")
         stopping = threading.Thread(target=running.stop, args=(20.0,))
         stopping.start()
-        time.sleep(0.7)
+        running._thread.join(20)
         with pytest.raises(ConnectionError):
             post(running.port, content)
         busy.sendall(content)

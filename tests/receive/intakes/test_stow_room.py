@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from node.store import instances
-from tests.receive.objects import free_port, mr_slice, part10
+from tests.receive.objects import mr_slice, part10
 from tests.receive.peer import calling, store_dataset
 from tests.receive.stow.bodies import PART, TOKEN, body, head, post
 from tests.receive.test_listener import Room, described, wait_for
+from tests.site import free_port
 
 HTTP_LIBRARIES = {"h11", "python_multipart", "starlette", "uvicorn", "httpx", "fastapi"}
 
