@@ -103,6 +103,8 @@ class ModelCard:
     licence: str
     citation: str
     manufacturer: str
+    #: Unique Device Identifier (0018,1009) of a regulated product, as its label has it; empty where it is none.
+    udi: str = ""
     #: Name of a module of `node/imaging/pipelines`, dashes for underscores.
     pipeline: str
     #: Seconds of wall time that one study may take.

@@ -5,7 +5,6 @@ highdicom stamps the clock and random UIDs into what it builds; `stamp` puts the
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
 from typing import TypedDict
 
 from highdicom import ContributingEquipment
@@ -17,36 +16,49 @@ from pydicom.valuerep import DT
 from node import IMPLEMENTATION_VERSION_NAME, __version__
 from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.report.coding import LO, fitted
+from node.report.correction import correct
 from node.report.evidence import Evidence
+from node.report.requests import referenced_requests
+from node.report.zone import moment, offset, written
+
+__all__ = [
+    "MANUFACTURER",
+    "MODEL_NAME",
+    "Equipment",
+    "equipment",
+    "model_equipment",
+    "moment",
+    "qualification",
+    "serial_number",
+    "series_description",
+    "stamp",
+    "vendor",
+]
 
 #: Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090): by these, too, we know our own again.
 MANUFACTURER = "Matins"
 MODEL_NAME = "Matins"
 #: Attributes of patient and study that viewers show of each instance; the same on all of one study.
-_STUDY_ROW = ("IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription")
+_STUDY_ROW = (
+    *("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "OtherPatientIDsSequence"),
+    *("PatientAge", "PatientSize", "PatientWeight", "StudyDescription", "IssuerOfAccessionNumberSequence"),
+)
+#: SOP Classes of structured reports and key objects: they say which requests they fulfil (PS3.3 §C.17.2, §C.17.6.2).
+_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
 
 #: Content Qualifications, the least first (PS3.3 §C.12.1.1.8 has no order; a mixture is as good as its worst part).
 _LEAST_QUALIFIED = ("RESEARCH", "SERVICE", "PRODUCT")
 
 
-def moment(evidence: Evidence) -> datetime:
-    """The finish time in the zone of the sources, if they name one, else in the zone it was given in."""
-    offset = str(evidence.source.get("TimezoneOffsetFromUTC", "")).strip()
-    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
-        return evidence.finished_at
-    minutes = int(offset[1:3]) * 60 + int(offset[3:5])
-    zone = timezone(timedelta(minutes=minutes if offset[0] == "+" else -minutes))
-    return evidence.finished_at.astimezone(zone)
-
-
 def series_description(evidence: Evidence, label: str) -> str:
     """The series as a reader sees it: "AI", what it is, which model, how far it is qualified; at most 64 characters.
 
-    Of several models together the titles stand, without their versions.
+    Of several models together the titles stand, without their versions; of a study that changed, its revision.
     """
     titles = [each.card.title for each in evidence.together] or [evidence.card.title]
     version = "" if evidence.together else f" {fitted(evidence.card.version, 16)}"
-    tail = f"{version} {qualification(evidence)}"
+    revision = f" rev {evidence.revision}" if evidence.revision > 1 else ""
+    tail = f"{revision}{version} {qualification(evidence)}"
     return fitted(f"AI {label} {' + '.join(titles)}", LO - len(tail)) + tail
 
 
@@ -101,19 +113,19 @@ def model_equipment(evidence: Evidence) -> ContributingEquipment:
 
 def stamp(dataset: Dataset, evidence: Evidence, kind: str) -> None:
     """Write what all outputs share over what highdicom wrote, in place."""
-    when = moment(evidence)
-    date, time = f"{when:%Y%m%d}", f"{when:%H%M%S.%f}"
+    when, zone = moment(evidence), offset(evidence)
     for moment_of in ("InstanceCreation", "Series", "Content"):
-        setattr(dataset, f"{moment_of}Date", date)
-        setattr(dataset, f"{moment_of}Time", time)
+        setattr(dataset, f"{moment_of}Date", f"{when:%Y%m%d}")
+        setattr(dataset, f"{moment_of}Time", f"{when:%H%M%S.%f}")
     dataset.SoftwareVersions = [__version__, fitted(f"{evidence.card.name} {evidence.card.version}")]
     dataset.ContentQualification = qualification(evidence)
     dataset.SpecificCharacterSet = evidence.source.SpecificCharacterSet
     for keyword in _STUDY_ROW:
         if keyword in evidence.source:
             dataset.add(evidence.source[keyword])
-    if "TimezoneOffsetFromUTC" in evidence.source:
-        dataset.add(evidence.source["TimezoneOffsetFromUTC"])
+    dataset.pop("TimezoneOffsetFromUTC", None)
+    if zone is not None:
+        dataset.TimezoneOffsetFromUTC = written(zone)
     for item in dataset.ContributingEquipmentSequence:
         # The acquisition keeps the time the scanner gave; every other item is ours.
         if item.PurposeOfReferenceCodeSequence[0].CodeValue != codes.DCM.AcquisitionEquipment.value:
@@ -122,5 +134,27 @@ def stamp(dataset: Dataset, evidence: Evidence, kind: str) -> None:
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(keyword, ()):
             item.DimensionOrganizationUID = dimensions
+    if evidence.card.udi:
+        dataset.UDISequence = [_device(evidence)]
+    _state_requests(dataset, evidence)
+    correct(dataset, evidence)
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+
+
+def _device(evidence: Evidence) -> Dataset:
+    """An item of UDI Sequence (0018,100A): the model as the regulated device that it is."""
+    item = Dataset()
+    item.UniqueDeviceIdentifier = evidence.card.udi
+    item.DeviceDescription = fitted(f"{evidence.card.title} {evidence.card.version}")
+    return item
+
+
+def _state_requests(dataset: Dataset, evidence: Evidence) -> None:
+    """Say which requests the object fulfils: a document in its own sequence, all else as the source's series does."""
+    if str(dataset.SOPClassUID).startswith(_DOCUMENTS):
+        requests = referenced_requests(evidence)
+        if requests:
+            dataset.ReferencedRequestSequence = requests
+    elif evidence.source.get("RequestAttributesSequence"):
+        dataset.add(evidence.source["RequestAttributesSequence"])

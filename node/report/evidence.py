@@ -45,6 +45,17 @@ class SourceSlice:
         return (float(given[0]), float(given[1]), float(given[2])) if given else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predecessor:
+    """A document that was sent of the same study by the same model, and that a new one replaces."""
+
+    #: KIND of the output.
+    kind: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
     """One outcome of one model on one series, ready to be written down.
@@ -88,8 +99,8 @@ class Evidence:
     reason: str = ""
     #: Zone of the source's clocks, as configured, where its objects name no offset.
     zone: tzinfo | None = None
-    #: The document that this one replaces, if it was sent: (SOP Class UID, SOP Instance UID).
-    predecessor: tuple[str, str] | None = None
+    #: The documents that these outputs replace, as far as they were sent.
+    predecessors: tuple[Predecessor, ...] = ()
     #: Keyword → value of the archive, where it files the study otherwise than the sources say, and who corrected.
     corrections: Mapping[str, str] = field(default_factory=dict)
     corrected_by: str = ""
@@ -132,6 +143,17 @@ class Evidence:
         return self.grid
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """Voxels of the mask by (slice, label).
+
+        Raises:
+            Failed: the model left none.
+        """
+        if self.tally is None:
+            raise Failed(f"{self.card.name} left no mask")
+        return self.tally.counts
+
+    @property
     def source(self) -> Dataset:
         """The header that speaks for patient, study and equipment."""
         return self.sources[0]
@@ -143,17 +165,6 @@ class Evidence:
         if self.frames:
             return tuple(SourceSlice(self.sources[index], number, paths[index]) for index, number in self.frames)
         return tuple(SourceSlice(header, None, path) for header, path in zip(self.sources, paths, strict=True))
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Voxels of the mask by (slice, label).
-
-        Raises:
-            Failed: the model left none.
-        """
-        if self.tally is None:
-            raise Failed(f"{self.card.name} left no mask")
-        return self.tally.counts
 
     @property
     def study_instance_uid(self) -> str:

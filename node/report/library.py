@@ -25,6 +25,8 @@ from node.report.coding import coded
 #: Names the image's part in the report; PS3.16 TID 1601 leaves it without a name, at which viewers stop.
 _SOURCE = Code("260753009", "SCT", "Source")
 _PIXELS = Code("{pixels}", "UCUM", "Pixels")
+#: Modality (0008,0060) → its term (PS3.16 CID 29).
+_MODALITIES = {term.value: term for term in (getattr(codes.cid29, name) for name in codes.cid29.dir())}
 
 
 def add_image_library(report: MeasurementReport, images: Iterable[Dataset]) -> None:
@@ -40,17 +42,21 @@ def add_image_library(report: MeasurementReport, images: Iterable[Dataset]) -> N
 
 
 def _entry(image: Dataset) -> ImageContentItem:
-    """One image with what every image has (PS3.16 TID 1602)."""
+    """One image with what every image has (PS3.16 TID 1602); nothing more where its modality is no known one."""
     entry = ImageContentItem(
         name=coded(_SOURCE),
         referenced_sop_class_uid=image.SOPClassUID,
         referenced_sop_instance_uid=image.SOPInstanceUID,
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
-    context = RelationshipTypeValues.HAS_ACQ_CONTEXT
-    modality = getattr(codes.cid29, _keyword(str(image.get("Modality") or "")), None)
-    named = [] if modality is None else [CodeContentItem(codes.DCM.Modality, modality, relationship_type=context)]
-    sizes = [(codes.DCM.PixelDataRows, image.Rows), (codes.DCM.PixelDataColumns, image.Columns)]
-    numbers = [NumContentItem(name, int(size), coded(_PIXELS), relationship_type=context) for name, size in sizes]
-    entry.ContentSequence = ContentSequence([*named, *numbers])
+    modality = _MODALITIES.get(str(image.get("Modality") or ""))
+    if modality is not None:
+        context = RelationshipTypeValues.HAS_ACQ_CONTEXT
+        sizes = ((codes.DCM.PixelDataRows, image.Rows), (codes.DCM.PixelDataColumns, image.Columns))
+        entry.ContentSequence = ContentSequence(
+            [
+                CodeContentItem(codes.DCM.Modality, modality, relationship_type=context),
+                *(NumContentItem(name, int(size), coded(_PIXELS), relationship_type=context) for name, size in sizes),
+            ]
+        )
     return entry

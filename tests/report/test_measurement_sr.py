@@ -17,7 +17,9 @@ from pydicom.sr.codedict import codes
 
 from node.errors import Failed
 from node.report.composition import compose, encode
-from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, evidence_on
+from node.report.evidence import Predecessor
+from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, card, classified, evidence_for, evidence_on
+from tests.report.test_outputs import errors_of
 from tests.report.test_seg import with_two_segments
 
 Series = Callable[[Scan], list[Path]]
@@ -175,3 +177,87 @@ def test_dsrdump_reads_it(scan: Scan, series: Series, tmp_path: Path) -> None:
     dumped = subprocess.run([dsrdump, path], capture_output=True, text=True, errors="replace", timeout=60)
     assert dumped.returncode == 0, dumped.stderr
     assert '"Volume")=' in dumped.stdout
+
+
+@pytest.mark.parametrize("kind", ["comprehensive_sr", "enhanced_sr"])
+def test_another_sop_class_tells_the_same(kind: str, series: Series) -> None:
+    evidence = with_two_segments(series(SCANS["oblique"]))
+    first, other = build(evidence, "measurement_sr"), build(evidence, kind)
+    assert first.ContentSequence == other.ContentSequence
+    assert first.SOPClassUID != other.SOPClassUID
+
+
+@pytest.mark.parametrize("kind", ["measurement_sr", "comprehensive_sr", "enhanced_sr", "classification_sr"])
+@pytest.mark.parametrize("profile", ["standard", "ohif"])
+def test_every_kind_and_profile_is_conformant(kind: str, profile: str, series: Series, tmp_path: Path) -> None:
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(encode(build(evidence_for(kind, series(SCANS["oblique"]), profile=profile), kind)))
+    assert errors_of(path) == []
+    dsrdump = shutil.which("dsrdump")
+    if dsrdump is not None:
+        dumped = subprocess.run([dsrdump, path], capture_output=True, text=True, errors="replace", timeout=60)
+        assert dumped.returncode == 0, dumped.stderr
+
+
+def test_ohif_gets_a_length_that_it_can_take_over(series: Series) -> None:
+    evidence = replace(with_two_segments(series(SCANS["anisotropic"])), profile="ohif")
+    groups = groups_of(build(evidence, "measurement_sr"))
+    assert [template_of(group) for group in groups] == ["1501", "1411", "1501", "1411"]
+    for number, (located, measured) in enumerate(zip(groups[::2], groups[1::2], strict=True), start=1):
+        assert tracking_of(located) == tracking_of(measured) == evidence.tracking_uid(number)
+        names = [str(items(group, codes.DCM.TrackingIdentifier)[0].TextValue) for group in (located, measured)]
+        assert names == ["Cornerstone3DTools@^0.1.0:Length", evidence.tracking_identifier(number)]
+        [length] = items(located, codes.SCT.Length)
+        [axis] = length.ContentSequence
+        assert (axis.RelationshipType, axis.ValueType, axis.GraphicType) == ("INFERRED FROM", "SCOORD", "POLYLINE")
+        columns, rows = np.array(axis.GraphicData).reshape(2, 2).T
+        _, row_mm, column_mm = evidence.lattice.spacing_mm
+        drawn_mm = float(np.hypot(np.diff(columns)[0] * column_mm, np.diff(rows)[0] * row_mm))
+        written = length.MeasuredValueSequence[0]
+        assert float(written.NumericValue) == pytest.approx(drawn_mm, rel=1e-5)
+        assert written.MeasurementUnitsCodeSequence[0].CodeValue == "mm"
+        image = axis.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        shown = [str(header.SOPInstanceUID) for header in evidence.sources].index(image)
+        assert shown == int((evidence.labels == number).sum(axis=(1, 2)).argmax())
+
+
+def test_the_two_profiles_are_two_objects(series: Series) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    built = [build(replace(evidence, profile=profile), "measurement_sr") for profile in ("standard", "ohif")]
+    assert built[0].SOPInstanceUID != built[1].SOPInstanceUID
+
+
+def test_a_new_revision_names_what_it_replaces_and_says_so(series: Series, tmp_path: Path) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    before = Predecessor(
+        kind="comprehensive_sr", sop_class_uid="1.2.840.10008.5.1.4.1.1.88.33",
+        sop_instance_uid="2.25.7", series_instance_uid="2.25.8",
+    )  # fmt: skip
+    report = build(replace(evidence, revision=2, predecessors=(before,)), "measurement_sr")
+    [study] = report.PredecessorDocumentsSequence
+    assert study.StudyInstanceUID == evidence.study_instance_uid
+    [old] = study.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    assert (old.ReferencedSOPInstanceUID, study.ReferencedSeriesSequence[0].SeriesInstanceUID) == ("2.25.7", "2.25.8")
+    assert " rev 2 " in report.SeriesDescription
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(encode(report))
+    assert errors_of(path) == []
+
+
+def test_a_finding_without_a_place_replaces_no_measurement(series: Series) -> None:
+    evidence = classified(evidence_on(series(SCANS["axial"])))
+    before = Predecessor(kind="measurement_sr", sop_class_uid="1.2", sop_instance_uid="1.3", series_instance_uid="1.4")
+    report = build(replace(evidence, predecessors=(before,)), "classification_sr")
+    assert "PredecessorDocumentsSequence" not in report
+
+
+def test_a_product_bears_its_udi(series: Series, tmp_path: Path) -> None:
+    udi = "(01)00844588003288(10)A213B1(17)261231"
+    evidence = evidence_on(series(SCANS["axial"]), card=replace(card(), udi=udi, content_qualification="PRODUCT"))
+    for kind, output in compose(evidence, ["measurement_sr"], AVAILABLE, {}).items():
+        [device] = output.UDISequence
+        assert device.UniqueDeviceIdentifier == udi
+        assert device.DeviceDescription == "Brain extraction, T1 1.0.2"
+        path = tmp_path / f"{kind}.dcm"
+        path.write_bytes(encode(output))
+        assert errors_of(path) == []

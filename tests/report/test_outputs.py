@@ -17,6 +17,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
+from node.domain.output import SOP_CLASS_OF_OUTPUT
 from node.domain.uid import IMPLEMENTATION_CLASS_UID, is_valid_uid
 from node.report.attributes import MODEL_NAME
 from node.report.composition import compose, encode
@@ -80,6 +81,11 @@ def test_the_first_two_outputs_are_found() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_output_is_called_as_its_module(kind: str) -> None:
     assert import_module(f"node.report.outputs.{kind}").KIND == kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_output_is_of_the_sop_class_that_destinations_are_asked_for(kind: str, written: Written) -> None:
+    assert dcmread(written(kind, "axial"), stop_before_pixels=True).SOPClassUID == SOP_CLASS_OF_OUTPUT[kind]
 
 
 def test_an_output_comes_after_what_it_refers_to() -> None:

@@ -1,0 +1,191 @@
+"""The measurements of each segment as a content tree (PS3.16 TID 1500), whatever SOP Class it is then written as.
+
+The tracking UID of a segment owns two groups: a volumetric one (TID 1411) that refers to the segment and carries the
+numbers, and one with coordinates. Viewers that join groups by tracking UID then have something to draw; OHIF stops at a
+report whose groups have none. With the profile "standard" that is a planar group (TID 1410) with the segment's outline
+on its largest slice; with "ohif" a group (TID 1501) whose length is inferred from the long axis there, under a tracking
+identifier by which OHIF takes the length into its list.
+Findings without a segment are not written here: they belong to another document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from highdicom.sr import (
+    CoordinatesForMeasurement,
+    FindingSite,
+    GraphicTypeValues,
+    ImageRegion,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    ReferencedSegment,
+    SourceImageForRegion,
+    SourceSeriesForSegmentation,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from highdicom.sr import Measurement as MeasurementItem
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+
+from node.domain.finding import MILLIMETRE, VOLUME, Code, Finding, Measurement
+from node.errors import Failed
+from node.report.axis import long_axis
+from node.report.coding import coded
+from node.report.contour import largest_region, largest_slice, outline
+from node.report.document import SopClass, algorithm, document, language, observation_context
+from node.report.evidence import Evidence, SourceSlice
+from node.report.library import add_image_library
+
+PROBABILITY = Code("122157", "DCM", "Probability")
+NO_UNITS = Code("1", "UCUM", "no units")
+#: PS3.16 CID 7470; the same term that OHIF's own length bears.
+_LENGTH = Code("410668003", "SCT", "Length")
+#: By this OHIF knows that it can take a group over as a measurement of its own.
+_OHIF_LENGTH = "Cornerstone3DTools@^0.1.0:Length"
+#: Numbers are written with this many significant digits: the fifth of a volume is already noise.
+_DIGITS = 7
+
+Group = (
+    VolumetricROIMeasurementsAndQualitativeEvaluations
+    | PlanarROIMeasurementsAndQualitativeEvaluations
+    | MeasurementsAndQualitativeEvaluations
+)
+
+
+def unfit(evidence: Evidence) -> str:
+    """Measurements are those of segments."""
+    if evidence.mask is None:
+        return "the model segments nothing"
+    return "" if any(each.segment_number is not None for each in evidence.findings) else "no finding has a segment"
+
+
+def build_as(
+    written_as: SopClass, evidence: Evidence, built: Mapping[str, Dataset], *, kind: str, series_number: int
+) -> Dataset:
+    """Return the report in one of the SOP Classes: preliminary, unverified, complete for the segments it speaks of.
+
+    Raises:
+        Failed: no finding has a segment.
+    """
+    segmentation = built["seg"]
+    findings = [finding for finding in evidence.findings if finding.segment_number is not None]
+    if not findings:
+        raise Failed("no finding has a segment to report on")
+    groups: list[Group] = []
+    outlined: dict[int, SourceSlice] = {}
+    for finding in findings:
+        number = finding.segment_number
+        assert number is not None
+        located = []
+        if number not in outlined:
+            outlined[number] = evidence.slices[largest_slice(evidence.labels, number)]
+            located.append((_length if evidence.profile == "ohif" else _planar)(evidence, finding, number))
+        measured = _volumetric(evidence, finding, number, segmentation)
+        # OHIF reads the identifier of the first group that a tracking UID owns.
+        groups += [*located, measured] if evidence.profile == "ohif" else [measured, *located]
+    content = MeasurementReport(
+        observation_context=observation_context(evidence),
+        procedure_reported=coded(evidence.card.procedure),
+        imaging_measurements=groups,
+        language_of_content_item_and_descendants=language(),
+    )
+    add_image_library(content, (each.header for each in outlined.values()))
+    return document(
+        evidence,
+        kind,
+        content,
+        written_as=written_as,
+        series_number=series_number,
+        label="SR",
+        rests_on=[segmentation],
+    )
+
+
+def source_image(place: SourceSlice) -> SourceImageForRegion:
+    """The image, and frame, that coordinates are in."""
+    frames = None if place.frame_number is None else [place.frame_number]
+    return SourceImageForRegion(place.header.SOPClassUID, place.header.SOPInstanceUID, frames)
+
+
+def number_item(measurement: Measurement, inferred_from: CoordinatesForMeasurement | None = None) -> MeasurementItem:
+    """One number, and what it was inferred from (PS3.16 TID 300, TID 320)."""
+    is_volume = measurement.quantity == VOLUME
+    return MeasurementItem(
+        name=coded(measurement.quantity),
+        value=float(f"{measurement.value:.{_DIGITS}g}"),
+        unit=coded(measurement.unit),
+        # PS3.16 CID 7474: the volume is that of the voxels, in source geometry.
+        method=codes.DCM.SumOfSegmentedVoxelMethodForVolume if is_volume else None,
+        referenced_coordinates=None if inferred_from is None else [inferred_from],
+    )
+
+
+def _volumetric(
+    evidence: Evidence, finding: Finding, number: int, segmentation: Dataset
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    measurements = [number_item(measurement) for measurement in finding.measurements]
+    if finding.probability is not None:
+        measurements.append(number_item(Measurement(quantity=PROBABILITY, value=finding.probability, unit=NO_UNITS)))
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(evidence, number),
+        referenced_segment=ReferencedSegment(
+            sop_class_uid=segmentation.SOPClassUID,
+            sop_instance_uid=segmentation.SOPInstanceUID,
+            segment_number=number,
+            source_series=SourceSeriesForSegmentation(evidence.source_series_instance_uid),
+        ),
+        finding_type=coded(finding.code),
+        finding_sites=_sites(evidence, number),
+        algorithm_id=algorithm(evidence),
+        measurements=measurements,
+    )
+
+
+def _planar(evidence: Evidence, finding: Finding, number: int) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    place, polyline = _largest_outline(evidence, number)
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(evidence, number),
+        referenced_region=ImageRegion(
+            graphic_type=GraphicTypeValues.POLYLINE, graphic_data=polyline, source_image=source_image(place)
+        ),
+        finding_type=coded(finding.code),
+        finding_sites=_sites(evidence, number),
+        algorithm_id=algorithm(evidence),
+    )
+
+
+def _length(evidence: Evidence, finding: Finding, number: int) -> MeasurementsAndQualitativeEvaluations:
+    place, polyline = _largest_outline(evidence, number)
+    _, row_mm, column_mm = evidence.lattice.spacing_mm
+    ends, length_mm = long_axis(polyline, (row_mm, column_mm))
+    axis = CoordinatesForMeasurement(
+        graphic_type=GraphicTypeValues.POLYLINE, graphic_data=ends, source_image=source_image(place)
+    )
+    length = number_item(Measurement(quantity=_LENGTH, value=length_mm, unit=MILLIMETRE), axis)
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=evidence.tracking_uid(number), identifier=_OHIF_LENGTH),
+        finding_type=coded(finding.code),
+        finding_sites=_sites(evidence, number),
+        algorithm_id=algorithm(evidence),
+        measurements=[length],
+    )
+
+
+def _largest_outline(evidence: Evidence, number: int) -> tuple[SourceSlice, NDArray[np.float32]]:
+    """Where a segment is largest, and the outline of its largest region there."""
+    index = largest_slice(evidence.labels, number)
+    return evidence.slices[index], outline(largest_region(evidence.labels[index] == number))
+
+
+def _tracking(evidence: Evidence, number: int) -> TrackingIdentifier:
+    return TrackingIdentifier(uid=evidence.tracking_uid(number), identifier=evidence.tracking_identifier(number))
+
+
+def _sites(evidence: Evidence, number: int) -> list[FindingSite]:
+    segment = next(segment for segment in evidence.card.segments if segment.number == number)
+    return [FindingSite(coded(segment.site or segment.type))]

@@ -1,0 +1,79 @@
+"""All that a model found as a Basic Text SR: words that a person reads, for who stores no other report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from highdicom.sr import ContentItem
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code as Term
+
+from node.domain.finding import Code, Finding, Measurement
+from node.domain.work import OutcomeState
+from node.report.document import (
+    SUMMARY,
+    BasicTextSR,
+    algorithm_in_words,
+    code,
+    container,
+    document,
+    report_for_people,
+    text,
+)
+from node.report.evidence import Evidence
+
+KIND = "basic_text_sr"
+NEEDS: tuple[str, ...] = ()
+SHOWN_AS = "SR"
+SCOPE = "model"
+FALLBACKS = ("secondary_capture",)
+#: High, so that hanging protocols put the originals first.
+SERIES_NUMBER = 1013
+
+#: Numbers for people have this many significant digits.
+_DIGITS = 4
+
+
+def unfit(evidence: Evidence) -> str:
+    """Words need a finding."""
+    if evidence.state is not OutcomeState.RESULT:
+        return "the model did not read"
+    return "" if evidence.findings else "the model found nothing that could be said"
+
+
+def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa: ARG001 - refers to no other output
+    """Return the report: preliminary, unverified, complete for the findings of the model."""
+    sections = [container(codes.DCM.Findings, _words(evidence, finding)) for finding in evidence.findings]
+    made_by = container(codes.DCM.SuccessfulAnalyses, algorithm_in_words(evidence))
+    content = report_for_people(evidence, [code(SUMMARY, codes.DCM.Succeeded), *sections, made_by])
+    return document(evidence, KIND, content, written_as=BasicTextSR, series_number=SERIES_NUMBER, label="SR text")
+
+
+def _words(evidence: Evidence, finding: Finding) -> Iterator[ContentItem]:
+    """The finding, where it is, whether it is there, its numbers."""
+    yield code(codes.DCM.Finding, _term(finding.code))
+    if finding.segment_number is not None:
+        yield text(codes.DCM.TrackingIdentifier, evidence.tracking_identifier(finding.segment_number))
+    elif finding.tracking_identifier:
+        yield text(codes.DCM.TrackingIdentifier, finding.tracking_identifier)
+    if finding.present is not None:
+        yield code(codes.DCM.PresenceOfProperty, codes.DCM.Present if finding.present else codes.DCM.Absent)
+    for each in finding.measurements:
+        yield text(_term(each.quantity), _quantity(each))
+    if finding.probability is not None:
+        point = finding.operating_point
+        counted = "" if point is None else f"; counts as present from {point:g}"
+        yield text(codes.DCM.Probability, f"{finding.probability:.{_DIGITS}g} (0 to 1){counted}")
+    qualification = evidence.card.content_qualification
+    yield text(codes.DCM.Comment, f"{qualification}: found by an algorithm, not verified by a person.")
+
+
+def _quantity(measurement: Measurement) -> str:
+    number = float(f"{measurement.value:.{_DIGITS}g}")
+    written = f"{number:.0f}" if abs(number) >= 10 ** (_DIGITS - 1) else f"{number:g}"
+    return written if measurement.unit.value == "1" else f"{written} {measurement.unit.value}"
+
+
+def _term(code_of: Code) -> Term:
+    return Term(code_of.value, code_of.scheme, code_of.meaning)

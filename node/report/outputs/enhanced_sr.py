@@ -1,0 +1,30 @@
+"""The measurements of each segment as an Enhanced SR, which refers to nothing inside itself (PS3.3 §A.35.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from highdicom.sr import EnhancedSR
+from pydicom import Dataset
+
+from node.report.evidence import Evidence
+from node.report.measurement_report import build_as, unfit
+
+__all__ = ["FALLBACKS", "KIND", "NEEDS", "SCOPE", "SERIES_NUMBER", "SHOWN_AS", "build", "unfit"]
+
+KIND = "enhanced_sr"
+NEEDS = ("seg",)
+SHOWN_AS = "SR"
+SCOPE = "model"
+FALLBACKS: tuple[str, ...] = ("basic_text_sr", "secondary_capture")
+#: High, so that hanging protocols put the originals first.
+SERIES_NUMBER = 1012
+
+
+def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:
+    """Return the report: preliminary, unverified, and complete for the segments it speaks of.
+
+    Raises:
+        Failed: no finding has a segment.
+    """
+    return build_as(EnhancedSR, evidence, built, kind=KIND, series_number=SERIES_NUMBER)
