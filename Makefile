@@ -1,7 +1,7 @@
 # make demo    set everything up, then one night in two minutes against an embedded archive
 # make test    set everything up, then the tests (no Debian packages, no GPU)
 # make check   style, types, floors
-# make interop the tests against foreign programs: Debian's dcmtk, orthanc, strace
+# make interop the tests against foreign programs: Debian's dcmtk, orthanc, strace, pixelmed, chromium; npm's OHIF
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,9 +9,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Of these only data files are read; their dependencies (pandas, scikit-learn) would weigh on every room.
 DATA_PACKAGES := deepbet nilearn
+# The viewer that results are opened in: a prebuilt site, of which only files are served.
+OHIF := @ohif/app@3.13.2
+INTEROP_STAMP := $(VENV)/.interop
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check interop clean
+.PHONY: help install demo test check interop interop-install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -44,7 +47,17 @@ check: install
 	$(BIN)/mypy --strict node
 	$(BIN)/lint-imports
 
-interop: install
+# Apart, since the tests run in a network of their own, which reaches nobody.
+interop-install: install $(INTEROP_STAMP)
+
+$(INTEROP_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,interop]'
+	@command -v npm >/dev/null || { echo "npm was not found; it fetches the OHIF viewer. On Debian or Ubuntu: apt-get install npm" >&2; exit 1; }
+	rm -rf $(VENV)/ohif && mkdir $(VENV)/ohif
+	cd $(VENV)/ohif && npm pack --silent $(OHIF) >/dev/null && tar xzf *.tgz package/dist && rm *.tgz
+	@touch $@
+
+interop: interop-install
 	$(BIN)/python -m pytest -m interop
 
 clean:
