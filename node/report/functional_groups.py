@@ -1,7 +1,7 @@
-"""Functional groups of many frames, encoded once a slice and put together frame by frame (PS3.3 §C.7.6.16).
+"""Functional groups of many frames, put together from bytes (PS3.3 §C.7.6.16).
 
-A Segmentation of a whole body has tens of thousands of frames, whose items differ in two numbers. Explicit VR Little
-Endian throughout, items and sequences with their lengths, as pydicom writes them.
+A Segmentation of a whole body has tens of thousands of frames, whose items differ in a reference, a position and two
+numbers. What all share is taken from the one item that highdicom described.
 """
 
 from __future__ import annotations
@@ -9,62 +9,57 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
-from pydicom import DataElement, Dataset, dcmread, dcmwrite
-from pydicom.datadict import tag_for_keyword
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
-from pydicom.tag import BaseTag
+from highdicom.spatial import get_volume_positions
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.valuerep import format_number_as_ds
 
 from node.report.evidence import SourceSlice
+from node.report.explicit_vr import element, encoded, item, sequence, text
+from node.report.instance_references import reference
 from node.report.stand_ins import index_of
 
-
-def _tag(keyword: str) -> BaseTag:
-    tag = tag_for_keyword(keyword)
-    assert tag is not None
-    return BaseTag(tag)
-
-
-_PER_FRAME = _tag("PerFrameFunctionalGroupsSequence")
-_PIXEL_DATA = _tag("PixelData")
-_FRAME_CONTENT = _tag("FrameContentSequence")
-_AFTER_FRAME_CONTENT = BaseTag(_FRAME_CONTENT + 1)
-_SEGMENT_IDENTIFICATION = _tag("SegmentIdentificationSequence")
-_ITEM = b"\xfe\xff\x00\xe0"  # PS3.5 §7.5
+#: DS holds so many characters (PS3.5 §6.2).
+_DS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """One slice as highdicom placed it, with its functional groups."""
+    """A slice that is written, with what its frames say of it, encoded."""
 
     #: Index of the slice in the mask.
     index: int
     #: Dimension Index Value of its position; 1 is the first.
-    position: int
-    #: The elements before, of, and after the Frame Content Sequence (0020,9111).
-    before: bytes
-    content: bytes
-    after: bytes
+    ordinal: int
+    #: Derivation Image Sequence (0008,9124) and Plane Position Sequence (0020,9113).
+    derivation: bytes
+    position: bytes
 
 
-def planes(described: Dataset, slices: Sequence[SourceSlice]) -> list[Plane]:
-    """The slices that are written, in highdicom's order, referring to their sources in place of the stand-ins."""
+def planes(described: Dataset, slices: Sequence[SourceSlice], occupied: NDArray[np.bool_]) -> list[Plane]:
+    """The `occupied` slices, in the direction in which highdicom sorted the first and the last."""
+    template = described.PerFrameFunctionalGroupsSequence
+    derivation = template[0].DerivationImageSequence[0]
+    source = derivation.SourceImageSequence[0]
+    # Tags above those of the reference: they follow it.
+    purpose = encoded(source[0x00081200:])
+    code = encoded(derivation[0x00082113:])
+    indices = np.flatnonzero(occupied).tolist()
+    if index_of(source.ReferencedSOPInstanceUID):
+        indices.reverse()
     found = []
-    for item in described.PerFrameFunctionalGroupsSequence:
-        reference = item.DerivationImageSequence[0].SourceImageSequence[0]
-        index = index_of(reference.ReferencedSOPInstanceUID)
-        _refer(reference, slices[index])
-        item.pop(_SEGMENT_IDENTIFICATION, None)
+    for ordinal, index in enumerate(indices, 1):
+        each = slices[index]
+        numbered = b"" if each.frame_number is None else text("ReferencedFrameNumber", "IS", each.frame_number)
+        sources = sequence("SourceImageSequence", [item(reference(each.header), numbered, purpose)])
         found.append(
             Plane(
                 index=index,
-                position=int(np.atleast_1d(item.FrameContentSequence[0].DimensionIndexValues)[-1]),
-                before=_encoded(item[:_FRAME_CONTENT]),
-                content=_encoded(item[_FRAME_CONTENT:_AFTER_FRAME_CONTENT]),
-                after=_encoded(item[_AFTER_FRAME_CONTENT:]),
+                ordinal=ordinal,
+                derivation=sequence("DerivationImageSequence", [item(sources, code)]),
+                position=_position(each),
             )
         )
     return found
@@ -72,60 +67,53 @@ def planes(described: Dataset, slices: Sequence[SourceSlice]) -> list[Plane]:
 
 def of_slices(found: Iterable[Plane]) -> bytes:
     """The items of a Segmentation whose frames are slices."""
-    return b"".join(_item(plane.before + plane.content + plane.after) for plane in found)
+    return b"".join(item(each.derivation, _content(each.ordinal), each.position) for each in found)
 
 
 def of_segments(found: Iterable[Plane], frames: Iterable[tuple[int, int]], *, identified: bool) -> bytes:
     """The items of `frames`, each a segment number and a slice; `identified` where each item names its segment."""
-    by_index = {plane.index: plane for plane in found}
+    by_index = {each.index: each for each in found}
     names: dict[int, bytes] = {}
     items = []
     for number, index in frames:
-        plane = by_index[index]
+        each = by_index[index]
         if number not in names:
             names[number] = _identification(number) if identified else b""
-        # The last value of the Frame Content item is that of Dimension Index Values, two UL.
-        content = plane.content[:-8] + struct.pack("<II", number, plane.position)
-        items.append(_item(plane.before + content + plane.after + names[number]))
+        items.append(item(each.derivation, _content(number, each.ordinal), each.position, names[number]))
     return b"".join(items)
 
 
-def filled(described: Dataset, groups: bytes, pixels: bytes, frames: int) -> Dataset:
-    """The described object with its frames, like one that was just read: what is not looked at is not parsed."""
-    described.NumberOfFrames = frames
-    del described.PerFrameFunctionalGroupsSequence
-    del described.PixelData
-    stream = BytesIO()
-    dcmwrite(stream, described, enforce_file_format=True)
-    # Nothing of a Segmentation but its pixels comes after these groups.
-    stream.write(struct.pack("<HH2sHI", _PER_FRAME.group, _PER_FRAME.element, b"SQ", 0, len(groups)))
-    stream.write(groups)
-    stream.seek(0)
-    dataset = dcmread(stream)
-    dataset[_PIXEL_DATA] = DataElement(_PIXEL_DATA, "OB", pixels)
-    return dataset
+def arrange(described: Dataset, slices: Sequence[SourceSlice], occupied: NDArray[np.bool_], *, by_place: bool) -> None:
+    """Say how far all slices are apart, and whether those written are a volume: highdicom saw two of them.
+
+    by_place: frames differ by nothing but their place.
+    """
+    shared = described.SharedFunctionalGroupsSequence[0]
+    orientation = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+    positions = np.array([each.position for each in slices])
+    measures = shared.PixelMeasuresSequence[0]
+    measures.pop("SpacingBetweenSlices", None)
+    distance, _ = get_volume_positions(positions.tolist(), orientation)
+    if distance is not None:
+        measures.SpacingBetweenSlices = format_number_as_ds(distance)
+    described.pop("DimensionOrganizationType", None)
+    if by_place and occupied.sum() > 1:
+        step, _ = get_volume_positions(positions[occupied].tolist(), orientation, sort=False)
+        if step is not None and step > 0:
+            described.DimensionOrganizationType = "3D"
 
 
-def _refer(reference: Dataset, each: SourceSlice) -> None:
-    reference.ReferencedSOPClassUID = each.header.SOPClassUID
-    reference.ReferencedSOPInstanceUID = each.header.SOPInstanceUID
-    if each.frame_number is not None:
-        reference.ReferencedFrameNumber = each.frame_number
+def _position(each: SourceSlice) -> bytes:
+    assert each.position is not None
+    values = (str(value) if len(str(value)) <= _DS else format_number_as_ds(value) for value in each.position)
+    return sequence("PlanePositionSequence", [item(text("ImagePositionPatient", "DS", *values))])
+
+
+def _content(*values: int) -> bytes:
+    indices = element("DimensionIndexValues", "UL", struct.pack(f"<{len(values)}I", *values))
+    return sequence("FrameContentSequence", [item(indices)])
 
 
 def _identification(number: int) -> bytes:
-    identification, group = Dataset(), Dataset()
-    identification.ReferencedSegmentNumber = number
-    group.SegmentIdentificationSequence = [identification]
-    return _encoded(group)
-
-
-def _encoded(dataset: Dataset) -> bytes:
-    stream = DicomBytesIO()
-    stream.is_implicit_VR, stream.is_little_endian = False, True
-    write_dataset(stream, dataset)
-    return stream.getvalue()
-
-
-def _item(content: bytes) -> bytes:
-    return _ITEM + struct.pack("<I", len(content)) + content
+    named = element("ReferencedSegmentNumber", "US", struct.pack("<H", number))
+    return sequence("SegmentIdentificationSequence", [item(named)])

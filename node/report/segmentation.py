@@ -1,20 +1,23 @@
 """What BINARY and LABELMAP Segmentations share: highdicom describes them, and the frames are put in afterwards.
 
-highdicom is given one pixel a slice and headers that say so (`stand_ins`); it decides dimensions, shared groups and
-their order as ever. The result is what it writes from the whole mask but for two things: Spacing Between Slices is
-always that of the positions, since what scanners say is at times the gap between slices; and multi-frame sources may
-be several, or one of several stacks, since each slice names its own image and frame.
+highdicom is given two slices of one pixel and headers that say so (`stand_ins`); it decides dimensions, shared groups
+and the direction of sorting as ever, and its functions say what the positions of all slices make. The result is what
+it writes from the whole mask but for two things: Spacing Between Slices is always that of the positions, since what
+scanners say is at times the gap between slices; and multi-frame sources may be several, or one of several stacks,
+since each slice names its own image and frame.
 """
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TypedDict
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence, ContributingEquipment
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
-from pydicom import Dataset
+from numpy.typing import NDArray
+from pydicom import DataElement, Dataset, dcmread, dcmwrite
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -22,6 +25,9 @@ from node.domain.finding import Segment
 from node.report.attributes import equipment, model_equipment, series_description, stamp, vendor
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
+from node.report.explicit_vr import put, tag_of
+from node.report.functional_groups import arrange
+from node.report.instance_references import by_series, instances
 from node.report.stand_ins import stand_ins
 
 
@@ -66,21 +72,71 @@ def description(evidence: Evidence, kind: str, number: int, segmentation_type: S
 
 
 def describe(evidence: Evidence, kind: str, number: int, segmentation_type: SegmentationTypeValues) -> Segmentation:
-    """Everything but the frames, as highdicom writes it. number: of the series.
+    """Everything but frames and references to sources, as highdicom writes it. number: of the series.
 
     Raises:
         Failed: there is no mask.
     """
-    # Which slices are written follows from all segments together, so the first may stand for them here.
-    pixels = np.zeros((len(evidence.counts), 1, 1, len(evidence.card.segments)), np.uint8)
-    pixels[:, 0, 0, 0] = evidence.counts[:, 1:].any(axis=1)
+    images = stand_ins(evidence)
+    # Both slices are written, in the first segment: what follows from the whole mask is put in afterwards.
+    pixels = np.zeros((len(images), 1, 1, len(evidence.card.segments)), np.uint8)
+    pixels[..., 0] = 1
+    described = _described(images, pixels, evidence, kind, number, segmentation_type)
+    by_place = segmentation_type is SegmentationTypeValues.LABELMAP or len(evidence.card.segments) == 1
+    arrange(described, evidence.slices, occupied(evidence), by_place=by_place)
+    return described
+
+
+def describe_on(
+    images: list[Dataset],
+    pixels: NDArray[np.uint8],
+    evidence: Evidence,
+    kind: str,
+    number: int,
+    segmentation_type: SegmentationTypeValues,
+) -> Segmentation:
+    """What highdicom writes of `pixels` on `images`, referring to the sources of the evidence."""
+    described = _described(images, pixels, evidence, kind, number, segmentation_type)
+    _refer_to_sources(described, evidence)
+    return described
+
+
+def occupied(evidence: Evidence) -> NDArray[np.bool_]:
+    """Which slices any segment lies on."""
+    return np.asarray(evidence.counts[:, 1:].any(axis=1))
+
+
+def filled(described: Dataset, evidence: Evidence, groups: bytes, pixels: bytes, frames: int) -> Dataset:
+    """The described object with its frames, like one that was just read: what nobody asks for is not parsed.
+
+    groups: items of the Per-Frame Functional Groups Sequence.
+    """
+    described.NumberOfFrames = frames
+    for keyword in ("PerFrameFunctionalGroupsSequence", "PixelData", "SourceImageSequence", "ReferencedSeriesSequence"):
+        del described[keyword]
+    stream = BytesIO()
+    dcmwrite(stream, described, enforce_file_format=True)
+    stream.seek(0)
+    dataset = dcmread(stream)
+    put(dataset, "ReferencedSeriesSequence", by_series(evidence.sources, "ReferencedInstanceSequence"))
+    put(dataset, "SourceImageSequence", instances(evidence.sources))
+    put(dataset, "PerFrameFunctionalGroupsSequence", groups)
+    dataset["PixelData"] = DataElement(tag_of("PixelData"), "OB", pixels)
+    return dataset
+
+
+def _described(
+    images: list[Dataset],
+    pixels: NDArray[np.uint8],
+    evidence: Evidence,
+    kind: str,
+    number: int,
+    segmentation_type: SegmentationTypeValues,
+) -> Segmentation:
     described = Segmentation(
-        source_images=stand_ins(evidence),
-        pixel_array=pixels,
-        **description(evidence, kind, number, segmentation_type),
+        source_images=images, pixel_array=pixels, **description(evidence, kind, number, segmentation_type)
     )
     described.ContentCreatorName = ""  # type 2 (PS3.3 Table 10-12): no person made it
-    _refer_to_sources(described, evidence)
     described.Rows, described.Columns = evidence.labels.shape[1:]
     stamp(described, evidence, kind)
     return described

@@ -1,7 +1,8 @@
-"""Headers that stand in for the slices of a mask where highdicom describes a Segmentation.
+"""Headers that stand in for the source where highdicom describes a Segmentation.
 
-Each is as of an image with one frame of one pixel, whatever the source is: so describing costs nothing that grows
-with pixels, and slices of several multi-frame images, or of one stack of several, are described like any other.
+Each is as of an image with one frame of one pixel, whatever the source is, and there are no more than two, the first
+and the last slice: so describing costs nothing that grows with pixels or slices, and slices of several multi-frame
+images, or of one stack of several, are described like any other.
 """
 
 from __future__ import annotations
@@ -21,20 +22,18 @@ _OWN = frozenset(
         *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     }
 )
-#: What all of one series share.
-_SHARED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality")
 
 
 def stand_ins(evidence: Evidence) -> list[Dataset]:
-    """One a slice of the mask, in its order; the first keeps all that describes patient, study and equipment."""
+    """The first slice of the mask and, if there are more, the last."""
     described = [element for element in evidence.source if element.keyword not in _OWN]
-    shared = [element for element in described if element.keyword in _SHARED]
+    slices = evidence.slices
     headers = []
-    for index, each in enumerate(evidence.slices):
+    for index in sorted({0, len(slices) - 1}):
         header = Dataset()
-        for element in shared if index else described:
+        for element in described:
             header.add(element)
-        _place(header, each)
+        _place(header, slices[index])
         header.SOPInstanceUID = f"{_ROOT}{index}"
         header.Rows = header.Columns = 1
         headers.append(header)

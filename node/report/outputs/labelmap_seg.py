@@ -16,8 +16,8 @@ from pydicom import Dataset
 
 from node.report import frames
 from node.report.evidence import Evidence
-from node.report.functional_groups import filled, of_slices, planes
-from node.report.segmentation import describe
+from node.report.functional_groups import of_slices, planes
+from node.report.segmentation import describe, filled, occupied
 
 KIND = "labelmap_seg"
 NEEDS: tuple[str, ...] = ()
@@ -44,6 +44,6 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
     described = describe(evidence, KIND, SERIES_NUMBER, SegmentationTypeValues.LABELMAP)
     if evidence.profile == _BY_PLACE:
         described.SegmentSequence = [item for item in described.SegmentSequence if item.SegmentNumber]
-    written = planes(described, evidence.slices)
+    written = planes(described, evidence.slices, occupied(evidence))
     pixels = frames.concatenate(evidence.labels, [plane.index for plane in written])
-    return filled(described, of_slices(written), pixels, len(written))
+    return filled(described, evidence, of_slices(written), pixels, len(written))

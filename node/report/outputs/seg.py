@@ -9,8 +9,8 @@ from pydicom import Dataset
 
 from node.report import frames
 from node.report.evidence import Evidence
-from node.report.functional_groups import filled, of_segments, planes
-from node.report.segmentation import describe
+from node.report.functional_groups import of_segments, planes
+from node.report.segmentation import describe, filled, occupied
 
 KIND = "seg"
 NEEDS: tuple[str, ...] = ()
@@ -33,9 +33,9 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
         Failed: its frames are more than one object can hold.
     """
     described = describe(evidence, KIND, SERIES_NUMBER, SegmentationTypeValues.BINARY)
-    written = planes(described, evidence.slices)
+    written = planes(described, evidence.slices, occupied(evidence))
     chosen = frames.occupied(evidence.counts, [plane.index for plane in written])
     pixels = frames.pack(evidence.labels, chosen)
     # A single segment is named once, in the groups that all frames share.
     groups = of_segments(written, chosen, identified=len(evidence.card.segments) > 1)
-    return filled(described, groups, pixels, len(chosen))
+    return filled(described, evidence, groups, pixels, len(chosen))
