@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pydicom import Dataset
@@ -27,6 +27,11 @@ Context = tuple[str, str]
 
 #: A peer that offers shorter PDUs than this would make us build millions of them (PS3.8 §D.1 sets no minimum).
 _SHORTEST_PDU_BYTES = 256
+#: We announce 16382; whoever announces more than this wants our memory.
+_LONGEST_PDU_BYTES = 1 << 20
+_PIECE_BYTES = 65536
+#: 0 would mean: do not wait.
+_SHORTEST_WAIT_S = 0.001
 #: Result of an A-ASSOCIATE-AC (PS3.8 §7.1.1.7).
 _ACCEPTED = 0
 #: For pynetdicom's thread to end after its association, seconds.
@@ -60,6 +65,7 @@ class Inbox:
                 # Small last segments would wait 40 ms for the peer's delayed acknowledgement.
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._socket.settimeout(timeout_s)
+                transport.recv = _bounded(self._socket, timeout_s)  # type: ignore[assignment, method-assign]
 
         def received(event: evt.Event) -> None:
             self._commands.put(event.message.command_set)
@@ -84,19 +90,46 @@ class Inbox:
             raise Lost(f"no answer within {waited_s:.0f} s") from None
 
 
+def _bounded(connection: socket.socket, timeout_s: float) -> Callable[[int], bytearray]:
+    """How pynetdicom reads a PDU: none that is longer than was agreed, none that drips on for ever."""
+
+    def recv(length: int) -> bytearray:
+        if length > _LONGEST_PDU_BYTES:
+            raise OSError(f"a PDU of {length} bytes")
+        deadline_s, content = time.monotonic() + timeout_s, bytearray()
+        try:
+            while len(content) < length:
+                connection.settimeout(max(_SHORTEST_WAIT_S, deadline_s - time.monotonic()))
+                piece = connection.recv(min(length - len(content), _PIECE_BYTES))
+                if not piece or time.monotonic() > deadline_s:
+                    break
+                content += piece
+        finally:
+            connection.settimeout(timeout_s)
+        return content
+
+    return recv
+
+
 @contextmanager
 def associated(
-    peer: Peer, our_ae_title: str, settings: DeliverSettings, wanted: Sequence[Context]
+    peer: Peer,
+    our_ae_title: str,
+    settings: DeliverSettings,
+    wanted: Sequence[Context],
+    handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[tuple[Association, Inbox]]:
     """Hold an association with exactly these presentation contexts; released at the end, aborted on any error.
 
-    One of which the peer accepts no context is yielded too; it has ended already.
+    `handlers` are bound besides those that fill the inbox. One of which the peer accepts no context is yielded too; it
+    has ended already.
 
     Raises:
         Unreachable: nobody answers, or the association is rejected.
     """
     inbox = Inbox()
-    association = _associate(peer, our_ae_title, settings, [build_context(*each) for each in wanted], inbox)
+    bound = [*inbox.handlers(settings.dimse_s), *handlers]
+    association = _associate(peer, our_ae_title, settings, [build_context(*each) for each in wanted], bound)
     try:
         if not _is_answered(association, len(wanted)):
             raise _why_not(association, peer, our_ae_title, inbox, settings)
@@ -127,7 +160,11 @@ def _is_answered(association: Association, number: int) -> bool:
 
 
 def _associate(
-    peer: Peer, ours: str, settings: DeliverSettings, contexts: list[PresentationContext], inbox: Inbox
+    peer: Peer,
+    ours: str,
+    settings: DeliverSettings,
+    contexts: list[PresentationContext],
+    handlers: list[evt.EventHandlerType],
 ) -> Association:
     assert peer.port is not None
     ae = AE(ae_title=ours)
@@ -136,7 +173,6 @@ def _associate(
     ae.dimse_timeout = settings.dimse_s
     # Its idle timer counts received bytes only and would abort a long upload; we keep our own time.
     ae.network_timeout = None
-    handlers = inbox.handlers(settings.dimse_s)
     return ae.associate(peer.host, peer.port, contexts, ae_title=peer.ae_title, evt_handlers=handlers)
 
 

@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import threading
+import warnings
 
 from node import log
 from node.deliver.destination import Destination
@@ -27,6 +28,9 @@ def main() -> int:
     log.configure("deliver")
     # It logs a line or more a failed attempt; ours says the same once, with the remedy.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    # It quotes the values that it complains about: names and IDs among them.
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
     stop = stop_on_signals()
     errand = receive_errand()
     threading.Thread(target=end_with_the_room, name="lifeline", daemon=True).start()
