@@ -1,6 +1,8 @@
-"""Where the frames of a multi-frame image lie, written as its functional groups (PS3.3 §C.7.6.16.2)."""
+"""Where an image, or each frame of one, lies in the patient: said whole, or not at all."""
 
 from __future__ import annotations
+
+import math
 
 from pydicom import Dataset
 
@@ -13,8 +15,41 @@ MILLIMETRE_DIGITS = 6
 _NO_THICKNESS_MM = 1.0
 
 
+#: What says where a single image lies, and how many values each has.
+_PLACE = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+_DISTANCES = ("PixelSpacing", "SliceThickness")
+
+
+def is_placed(header: Dataset) -> bool:
+    """Whether a header says all that places a single image: position, directions, pixel spacing and thickness."""
+    if not all(_count(header, keyword) == count for keyword, count in _PLACE.items()):
+        return False
+    return all(_is_distance(header, keyword) for keyword in _DISTANCES)
+
+
+def remove_place(header: Dataset) -> None:
+    """Take away what says where an image lies, where that is not all; in place. A sound pixel spacing stays."""
+    for keyword in ("FrameOfReferenceUID", "PositionReferenceIndicator", *_PLACE, "SliceThickness"):
+        if keyword not in _DISTANCES or not _is_distance(header, keyword):
+            header.pop(keyword, None)
+
+
+def _count(header: Dataset, keyword: str) -> int:
+    value = header.get(keyword)
+    return 0 if value is None else len(value)
+
+
+def _is_distance(header: Dataset, keyword: str) -> bool:
+    """Whether its numbers are distances: there, and more than nothing."""
+    value = header.get(keyword)
+    if value is None or value == "":
+        return False
+    numbers = [float(each) for each in (value if _PLACE.get(keyword) else [value])]
+    return len(numbers) == _PLACE.get(keyword, 1) and all(math.isfinite(each) and each > 0 for each in numbers)
+
+
 def write_groups(header: Dataset, frames: Frames, *, slice_mm: float | None) -> None:
-    """Write place, orientation and pixel measures of every frame into a header, shared where all frames are alike.
+    """Write the functional groups that place every frame (PS3.3 §C.7.6.16.2), shared where all frames are alike.
 
     `slice_mm` is the distance of slices, which stands for a thickness that is not said.
     """

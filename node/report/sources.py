@@ -26,7 +26,7 @@ from node.domain.patient import readable_name, readable_text
 from node.domain.study import Frames
 from node.domain.uid import derived_uid
 from node.errors import Failed, Transient
-from node.report.places import COSINE_DIGITS, MILLIMETRE_DIGITS, write_groups
+from node.report.places import COSINE_DIGITS, MILLIMETRE_DIGITS, is_placed, remove_place, write_groups
 
 #: What each slice says for itself; the first header is read whole.
 _OWN = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "Rows", "Columns")
@@ -104,9 +104,9 @@ def normalise(
 
     Text becomes UTF-8, and goes where its character set does not say how it reads; absent type 2 attributes are empty;
     unsound optional ones go (PS3.5 §6.2); an unsound date, time or sex is empty; positions, orientation and spacing are
-    written alike on all slices; without a `grid` geometry stays as it is, but a frame of reference goes in which the
-    image has no place. `frames` are those of multi-frame headers, in the same order: where they lie is written as
-    functional groups. Patient ID and accession number are never changed, nor is a name that can be read.
+    written alike on all slices; without a `grid` what says only in part where an image lies goes. `frames` are those of
+    multi-frame headers, in the same order: where they lie is written as functional groups. Patient ID and accession
+    number are never changed, nor is a name that can be read.
 
     Raises:
         Failed: there are no sources, or one has no geometry.
@@ -123,16 +123,20 @@ def _mended(headers: Sequence[Dataset], grid: Grid | None, frames: Sequence[Fram
     for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
         setattr(first, keyword, _sound_time(first, keyword))
     first.PatientSex = _sex(first)
+    _complete_de_identification(first)
     if any(frames):
         return _with_groups((first, *(_slice_header(header, first) for header in headers[1:])), frames, grid)
-    if grid is None:
-        if "ImagePositionPatient" not in first:
-            first.pop("FrameOfReferenceUID", None)
-        return (first, *(_slice_header(header, first) for header in headers[1:]))
+    if grid is None and not (is_placed(first) and all("ImagePositionPatient" in each for each in headers)):
+        remove_place(first)
+        slices = [first, *(_slice_header(header, first) for header in headers[1:])]
+        for header in slices[1:]:
+            header.pop("ImagePositionPatient", None)
+        return tuple(slices)
     first.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or _frame_of_reference(first)
     first.ImageOrientationPatient = _rounded(first, "ImageOrientationPatient", COSINE_DIGITS)
     first.PixelSpacing = _rounded(first, "PixelSpacing", MILLIMETRE_DIGITS)
-    first.SliceThickness = round(float(first.get("SliceThickness") or grid.spacing_mm[0]), MILLIMETRE_DIGITS)
+    thickness_mm = float(first.get("SliceThickness") or 0) or (grid.spacing_mm[0] if grid else 0.0)
+    first.SliceThickness = round(thickness_mm, MILLIMETRE_DIGITS)
     mended = [first, *(_slice_header(header, first) for header in headers[1:])]
     for header in mended:
         header.ImagePositionPatient = _rounded(header, "ImagePositionPatient", MILLIMETRE_DIGITS)
@@ -249,6 +253,13 @@ def _sound_time(header: Dataset, keyword: str) -> str:
 def _sex(header: Dataset) -> str:
     sex = str(header.PatientSex or "").strip().upper()
     return sex if sex in _SEXES else ""
+
+
+def _complete_de_identification(header: Dataset) -> None:
+    """Say that it is not told how the patient's identity was removed: type 1C where it was (PS3.3 §C.7.1.1)."""
+    told = header.get("DeidentificationMethod") or header.get("DeidentificationMethodCodeSequence")
+    if header.get("PatientIdentityRemoved") == "YES" and not told:
+        header.DeidentificationMethod = "not stated"
 
 
 def _frame_of_reference(header: Dataset) -> str:
