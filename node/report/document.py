@@ -21,7 +21,7 @@ from highdicom.sr import (
     TextContentItem,
 )
 from highdicom.sr import CodeContentItem as CodeItem
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as Term
@@ -31,6 +31,8 @@ from node.domain.finding import Code
 from node.report.attributes import equipment, model_equipment, serial_number, series_description, stamp, vendor
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
+from node.report.explicit_vr import put, reread
+from node.report.instance_references import evidence_of_study
 
 #: The meanings of our codes and the labels of our cards are English (PS3.16 TID 1204, CID 5000).
 _LANGUAGE = Code("en", "RFC5646", "English")
@@ -66,10 +68,15 @@ def document(
     rests_on: Sequence[Dataset] = (),
     is_complete: bool = True,
 ) -> Dataset:
-    """The content tree as a report: preliminary, unverified, by a device; `rests_on` are results it refers to."""
+    """The content tree as a report: preliminary, unverified, by a device; `rests_on` are results it refers to.
+
+    highdicom is given a bare tree and one image: it would copy and search the whole one, and check that it refers to
+    nothing but the evidence, which is all of the sources here.
+    """
+    root: Dataset = content[0] if isinstance(content, Items) else content
     report: Dataset = written_as(
-        evidence=[*evidence.sources, *rests_on],
-        content=content,
+        evidence=[evidence.source],
+        content=_bare(root),
         series_instance_uid=evidence.uid(kind, "series"),
         series_number=series_number,
         sop_instance_uid=evidence.uid(kind, "instance"),
@@ -85,7 +92,21 @@ def document(
     if replaced:
         report.PredecessorDocumentsSequence = replaced
     stamp(report, evidence, kind)
-    return report
+    report.ContentSequence = root.ContentSequence
+    written = reread(report)
+    rested_on = evidence_of_study(evidence.study_instance_uid, [*evidence.sources, *rests_on])
+    put(written, "CurrentRequestedProcedureEvidenceSequence", rested_on)
+    return written
+
+
+def _bare(root: Dataset) -> Dataset:
+    """The root of a content tree with the first of its items alone, which refers to nothing."""
+    bare = Dataset()
+    for element in root:
+        bare.add(
+            element if element.keyword != "ContentSequence" else DataElement(element.tag, "SQ", [element.value[0]])
+        )
+    return bare
 
 
 def observation_context(evidence: Evidence) -> ObservationContext:
@@ -165,9 +186,10 @@ def algorithm_in_words(evidence: Evidence) -> list[ContentItem]:
 
 def _predecessors(evidence: Evidence, kind: str) -> list[Dataset]:
     """Items of Predecessor Documents Sequence (0040,A360): what this very kind replaces, else what told the same."""
-    same = [each for each in evidence.predecessors if each.kind == kind]
+    sent = [each for each in evidence.predecessors if each.profile == evidence.profile]
+    same = [each for each in sent if each.kind == kind]
     if not same and kind in _FAMILY:
-        same = [each for each in evidence.predecessors if each.kind in _FAMILY]
+        same = [each for each in sent if each.kind in _FAMILY]
     items = []
     for each in same:
         instance, series, study = Dataset(), Dataset(), Dataset()

@@ -49,8 +49,9 @@ class SourceSlice:
 class Predecessor:
     """A document that was sent of the same study by the same model, and that a new one replaces."""
 
-    #: KIND of the output.
+    #: KIND of the output, and the profile in which it was written: another profile is another destination's.
     kind: str
+    profile: str = "standard"
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
@@ -152,6 +153,10 @@ class Evidence:
         if self.tally is None:
             raise Failed(f"{self.card.name} left no mask")
         return self.tally.counts
+
+    def largest_slice(self, segment_number: int) -> int:
+        """Index of the slice with most pixels of a segment; the first of several."""
+        return int(self.counts[:, segment_number].argmax())
 
     @property
     def source(self) -> Dataset:

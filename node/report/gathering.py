@@ -19,6 +19,7 @@ from node.errors import Failed
 from node.imaging import saliency
 from node.imaging.mask import Mask, read_mask
 from node.report.evidence import Evidence
+from node.report.predecessors import predecessors
 from node.report.sources import normalise, read_headers
 from node.store import artifacts, findings, instances, outcomes
 from node.store.database import Database
@@ -116,6 +117,7 @@ def _evidence(db: Database, policy: Policy, outcome: Outcome, **loaded: object) 
         state=outcome.state,
         reason=outcome.reason,
         zone=_zone(policy, outcomes.sources(db, outcome.id)),
+        predecessors=predecessors(db, outcome),
     )
 
 

@@ -16,23 +16,28 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from node.catalogue import Model
 from node.config import Peer
-from node.domain.model_card import Mode
-from node.domain.study import Instance
-from node.domain.work import OutcomeState, WorkKind, WorkState
+from node.domain.model_card import Condition, Mode
+from node.domain.study import Instance, Order
+from node.domain.work import OutcomeState, ResultState, WorkKind, WorkState
 from node.errors import Failed, Misconfigured, Transient
 from node.imaging.mask import Mask, to_bytes
 from node.loop import work_step
 from node.report import building, gathering, worker
 from node.report.evidence import result_uid
 from node.report.outputs import Output, outputs
+from node.report.predecessors import predecessors
 from node.store import arrivals, artifacts, findings, instances, outbox, outcomes, work_items
 from node.store.arrivals import Arrival
 from node.store.database import Database, open_database
 from node.store.outcomes import Outcome
+from node.workflow import reportable
+from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from tests.fakes import FakeClock, model, policy
 from tests.report.synthetic import SCANS, Scan, blob, evidence_on, finding, mr_series
+from tests.report.test_not_performed_sr import words
 
 AVAILABLE = outputs()
 ROOT = Path(__file__).parents[2]
@@ -91,7 +96,7 @@ def finished_outcome(
     return outcome_id
 
 
-def _arrive(db: Database, clock: FakeClock, path: Path, source: str) -> None:
+def _arrive(db: Database, clock: FakeClock, path: Path, source: str, **described: object) -> None:
     header = dcmread(path, stop_before_pixels=True)
     identity = {
         "study_instance_uid": str(header.StudyInstanceUID),
@@ -105,7 +110,7 @@ def _arrive(db: Database, clock: FakeClock, path: Path, source: str) -> None:
     arrivals.record_arrival(db, clock.now(), Arrival(**identity, digest=digest, size=1, path=where, source=source))
     row = db.row("SELECT max(id) AS id FROM instance")
     assert row is not None
-    instances.record_description(db, row["id"], Instance(**identity), ours=False)
+    instances.record_description(db, row["id"], Instance(**identity, **described), ours=False)
 
 
 def step(db: Database, clock: FakeClock, used: Policy, available: dict[str, Output] | None = None) -> bool:
@@ -348,6 +353,100 @@ def test_a_card_that_changed_before_the_run_is_read_anew(
     step(db, clock, policy(replace(MODEL, card_digest="d" * 64)))
     assert outcome_of(db, outcome_id).state is OutcomeState.RESULT
     assert len(results(db, outcome_id)) == 2
+
+
+def with_worklist(*models: Model) -> Policy:
+    """A policy where what the scanner sends is told to the archive and to a reading worklist."""
+    place = {"host": "127.0.0.1", "port": 4243}
+    used = policy(
+        *models,
+        more_peers=({"name": "WORKLIST", "ae_title": "WL", "roles": ["destination", "worklist"], **place},),
+    )
+    told = {"results_to": ("PACS", "WORKLIST")}
+    peers = tuple(each.model_copy(update=told) if each.name == "SCANNER" else each for each in used.settings.peers)
+    return replace(used, settings=used.settings.model_copy(update={"peers": peers}))
+
+
+@pytest.mark.parametrize("state", [OutcomeState.NOT_APPLICABLE, OutcomeState.FAILED, OutcomeState.INCOMPLETE])
+def test_that_a_model_did_not_read_is_told_to_the_worklist_alone(
+    state: OutcomeState, db: Database, clock: FakeClock
+) -> None:
+    used = with_worklist(MODEL)
+    paths = mr_series(db.folder / "spool", SCANS["oblique"])
+    with db.transaction():
+        for path in paths:
+            _arrive(db, clock, path, "SCANNER")
+        outcome_id = outcomes.add(
+            db,
+            clock.now(),
+            study=str(dcmread(paths[0]).StudyInstanceUID),
+            revision=1,
+            run_number=1,
+            model=MODEL.card.name,
+            mode=Mode.LIVE,
+            model_digest=MODEL.model_digest,
+            card_digest=MODEL.card_digest,
+            series_instance_uid="",
+            content_digest="",
+            series=(),
+            state=OutcomeState.PENDING,
+        )
+        outcomes.move(db, clock.now(), outcome_id, state, "only 7 slices: too few")
+        reportable.begin(db, clock.now(), used, outcome_of(db, outcome_id))
+    assert step(db, clock, used)
+    [row] = outbox.of_study(db, outcome_of(db, outcome_id).study_instance_uid)
+    assert (row.kind, row.destination) == ("not_performed_sr", "WORKLIST")
+    report = dcmread(db.folder / row.path)
+    assert "NOT READ" in report.SeriesDescription
+    assert "only 7 slices: too few" in words(report)
+    assert report.PatientID == "T-1"
+    assert outcome_of(db, outcome_id).state is state
+
+
+@pytest.mark.parametrize(("study_date", "told"), [("20260101", ["WORKLIST"]), ("20200101", [])])
+def test_a_prior_that_nothing_reads_is_told_to_nobody(
+    study_date: str, told: list[str], db: Database, clock: FakeClock
+) -> None:
+    reads_ct = model(requires=(Condition(field="modality", one_of=("CT",), because="not CT"),))
+    used = with_worklist(reads_ct)
+    paths = mr_series(db.folder / "spool", SCANS["oblique"])
+    with db.transaction():
+        for path in paths:
+            _arrive(db, clock, path, "SCANNER", modality="MR", order=Order(study_date=study_date))
+    close_due(db, clock.forward(3600), used)
+    study = str(dcmread(paths[0]).StudyInstanceUID)
+    assert [outcome.state for outcome in outcomes.current(db, study)] == [OutcomeState.NOT_APPLICABLE]
+    assert step(db, clock, used) is bool(told)
+    assert [row.destination for row in outbox.of_study(db, study)] == told
+
+
+def test_a_new_result_names_the_reports_that_were_sent_before_it(db: Database, clock: FakeClock) -> None:
+    first = finished_outcome(db, clock)
+    step(db, clock, policy(MODEL))
+    study = outcome_of(db, first).study_instance_uid
+    rows = {row.kind: row for row in outbox.of_study(db, study)}
+    with db.transaction():
+        outbox.move(db, clock.now(), rows["measurement_sr"], ResultState.SENT, "")
+        outbox.move(db, clock.now(), rows["seg"], ResultState.SENT, "")
+        outcomes.move(db, clock.now(), first, OutcomeState.SUPERSEDED)
+        newer = outcomes.add(
+            db, clock.now(), study=study, revision=2, run_number=1, model=MODEL.card.name, mode=Mode.LIVE,
+            model_digest=MODEL.model_digest, card_digest=MODEL.card_digest, series_instance_uid="",
+            content_digest="4e" * 32, series=(), state=OutcomeState.PENDING,
+        )  # fmt: skip
+    found = predecessors(db, outcome_of(db, newer))
+    before = dcmread(db.folder / rows["measurement_sr"].path)
+    assert [each.kind for each in found] == ["measurement_sr"]
+    assert found[0].sop_instance_uid == before.SOPInstanceUID
+    assert found[0].series_instance_uid == before.SeriesInstanceUID
+    assert predecessors(db, outcome_of(db, first)) == ()
+
+
+def test_a_report_that_never_left_is_no_predecessor(db: Database, clock: FakeClock) -> None:
+    first = finished_outcome(db, clock)
+    step(db, clock, policy(MODEL))
+    later = replace(outcome_of(db, first), id=first + 1)
+    assert predecessors(db, later) == ()
 
 
 def test_every_output_that_any_destination_wants_is_built() -> None:
