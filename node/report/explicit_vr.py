@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from io import BytesIO
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.filebase import DicomBytesIO
@@ -59,8 +60,16 @@ def encoded(dataset: Dataset) -> bytes:
     return stream.getvalue()
 
 
+def reread(dataset: Dataset) -> Dataset:
+    """The dataset as if it came from a file in Explicit VR Little Endian: what nobody asks for stays bytes."""
+    stream = BytesIO()
+    dcmwrite(stream, dataset, enforce_file_format=True)
+    stream.seek(0)
+    return dcmread(stream)
+
+
 def put(dataset: Dataset, keyword: str, items: bytes) -> None:
-    """Give a dataset that was read from Explicit VR Little Endian a sequence of encoded items."""
+    """Give a dataset from `reread` a sequence of encoded items."""
     tag = tag_of(keyword)
     raw = RawDataElement(tag, "SQ", len(items), items, 0, is_implicit_VR=False, is_little_endian=True)
     dataset[tag] = raw

@@ -32,3 +32,10 @@ def by_series(headers: Iterable[Dataset], keyword: str) -> bytes:
         named = text("SeriesInstanceUID", "UI", uid)
         items.append(item(listed, named))
     return b"".join(items)
+
+
+def evidence_of_study(study_instance_uid: str, headers: Iterable[Dataset]) -> bytes:
+    """The item of one study of Current Requested Procedure Evidence Sequence (0040,A375), each instance once."""
+    once = {str(header.SOPInstanceUID): header for header in headers}
+    series = sequence("ReferencedSeriesSequence", [by_series(once.values(), "ReferencedSOPSequence")])
+    return item(series, text("StudyInstanceUID", "UI", study_instance_uid))

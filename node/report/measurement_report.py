@@ -36,7 +36,7 @@ from node.domain.finding import MILLIMETRE, VOLUME, Code, Finding, Measurement
 from node.errors import Failed
 from node.report.axis import long_axis
 from node.report.coding import coded
-from node.report.contour import largest_region, largest_slice, outline
+from node.report.contour import largest_region, outline
 from node.report.document import SopClass, algorithm, document, language, observation_context
 from node.report.evidence import Evidence, SourceSlice
 from node.report.library import add_image_library
@@ -83,7 +83,7 @@ def build_as(
         assert number is not None
         located = []
         if number not in outlined:
-            outlined[number] = evidence.slices[largest_slice(evidence.labels, number)]
+            outlined[number] = evidence.slices[evidence.largest_slice(number)]
             located.append((_length if evidence.profile == "ohif" else _planar)(evidence, finding, number))
         measured = _volumetric(evidence, finding, number, segmentation)
         # OHIF reads the identifier of the first group that a tracking UID owns.
@@ -178,7 +178,7 @@ def _length(evidence: Evidence, finding: Finding, number: int) -> MeasurementsAn
 
 def _largest_outline(evidence: Evidence, number: int) -> tuple[SourceSlice, NDArray[np.float32]]:
     """Where a segment is largest, and the outline of its largest region there."""
-    index = largest_slice(evidence.labels, number)
+    index = evidence.largest_slice(number)
     return evidence.slices[index], outline(largest_region(evidence.labels[index] == number))
 
 

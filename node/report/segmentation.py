@@ -9,7 +9,6 @@ since each slice names its own image and frame.
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TypedDict
 
 import numpy as np
@@ -17,7 +16,7 @@ from highdicom import AlgorithmIdentificationSequence, ContributingEquipment
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from numpy.typing import NDArray
-from pydicom import DataElement, Dataset, dcmread, dcmwrite
+from pydicom import DataElement, Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -25,7 +24,7 @@ from node.domain.finding import Segment
 from node.report.attributes import equipment, model_equipment, series_description, stamp, vendor
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
-from node.report.explicit_vr import put, tag_of
+from node.report.explicit_vr import put, reread, tag_of
 from node.report.functional_groups import arrange
 from node.report.instance_references import by_series, instances
 from node.report.stand_ins import stand_ins
@@ -114,10 +113,7 @@ def filled(described: Dataset, evidence: Evidence, groups: bytes, pixels: bytes,
     described.NumberOfFrames = frames
     for keyword in ("PerFrameFunctionalGroupsSequence", "PixelData", "SourceImageSequence", "ReferencedSeriesSequence"):
         del described[keyword]
-    stream = BytesIO()
-    dcmwrite(stream, described, enforce_file_format=True)
-    stream.seek(0)
-    dataset = dcmread(stream)
+    dataset = reread(described)
     put(dataset, "ReferencedSeriesSequence", by_series(evidence.sources, "ReferencedInstanceSequence"))
     put(dataset, "SourceImageSequence", instances(evidence.sources))
     put(dataset, "PerFrameFunctionalGroupsSequence", groups)
