@@ -23,6 +23,8 @@ _TITLE, _TEXT, _SMALL, _LEAD = 15, 10, 8, 1.4
 _PIXELS = 480
 _GAP = 9.0
 _PANEL = (_ROOM - 2 * _GAP) / 3
+#: Slices are shrunk down to this share before the words are.
+_LEAST = 0.3
 _PLAIN, _BOLD = "Vera", "VeraBd"
 _BLACK, _GREY, _RED = (0, 0, 0), (0.35, 0.35, 0.35), (0.7, 0.1, 0)
 
@@ -41,16 +43,17 @@ def printed(evidence: Evidence) -> bytes:
     warning = summary.notice(evidence)
     sheet.setTitle(f"AI summary, {warning}")
     each = blocks(evidence, _PIXELS)
-    tall = 3 * _TITLE + sum(_height(block) for block in each)
     room = _HEIGHT - 2 * _MARGIN
+    panel = _panel(each, room - 3 * _TITLE)
+    tall = 3 * _TITLE + sum(_height(block, panel) for block in each)
     _write(sheet, _MARGIN, _MARGIN / 2, f"{warning}. Computed, and checked by nobody yet.", _SMALL, _RED, bold=True)
     sheet.translate(_MARGIN, _HEIGHT - _MARGIN)
     sheet.scale(min(1, room / tall), min(1, room / tall))
     _write(sheet, 0, -_TITLE, "AI summary", _TITLE, _BLACK, bold=True)
     top = -2.0 * _TITLE
     for block in each:
-        _print(sheet, block, top, warning)
-        top -= _height(block)
+        _print(sheet, block, top, panel, warning)
+        top -= _height(block, panel)
     sheet.showPage()
     sheet.save()
     return stream.getvalue()
@@ -65,12 +68,19 @@ def _rows(block: Block) -> list[tuple[str, summary.Colour | None]]:
     return rows
 
 
-def _height(block: Block) -> float:
-    pictures = max((panel.height for panel in block.panels), default=0) * _PANEL / _PIXELS
+def _panel(each: list[Block], room: float) -> float:
+    """Sides of the box of one slice, in points: pictures give way to words, down to a part of their size."""
+    words = sum(_height(block, 0) for block in each)
+    pictures = sum(_height(block, _PANEL) for block in each) - words
+    return _PANEL * min(1, max(_LEAST, (room - words) / max(pictures, 1)))
+
+
+def _height(block: Block, panel: float) -> float:
+    pictures = max((each.height for each in block.panels), default=0) * panel / _PIXELS
     return (_TITLE + 2 * _SMALL + len(_rows(block)) * _TEXT) * _LEAD + pictures + 3 * _GAP
 
 
-def _print(sheet: Canvas, block: Block, top: float, warning: str) -> None:
+def _print(sheet: Canvas, block: Block, top: float, panel: float, warning: str) -> None:
     from reportlab.lib.utils import ImageReader
 
     sheet.setStrokeColorRGB(*_GREY)
@@ -87,10 +97,10 @@ def _print(sheet: Canvas, block: Block, top: float, warning: str) -> None:
             sheet.rect(0, top - 1, _TEXT, _TEXT, stroke=0, fill=1)
         _write(sheet, 2 * _TEXT, top, text, _TEXT, _BLACK)
     top -= _GAP
-    for number, panel in enumerate(block.panels):
-        wide, high = (side * _PANEL / _PIXELS for side in panel.size)
-        sheet.drawImage(ImageReader(panel), number * (_PANEL + _GAP), top - high, wide, high)
-    top -= max((panel.height for panel in block.panels), default=0) * _PANEL / _PIXELS
+    for number, picture in enumerate(block.panels):
+        wide, high = (side * panel / _PIXELS for side in picture.size)
+        sheet.drawImage(ImageReader(picture), number * (panel + _GAP), top - high, wide, high)
+    top -= max((picture.height for picture in block.panels), default=0) * panel / _PIXELS
     _write(sheet, 0, top - _SMALL * _LEAD, warning, _SMALL, _RED, bold=True)
 
 

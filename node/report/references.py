@@ -29,3 +29,13 @@ def image_references(slices: Iterable[SourceSlice], purpose: Code | None = None)
         if purpose is not None:
             item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(purpose)]
     return list(items.values())
+
+
+def speaking(source: Dataset, image: Dataset) -> Dataset:
+    """The header of one slice with what only the first one says of patient, study and equipment."""
+    if image is source:
+        return image
+    whole = Dataset()
+    whole.update(source)
+    whole.update(image)
+    return whole

@@ -20,7 +20,7 @@ from node.report.attributes import (
 )
 from node.report.coding import fitted
 from node.report.evidence import Evidence
-from node.report.references import image_references
+from node.report.references import image_references, speaking
 from node.report.summary import key_slices, notice
 
 KIND = "key_objects"
@@ -48,8 +48,7 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
     references = image_references(selected)
     images = list({str(each.header.SOPInstanceUID): each.header for each in selected}.values())
     selection = KeyObjectSelectionDocument(
-        # The first header speaks for patient and study, whichever slices are selected.
-        evidence=[evidence.source, *(image for image in images if image is not evidence.source)],
+        evidence=[speaking(evidence.source, images[0]), *images[1:]],
         content=KeyObjectSelection(
             document_title=codes.DCM.OfInterest,
             referenced_objects=images,

@@ -22,6 +22,7 @@ from node.report.attributes import equipment, model_equipment, series_descriptio
 from node.report.body_part import state_body_part
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
+from node.report.references import speaking
 
 KIND = "parametric_map"
 NEEDS: tuple[str, ...] = ()
@@ -59,8 +60,7 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
     directions = [*(affine[:3, 2] / spacing[2]), *(affine[:3, 1] / spacing[1])]
     slices = evidence.slices
     images = list({str(slices[i].header.SOPInstanceUID): slices[i].header for i in sent}.values())
-    if images[0] is not evidence.source:
-        images[0] = _speaking(evidence.source, images[0])
+    images[0] = speaking(evidence.source, images[0])
     chart = ParametricMap(
         source_images=images,
         pixel_array=np.ascontiguousarray(evidence.saliency[sent], np.float32),
@@ -107,11 +107,3 @@ def weightiest(saliency: NDArray[np.float32]) -> list[int]:
     room = max(1, MOST_BYTES // max(1, saliency[0].size * 4))
     weights = saliency.sum(axis=(1, 2), dtype=np.float64)
     return sorted(np.argsort(-weights, kind="stable")[:room].tolist())
-
-
-def _speaking(source: Dataset, image: Dataset) -> Dataset:
-    """Another slice's header with what only the first one says of patient and study."""
-    whole = Dataset()
-    whole.update(source)
-    whole.update(image)
-    return whole
