@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from highdicom.seg import SegmentationTypeValues
 from pydicom import Dataset
 
-from node.report import frames
+from node.report import flat, frames
 from node.report.evidence import Evidence
 from node.report.functional_groups import of_slices, planes
 from node.report.segmentation import describe, filled, occupied
@@ -31,8 +31,8 @@ _BY_PLACE = "ohif"
 
 
 def unfit(evidence: Evidence) -> str:
-    """A Segmentation needs a mask."""
-    return "" if evidence.mask is not None else "the model segments nothing"
+    """A Segmentation needs a mask, on one image where images do not say where they lie."""
+    return "the model segments nothing" if evidence.mask is None else flat.unfit(evidence)
 
 
 def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa: ARG001 - refers to no other output
@@ -41,9 +41,12 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
     Raises:
         Failed: its slices are more than one object can hold.
     """
-    described = describe(evidence, KIND, SERIES_NUMBER, SegmentationTypeValues.LABELMAP)
+    make = flat.flat if flat.is_flat(evidence) else describe
+    described = make(evidence, KIND, SERIES_NUMBER, SegmentationTypeValues.LABELMAP)
     if evidence.profile == _BY_PLACE:
         described.SegmentSequence = [item for item in described.SegmentSequence if item.SegmentNumber]
+    if flat.is_flat(evidence):
+        return described
     written = planes(described, evidence.slices, occupied(evidence))
     pixels = frames.concatenate(evidence.labels, [plane.index for plane in written])
     return filled(described, evidence, of_slices(written), pixels, len(written))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from highdicom.seg import SegmentationTypeValues
 from pydicom import Dataset
 
-from node.report import frames
+from node.report import flat, frames
 from node.report.evidence import Evidence
 from node.report.functional_groups import of_segments, planes
 from node.report.segmentation import describe, filled, occupied
@@ -22,8 +22,8 @@ SERIES_NUMBER = 1000
 
 
 def unfit(evidence: Evidence) -> str:
-    """A Segmentation needs a mask."""
-    return "" if evidence.mask is not None else "the model segments nothing"
+    """A Segmentation needs a mask, on one image where images do not say where they lie."""
+    return "the model segments nothing" if evidence.mask is None else flat.unfit(evidence)
 
 
 def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa: ARG001 - refers to no other output
@@ -32,6 +32,8 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
     Raises:
         Failed: its frames are more than one object can hold.
     """
+    if flat.is_flat(evidence):
+        return flat.flat(evidence, KIND, SERIES_NUMBER, SegmentationTypeValues.BINARY)
     described = describe(evidence, KIND, SERIES_NUMBER, SegmentationTypeValues.BINARY)
     written = planes(described, evidence.slices, occupied(evidence))
     chosen = frames.occupied(evidence.counts, [plane.index for plane in written])
