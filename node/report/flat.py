@@ -17,7 +17,7 @@ from node.report.segmentation import describe_on
 
 #: Of the source, but not of the single image that stands in for it: its class says what highdicom asks of it.
 _NOT_OF_ONE_IMAGE = (
-    *("FrameOfReferenceUID", "PositionReferenceIndicator", "NumberOfFrames"),
+    *("SOPClassUID", "FrameOfReferenceUID", "PositionReferenceIndicator", "NumberOfFrames"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 
@@ -35,9 +35,10 @@ def unfit(evidence: Evidence) -> str:
 
 def flat(evidence: Evidence, kind: str, number: int, segmentation_type: SegmentationTypeValues) -> Dataset:
     """Return the Segmentation of one image, or of one frame. number: of the series."""
-    header = Dataset(evidence.source)
-    for keyword in _NOT_OF_ONE_IMAGE:
-        header.pop(keyword, None)
+    header = Dataset()
+    for element in evidence.source:
+        if element.keyword not in _NOT_OF_ONE_IMAGE:
+            header.add(element)
     header.SOPClassUID = SecondaryCaptureImageStorage
     described: Segmentation = describe_on([header], evidence.labels, evidence, kind, number, segmentation_type)
     # Type 2C of an image that is not placed (PS3.3 §C.7.6.1).
