@@ -53,6 +53,8 @@ class DeliverSettings(Section):
     #: First wait after a failure; doubles, with jitter, up to `backoff_maximum_s`.
     backoff_s: Seconds = 5.0
     backoff_maximum_s: Seconds = 300.0
+    #: A destination that was asked for storage commitment and has reported nothing for so long is asked again.
+    commitment_s: Seconds = 86_400.0
 
 
 class RankSettings(Section):

@@ -97,6 +97,7 @@ def record_asked(
     )
     events.record(db, now, "commitment", transaction_uid, after=CommitmentState.ASKED, reason=f"of {destination}")
     for row in rows:
+        count_question(db, row.id)
         postpone(db, now, row.id, wait_s)
 
 
@@ -126,10 +127,25 @@ def results_of(db: Database, transaction_uid: str) -> list[OutboxRow]:
 def postpone(db: Database, now: Instant, outbox_id: int, wait_s: float, reason: str | None = None) -> None:
     """Ask about a sent result again after `wait_s`; `reason` says what was said of it."""
     db.execute(
-        "UPDATE outbox SET questions = questions + 1, boot_id = ?, not_before_boot_s = ?,"
-        " reason = coalesce(?, reason) WHERE id = ? AND state = 'sent'",
+        "UPDATE outbox SET boot_id = ?, not_before_boot_s = ?, reason = coalesce(?, reason)"
+        " WHERE id = ? AND state = 'sent'",
         (now.boot_id, now.boottime_s + wait_s, reason, outbox_id),
     )
+
+
+def count_question(db: Database, outbox_id: int, number: int = 1) -> None:
+    """The destination was asked about a result once more, or, where `number` is -1, was not asked after all."""
+    db.execute("UPDATE outbox SET questions = max(0, questions + ?) WHERE id = ?", (number, outbox_id))
+
+
+def unreported(db: Database, row: OutboxRow) -> int:
+    """How many requests about a result, since it was last sent, arrived or may have, and were never reported on."""
+    found = db.row(
+        "SELECT count(*) AS number FROM commitment_result JOIN commitment USING (transaction_uid)"
+        " WHERE outbox_id = ? AND state IN ('asked', 'accepted') AND asked_at >= ?",
+        (row.id, row.sent_at),
+    )
+    return int(found["number"]) if found else 0
 
 
 def go_on_by(db: Database, now: Instant, row: OutboxRow, way: Way, reason: str) -> None:

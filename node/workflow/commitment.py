@@ -62,8 +62,9 @@ def not_found(db: Database, now: Instant, row: OutboxRow) -> None:
         return
     name = row.destination
     if known.questions + 1 < _QUERIES:
-        wait_s = min(_QUERY_MAXIMUM_S, _QUERY_S * 2.0**known.questions)
-        commitments.postpone(db, now, row.id, wait_s, f"{name} does not list it yet")
+        pause_s = min(_QUERY_MAXIMUM_S, _QUERY_S * 2.0**known.questions)
+        commitments.count_question(db, row.id)
+        commitments.postpone(db, now, row.id, pause_s, f"{name} does not list it yet")
     elif known.resends < _MOST_RESENDS_AFTER_QUERY:
         _send_again(db, now, known, f"{name} does not list it; it is sent again")
     else:

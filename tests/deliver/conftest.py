@@ -164,7 +164,7 @@ def write_object(folder: Path, number: int, patient: Patient, sop_class: str, si
     made = Dataset()
     made.SpecificCharacterSet = "ISO_IR 192"
     made.SOPClassUID, made.SOPInstanceUID = sop_class, f"{UID_ROOT}.{number}"
-    made.StudyInstanceUID = STUDY
+    made.StudyInstanceUID, made.SeriesInstanceUID = STUDY, f"{STUDY}.900"
     made.PatientName, made.PatientID, made.IssuerOfPatientID = patient.name, patient.patient_id, patient.issuer
     made.PatientBirthDate, made.PatientSex = patient.birth_date, patient.sex
     made.add_new(0x00091001, "OB", bytes(size + size % 2))
