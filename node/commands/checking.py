@@ -13,9 +13,10 @@ from node.catalogue import Model, finding_codes, load_models_leniently, load_rul
 from node.commands.archives import archives
 from node.commands.callers import callers
 from node.commands.check import Check, failed
+from node.commands.destinations import destinations
 from node.commands.output import print_json, say
 from node.commands.site import config_file, opened, settings_from
-from node.config import Peer, Settings
+from node.config import Settings
 from node.domain.model_card import Mode
 from node.errors import Failed, MatinsError, Misconfigured
 from node.store import tallies
@@ -58,9 +59,7 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     yield from callers(settings, file, datetime.now(UTC))
     yield from _models(settings, warm=warm)
     yield from _rules(settings)
-    for index, peer in enumerate(settings.peers):
-        if {"destination", "archive"} & set(peer.roles) and peer.port is not None:
-            yield _peer(settings, file, index, peer)
+    yield from destinations(settings, file)
     yield from archives(settings, file)
 
 
@@ -190,28 +189,6 @@ def _rules(settings: Settings) -> Iterator[Check]:
         yield failed("rule", problem.file, problem)
     for rule in rules:
         yield Check(about="rule", subject=rule.id, ok=True, found=rule.title)
-
-
-def _peer(settings: Settings, file: Path, index: int, peer: Peer) -> Check:
-    from node.deliver.capabilities import probe
-
-    answer = probe(peer, settings.node.ae_title, patience_s=settings.deliver.connect_s)
-    subject = f"{peer.name} ({peer.ae_title} at {peer.host}:{peer.port})"
-    if answer.ok:
-        found = (
-            f"answers C-ECHO; accepts {len(answer.accepted)} of {len(answer.accepted) + len(answer.refused)} proposed"
-        )
-        return Check(about="peer", subject=subject, ok=True, found=found)
-    key = f"peers[{index}]"
-    return Check(
-        about="peer",
-        subject=subject,
-        ok=False,
-        file=str(file),
-        key=key,
-        problem=answer.problem,
-        remedy=answer.remedy,
-    )
 
 
 def _print(checks: list[Check], as_json: bool) -> None:

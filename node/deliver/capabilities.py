@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import SecondaryCaptureImageStorage, Verification  # type: ignore[attr-defined]
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from node.config import Peer
-from node.deliver.statuses import rejection
+from node.deliver.encoding import DEFLATED, EXPLICIT, IMPLICIT
+from node.deliver.statuses import context_reason, rejection
 from node.domain.output import SOP_CLASS_OF_OUTPUT
+from node.store.capabilities import Capability
 
-#: Proposed besides, to know what else its viewers could be sent.
-_OTHERS = (str(SecondaryCaptureImageStorage),)
+#: Associations have no more contexts: their numbers are odd and of one byte (PS3.8 §9.3.2.2).
+_MOST_CONTEXTS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +33,15 @@ class Probe:
     #: SOP Class UIDs whose presentation context it accepted, and those it did not.
     accepted: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    #: The same, a transfer syntax each.
+    learnt: tuple[Capability, ...] = ()
+    #: Whether other kinds of output take the place of what it does not accept.
+    made_up_for: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether it answered C-ECHO and accepts what it is to be sent."""
-        return not self.problem
+        """Whether it answered C-ECHO and accepts what it is to be sent, or what takes its place."""
+        return not self.problem or self.made_up_for
 
 
 def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
@@ -47,9 +56,10 @@ def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
         )
     ae = AE(ae_title=our_ae_title)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience_s
-    wanted = sorted({SOP_CLASS_OF_OUTPUT[name] for name in peer.outputs if name in SOP_CLASS_OF_OUTPUT})
-    for sop_class_uid in (str(Verification), *wanted, *_OTHERS):
-        ae.add_requested_context(sop_class_uid)
+    wanted, others = _classes(peer.outputs), _classes(peer.fallback)
+    contexts = [build_context(str(Verification), IMPLICIT)]
+    syntaxes = (EXPLICIT, IMPLICIT, *((DEFLATED,) if peer.compress else ()))
+    contexts += [build_context(uid, syntax) for uid in sorted({*wanted, *others}) for syntax in syntaxes]
     # pynetdicom leaves a socket open whose peer has hung up.
     opened: list[socket.socket] = []
     heard: list[Dataset] = []
@@ -57,12 +67,15 @@ def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
         (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket)),
         (evt.EVT_DIMSE_RECV, lambda event: heard.append(event.message.command_set)),
     ]
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, evt_handlers=notes)
+    association = ae.associate(
+        peer.host, peer.port, contexts[:_MOST_CONTEXTS], ae_title=peer.ae_title, evt_handlers=notes
+    )
     try:
         if not association.is_established:
             problem, remedy = _why_not(association, peer, our_ae_title)
             return Probe(problem=problem, remedy=remedy)
-        return _answers(association, wanted if "destination" in peer.roles else [], heard)
+        is_destination = "destination" in peer.roles
+        return _answers(association, wanted if is_destination else [], others if is_destination else [], heard, peer)
     finally:
         if association.is_established:
             association.release()
@@ -70,9 +83,10 @@ def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
             each.close()
 
 
-def _answers(association: Association, wanted: list[str], heard: list[Dataset]) -> Probe:
-    accepted = tuple(sorted(str(context.abstract_syntax) for context in association.accepted_contexts))
-    refused = tuple(sorted(str(context.abstract_syntax) for context in association.rejected_contexts))
+def _answers(association: Association, wanted: list[str], others: list[str], heard: list[Dataset], peer: Peer) -> Probe:
+    learnt = tuple(_learnt(association, peer))
+    accepted = {each.sop_class_uid for each in learnt if each.accepted and each.transfer_syntax_uid != DEFLATED}
+    refused = {each.sop_class_uid for each in learnt} - accepted
     problem = remedy = ""
     if str(Verification) in accepted:
         # pynetdicom's reactor may take an answer that comes at once, and drop it.
@@ -81,10 +95,32 @@ def _answers(association: Association, wanted: list[str], heard: list[Dataset]) 
             problem = "no answer to C-ECHO" if status is None else f"C-ECHO answered 0x{status:04X}"
             remedy = "Look into its log"
     missing = [uid for uid in wanted if uid not in accepted]
+    made_up_for = False
     if missing and not problem:
         problem = f"it does not accept {', '.join(missing)}"
         remedy = "Turn these SOP Classes on there, or take the output from the peer's outputs"
-    return Probe(problem=problem, remedy=remedy, accepted=accepted, refused=refused)
+        made_up_for = not accepted.isdisjoint(others)
+    return Probe(
+        problem=problem,
+        remedy=remedy,
+        accepted=tuple(sorted(accepted)),
+        refused=tuple(sorted(refused)),
+        learnt=tuple(each for each in learnt if each.sop_class_uid != str(Verification)),
+        made_up_for=made_up_for,
+    )
+
+
+def _learnt(association: Association, peer: Peer) -> Iterator[Capability]:
+    for contexts, accepted in ((association.accepted_contexts, True), (association.rejected_contexts, False)):
+        for context in contexts:
+            sop_class_uid, syntax = str(context.abstract_syntax), str(context.transfer_syntax[0])
+            names = UID(sop_class_uid).name, UID(syntax).name
+            reason = "" if accepted else context_reason(context.result, *names, name=peer.name)
+            yield Capability(sop_class_uid=sop_class_uid, transfer_syntax_uid=syntax, accepted=accepted, reason=reason)
+
+
+def _classes(kinds: Iterable[str]) -> list[str]:
+    return sorted({SOP_CLASS_OF_OUTPUT[kind] for kind in kinds if kind in SOP_CLASS_OF_OUTPUT})
 
 
 def _why_not(association: Association, peer: Peer, our_ae_title: str) -> tuple[str, str]:

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import socket
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
-from pydicom import Dataset
 
 from node import __version__
-from node.config import Peer, Settings
+from node.config import DeliverSettings, Peer, Settings
 from node.deliver.carriage import Lost, Unreachable
-from node.deliver.statuses import Answer, Verdict, answer_of
+from node.deliver.statuses import Answer, Verdict
 from node.deliver.stored import StoredHeader
+from node.deliver.stow_response import ABOUT_OBJECTS, SEE_LOG, about_object
 from node.store.capabilities import Capability
 
 _JSON = "application/dicom+json"
 #: Of an answer about one object, bytes.
 _LONGEST_ANSWER = 1 << 20
 _PIECE = 1 << 20
-#: What reading JSON that means nothing can raise.
-_MALFORMED = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, NotImplementedError)
-_ALL_STORED, _ACCEPTED, _CONFLICT = 200, 202, 409
 #: A reverse proxy's, and ours: nobody gets in before a person has mended something.
 _LOCKED = {
     401: "asks for a login. Give its token in dicomweb_token_file",
@@ -44,9 +40,9 @@ _UNWANTED = {
     413: "it is too large. Raise the limit for uploads there, then `matins retry`",
     415: "it is of a media type that is not taken. Enable its SOP Class and transfer syntax there, then `matins retry`",
 }
+_NO_SUCH_METHOD = frozenset({405, 406, 501})
 _TOO_EARLY = frozenset({408, 425, 429})
 _SERVER_ERRORS, _REDIRECTS = 500, range(300, 400)
-_SEE_LOG = "See the destination's log, mend it there, then `matins retry`"
 
 
 @contextmanager
@@ -71,15 +67,16 @@ def opened(peer: Peer, settings: Settings, stored: Sequence[StoredHeader]) -> It
         trust_env=False,
         follow_redirects=False,
     ) as client:
-        yield Stow(client, peer)
+        yield Stow(client, peer, patience)
 
 
 class Stow:
     """A client of one service."""
 
-    def __init__(self, client: httpx.Client, peer: Peer) -> None:
+    def __init__(self, client: httpx.Client, peer: Peer, patience: DeliverSettings) -> None:
         self._client = client
         self._peer = peer
+        self._patience = patience
 
     @property
     def learnt(self) -> list[Capability]:
@@ -107,12 +104,28 @@ class Stow:
         request = self._client.build_request(
             "POST", f"{self._peer.dicomweb}/studies", headers=headers, content=_pieces(head, content, tail)
         )
+        status, body = self._exchange(request, limit_s)
+        return self._answer(status, body, stored)
+
+    def look(self) -> None:
+        """See that the service is there and lets us in, without giving it anything.
+
+        Raises:
+            Unreachable, Lost: as `send`.
+        """
+        request = self._client.build_request("OPTIONS", f"{self._peer.dicomweb}/studies")
+        status, _ = self._exchange(request, self._patience.dimse_s)
+        # A service need not know OPTIONS (RFC 9110 §9.3.7).
+        if status in _LOCKED and status not in _NO_SUCH_METHOD:
+            raise Unreachable(f"{self._peer.name}'s dicomweb {_LOCKED[status]} (HTTP {status})")
+
+    def _exchange(self, request: httpx.Request, limit_s: float) -> tuple[int, bytes | None]:
         name = self._peer.name
         try:
             with _no_longer_than(limit_s, request):
                 response = self._client.send(request, stream=True)
                 try:
-                    status, body = response.status_code, _body(response)
+                    return response.status_code, _body(response)
                 finally:
                     response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -120,12 +133,11 @@ class Stow:
             raise Unreachable(reason, by_configuration=_is_about_trust(error)) from error
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise Lost(f"{name} broke off, or gave no answer in time ({type(error).__name__})") from error
-        return self._answer(status, body, stored)
 
     def _answer(self, status: int, body: bytes | None, stored: StoredHeader) -> Answer:
         name, http = self._peer.name, f"HTTP {status}"
-        if status in (_ALL_STORED, _ACCEPTED, _CONFLICT):
-            return _about_objects(status, body, stored, name)
+        if status in ABOUT_OBJECTS:
+            return about_object(status, body, stored, name)
         if status in _LOCKED:
             raise Unreachable(f"{name}'s dicomweb {_LOCKED[status]} ({http})", by_configuration=True)
         if status in _REDIRECTS:
@@ -135,67 +147,17 @@ class Stow:
             return Answer(verdict=Verdict.UNWANTED, reason=f"{http}: {_UNWANTED[status]}", logged=http)
         if status >= _SERVER_ERRORS or status in _TOO_EARLY:
             return Answer(verdict=Verdict.AGAIN, reason=f"{http}: {name}'s dicomweb has a fault for now", logged=http)
-        return Answer(verdict=Verdict.SLOWLY, reason=f"{http}: {name} refuses the request. {_SEE_LOG}", logged=http)
+        return Answer(verdict=Verdict.SLOWLY, reason=f"{http}: {name} refuses the request. {SEE_LOG}", logged=http)
 
 
-def _about_objects(status: int, body: bytes | None, stored: StoredHeader, name: str) -> Answer:
-    """Find our object in the answer (PS3.18 §10.5.3.2): stored, stored with a warning, or failed with a reason.
-
-    Raises:
-        Lost: the answer is about other objects.
-    """
-    http = f"HTTP {status}"
-    told = _told(body)
-    if told is None:
-        if status == _ALL_STORED:
-            return Answer(verdict=Verdict.SENT, reason=f"{http} without a list of what is stored", logged=http)
-        reason = f"{http} without a list of what failed. {_SEE_LOG}"
-        return Answer(verdict=Verdict.SLOWLY, reason=reason, logged=http)
-    failed = _item(told, "FailedSOPSequence", stored)
-    if failed is not None:
-        return answer_of(_code(failed, "FailureReason") or 0x0110)
-    listed = _item(told, "ReferencedSOPSequence", stored)
-    if listed is None or status == _CONFLICT:
-        raise Lost(f"{name} answered of other objects than it was sent ({http}); nothing of it is believed")
-    warning = _code(listed, "WarningReason")
-    if not warning:
-        return Answer(verdict=Verdict.SENT, logged=http)
-    told_of_it = answer_of(warning)
-    # It is in the list of what is stored, whatever number the warning has.
-    return Answer(verdict=Verdict.SENT, reason=told_of_it.reason, logged=told_of_it.logged)
-
-
-def _told(body: bytes | None) -> Dataset | None:
-    """The data set of an answer; `None` where there is none that can be read."""
+def problem_of(peer: Peer, settings: Settings) -> str:
+    """What keeps the service from being sent anything, as far as can be seen without sending; empty if nothing does."""
     try:
-        said = json.loads(body or b"")
-        first = said[0] if isinstance(said, list) else said
-        return Dataset.from_json(cast("dict[str, Any]", first)) if isinstance(first, dict) else None
-    except _MALFORMED:
-        return None
-
-
-def _item(told: Dataset, sequence: str, stored: StoredHeader) -> Dataset | None:
-    try:
-        items = list(told.get(sequence) or ())
-        return next(
-            (
-                item
-                for item in items
-                if str(item.get("ReferencedSOPInstanceUID", "")) == stored.sop_instance_uid
-                and str(item.get("ReferencedSOPClassUID", stored.sop_class_uid)) == stored.sop_class_uid
-            ),
-            None,
-        )
-    except _MALFORMED:
-        return None
-
-
-def _code(item: Dataset, keyword: str) -> int:
-    try:
-        return int(item.get(keyword) or 0) & 0xFFFF
-    except _MALFORMED:
-        return 0
+        with opened(peer, settings, ()) as stow:
+            stow.look()
+    except (Unreachable, Lost) as error:
+        return str(error)
+    return ""
 
 
 def _pieces(head: bytes, content: bytes, tail: bytes) -> Iterator[bytes]:

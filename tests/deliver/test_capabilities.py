@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -27,13 +28,19 @@ ALL = (Verification, SegmentationStorage, Comprehensive3DSRStorage)
 
 
 @contextmanager
-def archive(*contexts: str, title: str = "ARCHIVE", knows: str = "MATINS", echo: int = 0x0000) -> Iterator[Peer]:
+def archive(
+    *contexts: str,
+    title: str = "ARCHIVE",
+    knows: str = "MATINS",
+    echo: int = 0x0000,
+    syntaxes: list[str] | None = None,
+) -> Iterator[Peer]:
     """An archive that accepts `contexts` and calls only from the AE title `knows`."""
     ae = AE(ae_title=title)
     ae.require_called_aet = True
     ae.require_calling_aet = [knows]
     for context in contexts:
-        ae.add_supported_context(context)
+        ae.add_supported_context(context, syntaxes)
     scp = Scp(ae, [(evt.EVT_C_ECHO, lambda _event: echo)])
     try:
         yield peer(scp.port)
@@ -50,7 +57,8 @@ def test_a_destination_that_answers_and_accepts_is_fine() -> None:
         answer = probe(pacs, "MATINS", patience_s=5)
     assert answer.ok
     assert set(answer.accepted) == set(ALL)
-    assert len(answer.refused) == 1
+    # What could take the place of its outputs is asked for besides.
+    assert set(answer.refused) == {SOP_CLASS_OF_OUTPUT[kind] for kind in pacs.fallback}
 
 
 def test_a_class_that_is_refused_is_named() -> None:
@@ -59,6 +67,26 @@ def test_a_class_that_is_refused_is_named() -> None:
     assert not answer.ok
     assert SegmentationStorage in answer.problem
     assert "outputs" in answer.remedy
+
+
+def test_a_class_that_is_refused_is_made_up_for_by_one_that_takes_its_place() -> None:
+    with archive(Verification, Comprehensive3DSRStorage, SOP_CLASS_OF_OUTPUT["secondary_capture"]) as pacs:
+        answer = probe(pacs, "MATINS", patience_s=5)
+    assert answer.ok
+    assert answer.made_up_for
+    assert SegmentationStorage in answer.problem
+
+
+def test_what_is_learnt_names_each_transfer_syntax() -> None:
+    with archive(Verification, SegmentationStorage, syntaxes=[ImplicitVRLittleEndian]) as pacs:
+        answer = probe(pacs, "MATINS", patience_s=5)
+    of_seg = {each.transfer_syntax_uid: each for each in answer.learnt if each.sop_class_uid == SegmentationStorage}
+    assert {syntax: each.accepted for syntax, each in of_seg.items()} == {
+        ImplicitVRLittleEndian: True,
+        ExplicitVRLittleEndian: False,
+    }
+    assert "does not accept Segmentation Storage" in of_seg[ExplicitVRLittleEndian].reason
+    assert Verification not in {each.sop_class_uid for each in answer.learnt}
 
 
 def test_an_archive_that_does_not_know_us_is_told_apart_from_one_of_another_name() -> None:
