@@ -7,8 +7,10 @@ from typing import Any
 from node.commands.output import person, print_json, say, table
 from node.commands.site import opened
 from node.config import Settings
+from node.domain.time import SystemClock
 from node.errors import Failed
 from node.store import instances
+from node.workflow import retention
 from node.workflow.standing import node_standing
 from node.workflow.story import find_study, study_story, worklist_story
 
@@ -33,6 +35,9 @@ def status(settings: Settings, *, as_json: bool) -> None:
     for what in ("work_items", "results"):
         for name, counts in standing[what].items():
             _counts(f"{what.replace('_', ' ')} · {name}", counts)
+    if standing["freed"]["instances"]:
+        freed = standing["freed"]
+        say(f"freed  {freed['instances']} instances of {freed['studies']} studies, {freed['freed_bytes']} bytes")
     for each in standing["refusals"]:
         what = "ALERT  " if each["about"] == "security" else "refused"
         say(f"{what} {_minute(each['at'])} {each['who']}: {each['reason']}")
@@ -61,7 +66,9 @@ def show(settings: Settings, study: str, *, as_json: bool) -> None:
         Failed: there is no such study.
     """
     with opened(settings) as db:
-        told = study_story(db, find_study(db, study))
+        uid = find_study(db, study)
+        told = study_story(db, uid)
+        retention.look(db, SystemClock().now(), uid)
     if told is None:
         raise Failed(f"the study {study} has just gone")
     if as_json:
@@ -149,7 +156,8 @@ def _show_head(told: dict[str, Any]) -> None:
 
 
 def _rejected(series: dict[str, Any]) -> str:
-    return f", {series['rejected']} rejected" if series["rejected"] else ""
+    told = f", {series['rejected']} rejected" if series["rejected"] else ""
+    return told + (f", the files of {series['freed']} freed" if series["freed"] else "")
 
 
 def _show_outcomes(told: dict[str, Any]) -> None:
