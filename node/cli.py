@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from node import __version__, log
+from node.commands import options
 from node.commands.options import Config, Data, Json, Quiet, Study, family
 from node.learn.training import Kind, TrainingPlan
 
@@ -192,14 +193,12 @@ def release(study: Study, config: Config = None, data: Data = None) -> None:
 
 @app.command()
 def withdraw(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="UID, its beginning, or accession")] = None,
-    model: Annotated[str, typer.Option("--model", metavar="NAME@DIGEST", help="All of one model version")] = "",
-    reason: Annotated[str, typer.Option("--reason", help="Why, for those who look at the study later")] = "",
-    remaining: Annotated[
-        bool, typer.Option("--remaining", help="List what is to be deleted by hand where no rejection note goes")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be withdrawn, and do nothing")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; only --model asks")] = False,
+    study: options.PerhapsStudy = None,
+    model: options.ModelVersion = "",
+    reason: options.Reason = "",
+    remaining: options.Remaining = False,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
     config: Config = None,
     data: Data = None,
     as_json: Json = False,
@@ -211,11 +210,16 @@ def withdraw(
     """
     from node.commands import site, withdrawing
 
-    settings = site.settings_from(config, data)
-    if remaining:
-        withdrawing.remaining(settings, study, as_json=as_json)
-    else:
-        withdrawing.withdraw(settings, study, model, reason, dry_run=dry_run, yes=yes, as_json=as_json)
+    terms = withdrawing.Terms(dry_run=dry_run, remaining=remaining, yes=yes, as_json=as_json)
+    withdrawing.withdraw(site.settings_from(config, data), study, model, reason, terms)
+
+
+@app.command()
+def retention(config: Config = None, data: Data = None, dry_run: options.DryRun = False, as_json: Json = False) -> None:
+    """Free the files that `keep_days` lets go, and say of each old study why it stays."""
+    from node.commands import freeing, site
+
+    freeing.retention(site.settings_from(config, data), dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Closes quiet studies and takes back expired leases, each on its own beat."""
+"""Closes quiet studies, takes back expired leases and superseded results, and frees files, each on its own beat."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from node.clock.freeing import Freeing
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.loop import Herald, Stop, guarded, stop_on_signals
@@ -21,6 +22,7 @@ from node.workflow.supersession import take_back_superseded
 _CLOSING_S = 0.2
 _RECOVERY_S = 2.0
 _SUPERSESSION_S = 5.0
+_FREEING_S = 60.0
 #: A beat that takes longer than this stops feeding the watchdog.
 _POLL_S = 0.25
 
@@ -53,14 +55,23 @@ def main(settings: Settings) -> int:
         if taken:
             log.info("superseded_results_taken_back", count=taken)
 
+    freeing = Freeing(db, clock, settings)
+
+    def free_files() -> None:
+        freed = freeing.step()
+        if freed:
+            log.info("studies_freed", count=freed)
+
     scheduler = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(1)},
+        # Whoever reads gigabytes before they go must not keep studies from being closed.
+        executors={"default": ThreadPoolExecutor(1), "freeing": ThreadPoolExecutor(1)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         timezone="UTC",
     )
     scheduler.add_job(guarded(close_quiet_studies), "interval", seconds=_CLOSING_S)
     scheduler.add_job(guarded(take_back_expired), "interval", seconds=_RECOVERY_S)
     scheduler.add_job(guarded(take_back_old_sets), "interval", seconds=_SUPERSESSION_S)
+    scheduler.add_job(guarded(free_files), "interval", seconds=_FREEING_S, executor="freeing")
     scheduler.start()
     herald.ready(
         f"closes studies and watches leases; {len(policy.active_models)} model(s), {len(policy.rules)} rule(s)"

@@ -35,6 +35,9 @@ def export(settings: Settings, study: str, target: Path, *, every_version: bool,
             target.mkdir(parents=True, exist_ok=True)
             spool = Spool(db.folder)
             for each in held:
+                if each.freed_at:
+                    remedy = "`matins fetch` has an archive send them again"
+                    raise Failed(f"the files of {uid} were freed on {each.freed_at[:10]}; {remedy}")
                 _copy_object(spool, each.path, target / _folder_name(each) / _file_name(each))
             count = _export_findings(db, uid, target / "findings") if with_findings else 0
         except OSError as error:

@@ -14,6 +14,12 @@ Config = Annotated[Path | None, typer.Option("--config", help="config.toml; defa
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder, in place of the one in config.toml")]
 Quiet = Annotated[float | None, typer.Option("--quiet", metavar="SECONDS", help="In place of every quiet time")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")]
+PerhapsStudy = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="UID, its beginning, or accession number")]
+ModelVersion = Annotated[str, typer.Option("--model", metavar="NAME@DIGEST", help="All of one model version")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for those who look at the study later")]
+Remaining = Annotated[bool, typer.Option("--remaining", help="List what no rejection note takes back, to be deleted")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; only --model asks")]
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="UID, its beginning, or accession number")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -31,14 +32,28 @@ _WARNING = (
 )
 
 
-def withdraw(
-    settings: Settings, study: str | None, model: str, because: str, *, dry_run: bool, yes: bool, as_json: bool
-) -> None:
-    """Take results back, or with `dry_run` say what would be.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a withdrawal is done."""
+
+    #: Only say what would be.
+    dry_run: bool
+    #: Only list what is left at destinations.
+    remaining: bool
+    #: Do not ask.
+    yes: bool
+    as_json: bool
+
+
+def withdraw(settings: Settings, study: str | None, model: str, because: str, terms: Terms) -> None:
+    """Take results back, or say what would be.
 
     Raises:
         Failed: there is no such study or model version, nothing to take back, or nobody has confirmed it.
     """
+    if terms.remaining:
+        remaining(settings, study, as_json=terms.as_json)
+        return
     if (study is None) == (not model):
         raise Failed("name a study, or a model version by --model NAME@DIGEST, or ask with --remaining what is left")
     chosen = _chosen(model)
@@ -49,14 +64,14 @@ def withdraw(
         if model and not found:
             raise Failed(f"nothing of {model} stands anywhere; `matins models list` tells digests")
         sent = [each for outcome_list in found.values() for each in _sent(db, outcome_list)]
-        if dry_run:
-            _tell_plan(settings, len(found), sent, as_json=as_json)
+        if terms.dry_run:
+            _tell_plan(settings, len(found), sent, as_json=terms.as_json)
             return
-        if model and not yes:
+        if model and not terms.yes:
             _confirm(model, len(found), len(sent))
-        done = _withdrawn(db, settings, list(found) or meant, because, chosen, quiet=as_json or not model)
+        done = _withdrawn(db, settings, list(found) or meant, because, chosen, quiet=terms.as_json or not model)
         left = [each for uid in done for each in withdrawal_notes.standing_elsewhere(db, uid)]
-    if as_json:
+    if terms.as_json:
         studies = [{"study_instance_uid": uid, "done": lines} for uid, lines in done.items()]
         print_json({"dry_run": False, "studies": studies, "remaining": list(map(_told, left))})
         return

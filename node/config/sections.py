@@ -17,6 +17,9 @@ class DataSettings(Section):
     folder: Path = Field(default=Path("var"), strict=False)
     #: Below this share of free disk, associations are rejected (RJ 2/3/1) before the disk is full.
     minimum_free_percent: Annotated[float, Field(ge=0, lt=100)] = 10.0
+    #: After so many days without anything new of a study its files are freed, if all that was made of it is kept where
+    #: it was sent, and an archive lists every instance. 0 keeps them for ever.
+    keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
 
 
 class CatalogueSettings(Section):

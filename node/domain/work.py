@@ -10,6 +10,8 @@ class WorkKind(StrEnum):
 
     DESCRIBE = "describe"
     EXPECTED_COUNT = "expected_count"
+    #: Whether an archive lists every instance of a study that is to be freed; subject "study/day".
+    ARCHIVED = "archived"
     #: One retrieval of a study from an archive.
     FETCH = "fetch"
     #: Which earlier studies of a patient the archives hold.

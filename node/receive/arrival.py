@@ -17,7 +17,7 @@ from node.receive.header import Content, Header, walk
 from node.receive.indexing import is_held, strong_digest
 from node.receive.status import CANNOT_UNDERSTAND, DOES_NOT_MATCH
 from node.receive.syntaxes import DEFLATED, is_lossy
-from node.store import arrivals, instances
+from node.store import arrivals, instances, retention
 from node.store.arrivals import Arrival
 from node.store.database import Database
 from node.store.spool import Spool
@@ -86,19 +86,27 @@ def arrive(db: Database, spool: Spool, clock: Clock, received: Received, *, infl
     )
     arrival = arrival_of(header, origin, received.transfer_syntax_uid, len(received.content))
     held = instances.held_of(db, [header.sop_instance_uid])
+    freed = retention.freed_of(db, [header.sop_instance_uid])
     for digest in (xxh3_128_hexdigest(received.content), strong_digest([received.content])):
         arrival = replace(arrival, digest=digest)
         row, path = held.get((header.sop_instance_uid, digest), (0, ""))
-        same = is_held(spool, path, received.content) if path else None
+        gone = freed.get((header.sop_instance_uid, digest))
+        if gone is not None:
+            same = None if gone.digest == strong_digest([received.content]) else False
+        else:
+            same = is_held(spool, path, received.content) if path else None
         if same is not False:
             break
     else:
-        row, same = 0, None
+        row, same, gone = 0, None, None
     if same:
         return False
     head = head_of(arrival, origin)
     path = spool.keep((head, received.content), header.sop_instance_uid, arrival.digest)
     with db.transaction():
+        if gone is not None:
+            retention.restore(db, clock.now(), row, path)
+            return False
         if row:
             instances.move(db, row, path)
             return False

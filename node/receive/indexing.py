@@ -11,7 +11,7 @@ from typing import BinaryIO
 from node.domain.time import Instant
 from node.errors import Failed, Refused
 from node.receive.part10 import LONGEST_HEAD, read_meta
-from node.store import arrivals, checkpoint, instances
+from node.store import arrivals, checkpoint, instances, retention
 from node.store.arrivals import Arrival
 from node.store.checkpoint import Checkpoint
 from node.store.database import Database
@@ -30,25 +30,33 @@ class _Sifted:
     new: list[Entry] = field(default_factory=list)
     #: Row id → path, where the held object is gone and this one takes its place.
     moved: dict[int, str] = field(default_factory=dict)
+    #: Row id → when it came and its path, where the held object was freed.
+    restored: dict[int, tuple[Instant, str]] = field(default_factory=dict)
     #: Files that hold once more what is held.
     superfluous: list[str] = field(default_factory=list)
     #: UIDs and digests that were held when we looked.
     known: frozenset[tuple[str, str]] = frozenset()
 
 
-def index(db: Database, spool: Spool, entries: Sequence[Entry], upto: Checkpoint | None = None) -> int:
+def index(
+    db: Database, spool: Spool, entries: Sequence[Entry], upto: Checkpoint | None = None, *, replayed: bool = False
+) -> int:
     """Index durable objects in the order in which they came; return how many were not held. Opens its own transaction.
 
-    Objects that are held byte for byte make no row and no event. `upto` is written as the checkpoint.
+    Objects that are held byte for byte make no row and no event. One whose file was freed is kept again under its old
+    row; not where everything is `replayed` that lies here, and it came before it was freed. `upto` is written as the
+    checkpoint.
 
     Raises:
         Transient: the database stayed busy, or another process indexed the same object meanwhile; try again.
     """
-    sifted = _sift(db, spool, entries)
+    sifted = _sift(db, spool, entries, replayed=replayed)
     with db.transaction():
         count = arrivals.record_arrivals(db, sifted.new, known=sifted.known)
         for row, path in sifted.moved.items():
             instances.move(db, row, path)
+        for row, (now, path) in sifted.restored.items():
+            retention.restore(db, now, row, path)
         if upto is not None:
             checkpoint.write(db, upto.use, upto.offset)
     for path in sifted.superfluous:
@@ -79,16 +87,29 @@ def strong_digest(chunks: Iterator[bytes] | Sequence[bytes | memoryview]) -> str
     return digest.hexdigest()
 
 
-def _sift(db: Database, spool: Spool, entries: Sequence[Entry]) -> _Sifted:
+def _sift(db: Database, spool: Spool, entries: Sequence[Entry], *, replayed: bool) -> _Sifted:
     """Tell the new ones from those that are held: a digest alone is not believed."""
-    held = instances.held_of(db, [arrival.sop_instance_uid for _, arrival in entries])
+    uids = [arrival.sop_instance_uid for _, arrival in entries]
+    held = instances.held_of(db, uids)
+    freed = retention.freed_of(db, uids)
     sifted = _Sifted(known=frozenset(held))
     for now, arrived in entries:
         arrival = arrived
         while True:
             key = (arrival.sop_instance_uid, arrival.digest)
             row, path = held.get(key, (0, ""))
-            if not path:
+            if key in freed:
+                if replayed and now.iso <= freed[key].freed_at:
+                    break
+                strong = _strong_digest(spool, arrival.path)
+                if strong not in (freed[key].digest, ""):
+                    arrival = replace(arrival, digest=strong)
+                    continue
+                if strong:
+                    sifted.restored[row] = (now, arrival.path)
+                    held[key] = (row, arrival.path)
+                    del freed[key]
+            elif not path:
                 held[key] = (row, arrival.path)
                 sifted.new.append((now, arrival))
             elif path != arrival.path:
@@ -132,6 +153,15 @@ def _are_equal(spool: Spool, held: str, other: str) -> bool | None:
                 return False
             if not chunk:
                 return True
+
+
+def _strong_digest(spool: Spool, path: str) -> str:
+    """SHA-256 of the data set under `path`; empty if it cannot be read."""
+    try:
+        with spool.open(path) as stream:
+            return strong_digest(_data_set(stream))
+    except (OSError, Failed, Refused):
+        return ""
 
 
 def _next(chunks: Iterator[bytes]) -> bytes | None:

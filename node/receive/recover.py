@@ -121,10 +121,11 @@ def rebuild(
     filed, recorded = _Found(), _Found()
     files = _file_entries(db.folder, lacking, settings, now, filed, progress)
     journal = (entry for entry in _journal_entries(_segments(db.folder), recorded) if entry[1].path not in known)
-    indexed = _index(db, spool, heapq.merge(files, journal, key=lambda entry: entry[0].wall))
+    merged = heapq.merge(files, journal, key=lambda entry: entry[0].wall)
+    indexed = _index(db, spool, merged, replayed=True)
     unreadable = (*filed.unreadable, *recorded.unreadable)
     # What is filed already lies in the journal too, until its segment has a new use.
-    objects = len(instances.paths(db)) + len(unreadable)
+    objects = len(instances.paths(db, freed=False)) + len(unreadable)
     return RebuildCounts(objects=objects, indexed=indexed, unreadable=unreadable)
 
 
@@ -251,17 +252,19 @@ def _chunks(stream: BinaryIO, start: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _index(db: Database, spool: Spool, entries: Iterable[Entry], found: _Found | None = None) -> int:
+def _index(
+    db: Database, spool: Spool, entries: Iterable[Entry], found: _Found | None = None, *, replayed: bool = False
+) -> int:
     """Index in batches; where `found` tells how far the journal was read, the checkpoint moves along."""
     indexed = 0
     batch: list[Entry] = []
     for entry in entries:
         batch.append(entry)
         if len(batch) == _TOGETHER:
-            indexed += index(db, spool, batch, found.end if found else None)
+            indexed += index(db, spool, batch, found.end if found else None, replayed=replayed)
             batch.clear()
     if batch:
-        indexed += index(db, spool, batch, found.end if found else None)
+        indexed += index(db, spool, batch, found.end if found else None, replayed=replayed)
     return indexed
 
 

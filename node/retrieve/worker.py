@@ -22,6 +22,7 @@ from node.retrieve import calls
 from node.retrieve.asking import CHILD, ask
 from node.retrieve.counts import OWNER, Counts
 from node.retrieve.fetches import Fetches
+from node.retrieve.holdings import Holdings
 from node.retrieve.priors import Priors
 from node.retrieve.question import Question
 from node.store import retrievals, work_items
@@ -29,7 +30,7 @@ from node.store.database import Database, open_database
 from node.store.occupancy import RETRIEVE_LOCK, occupied
 from node.workflow import recovery
 
-_KINDS = (WorkKind.EXPECTED_COUNT, WorkKind.PRIORS, WorkKind.FETCH)
+_KINDS = (WorkKind.EXPECTED_COUNT, WorkKind.PRIORS, WorkKind.FETCH, WorkKind.ARCHIVED)
 #: For the threads to take leave of their archives.
 _DRAIN_S = 20.0
 
@@ -58,7 +59,9 @@ def main(settings: Settings) -> int:
 
         counts = Counts(db, clock, settings, counted)
         priors = Priors(db, clock, settings, lambda query: ask(CHILD, query, stop, herald.alive))
-        steps = {handling.kind: work_step(db, clock, handling) for handling in (counts.handling(), priors.handling())}
+        holdings = Holdings(db, clock, settings, lambda query: ask(CHILD, query, stop, herald.alive))
+        handlings = (counts.handling(), priors.handling(), holdings.handling())
+        steps = {handling.kind: work_step(db, clock, handling) for handling in handlings}
 
         def step() -> bool:
             # A look costs less than a claim, which takes the write lock.

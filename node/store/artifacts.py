@@ -30,6 +30,8 @@ class Artifact:
     created_at: str
     #: The series it lies in; empty for what is no object, or was written by a version that did not keep it.
     series_instance_uid: str = ""
+    #: When its file was removed (ISO 8601 UTC); empty while it is here.
+    freed_at: str = ""
 
 
 def record(

@@ -48,6 +48,8 @@ class HeldInstance:
     readable: bool
     current: bool
     content_digest: str
+    #: When its file was removed (ISO 8601 UTC); empty while it is here.
+    freed_at: str
     #: The typed header, once described.
     instance: Instance | None
 
@@ -154,9 +156,10 @@ def held_of(db: Database, uids: Sequence[str]) -> dict[tuple[str, str], tuple[in
     return {(row["sop_instance_uid"], row["digest"]): (row["id"], row["path"]) for row in rows}
 
 
-def paths(db: Database) -> set[str]:
-    """Paths of all indexed objects."""
-    return {row["path"] for row in db.rows("SELECT path FROM instance")}
+def paths(db: Database, *, freed: bool = True) -> set[str]:
+    """Paths of all indexed objects; without `freed`, of those that are to be here."""
+    narrowed = "" if freed else " WHERE freed_at = ''"
+    return {row["path"] for row in db.rows(f"SELECT path FROM instance{narrowed}")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,5 +206,6 @@ def _held(row: sqlite3.Row) -> HeldInstance:
         readable=bool(row["image"]) and not row["ours"] and not row["rejected"],
         current=bool(row["current"]),
         content_digest=row["content_digest"],
+        freed_at=row["freed_at"],
         instance=_INSTANCE.validate_json(row["description"]) if row["description"] else None,
     )

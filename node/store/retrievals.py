@@ -160,7 +160,7 @@ def begun(db: Database) -> frozenset[tuple[str, str]]:
 def held_instances(db: Database, study_instance_uid: str) -> frozenset[str]:
     """SOP Instance UIDs of a study that need not be fetched: those that are here, and those that were made here."""
     rows = db.rows(
-        "SELECT sop_instance_uid FROM instance WHERE study_instance_uid = ?"
+        "SELECT sop_instance_uid FROM instance WHERE study_instance_uid = ? AND freed_at = ''"
         " UNION SELECT a.sop_instance_uid FROM artifact a JOIN outcome o ON o.id = a.outcome_id"
         " WHERE o.study_instance_uid = ? AND a.sop_instance_uid != ''",
         (study_instance_uid, study_instance_uid),

@@ -9,10 +9,12 @@ the index can be rebuilt from the spool.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -90,8 +92,8 @@ class Spool:
     def name(self, temporary: Path, sop_instance_uid: str, digest: str) -> str:
         """Give a written and synced file its final name, and return its path; the caller syncs the folder.
 
-        A file of that name with the same bytes stays as it is; one with other bytes, made to have the same digest,
-        keeps its name and the new one gets another.
+        The new one takes the place of a file of that name with the same bytes, so that whoever frees that leaves this;
+        one with other bytes, made to have the same digest, keeps its name and the new one gets another.
 
         Raises:
             OSError: the disk is full or failing.
@@ -103,11 +105,55 @@ class Spool:
                 final.hardlink_to(temporary)
                 break
             except FileExistsError:
-                if _are_equal(final, temporary):
+                found = self._take_place(final, temporary)
+                if found:
                     break
+                if found is None:
+                    continue
                 final = final.with_name(f"{final.name.partition('.')[0][:49]}-{secrets.token_hex(8)}{_SUFFIX}")
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         return str(final.relative_to(self._data))
+
+    def identity(self, path: str) -> str:
+        """Tell the very file under `path` from any other that comes to bear its name; empty if there is none."""
+        try:
+            found = (self._data / path).stat()
+        except FileNotFoundError:
+            return ""
+        return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
+
+    def remove(self, path: str, identity: str) -> bool:
+        """Remove the file under `path` if it is still the one of that identity; the caller syncs the folder.
+
+        Raises:
+            OSError: the disk is failing.
+        """
+        with self._alone():
+            if not identity or self.identity(path) != identity:
+                return False
+            (self._data / path).unlink()
+            return True
+
+    def _take_place(self, final: Path, temporary: Path) -> bool | None:
+        """Let a file take the place of one with the same bytes; `False` if it has others, `None` if it is gone."""
+        with self._alone():
+            try:
+                if not _are_equal(final, temporary):
+                    return False
+            except FileNotFoundError:
+                return None
+            temporary.rename(final)
+            return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Neither remove nor replace a file while another thread or process does."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def path_for(self, sop_instance_uid: str, digest: str) -> str:
         """The path of the file with these bytes, relative to the data folder, whether or not it is there."""

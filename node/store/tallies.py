@@ -35,7 +35,7 @@ def damage(db: Database) -> list[str]:
 def lost_objects(db: Database) -> list[str]:
     """Indexed objects that are gone, relative to the data folder."""
     spool = Spool(db.folder)
-    return sorted(path for path in instances.paths(db) if not spool.holds(path))
+    return sorted(path for path in instances.paths(db, freed=False) if not spool.holds(path))
 
 
 def unindexed_objects(db: Database, data_folder: Path) -> list[str]:

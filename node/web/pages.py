@@ -1,4 +1,4 @@
-"""The pages and their JSON twins. All of them read; none writes."""
+"""The pages and their JSON twins. They read; all that is written is that somebody looked at a study."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from node.errors import Transient
 from node.store.database import Database
 from node.web import wording
 from node.web.guard import Guard, names_of
+from node.workflow import retention
 from node.workflow.standing import health
 from node.workflow.story import Story, study_story, worklist_story
 
@@ -48,7 +49,10 @@ class Pages:
 
     def study(self, request: Request) -> Response:
         """One study's story."""
-        return self._page("study.html", study=self._story(request))
+        story = self._story(request)
+        # What somebody looks at stays: it is the one thing that a page writes.
+        retention.look(self._db, self._clock.now(), story["study_instance_uid"])
+        return self._page("study.html", study=story)
 
     def worklist_json(self, _request: Request) -> Response:
         """As `matins worklist --json`."""

@@ -12,7 +12,7 @@ from node.domain.rejection import RejectionTitle
 from node.domain.study import Series
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, ResultState, WorkKind
-from node.store import outbox, outcomes, versions, work_items
+from node.store import instances, outbox, outcomes, versions, work_items
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
@@ -96,6 +96,7 @@ def run_again(db: Database, now: Instant, policy: Policy, study: StudyRow) -> li
         if model is None or not outcome.series_instance_uid:
             continue
         inputs = tuple(outcomes.inputs(db, outcome.id))
+        _, freed = _readable(instances.with_ids(db, inputs))
         supersede(db, now, outcome, "forced to run again")
         plan = _Plan(
             model=model,
@@ -103,8 +104,8 @@ def run_again(db: Database, now: Instant, policy: Policy, study: StudyRow) -> li
             content_digest=outcome.content_digest,
             inputs=inputs,
             series=outcome.series,
-            state=OutcomeState.FAILED if model.problem else OutcomeState.PENDING,
-            reason=model.problem,
+            state=OutcomeState.FAILED if model.problem or freed else OutcomeState.PENDING,
+            reason=model.problem or freed,
         )
         _write(db, now, study, plan, revision=study.revision)
         done.append(f"{outcome.model} runs again")
@@ -148,6 +149,8 @@ def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str, prior: st
         each for each in by_series.get(choice.chosen or "", []) if each.sop_instance_uid in choice.sop_instance_uids
     ]
     state, reason = _first_state(model, choice, left_out, incomplete, prior)
+    if state is OutcomeState.PENDING:
+        state, reason = _readable(chosen)
     return _Plan(
         model=model,
         series_instance_uid=choice.chosen or "",
@@ -180,6 +183,15 @@ def _first_state(
     if model.problem:
         return OutcomeState.FAILED, model.problem
     return OutcomeState.PENDING, ""
+
+
+def _readable(chosen: Sequence[HeldInstance]) -> tuple[OutcomeState, str]:
+    """Whether the files that a model would read are here: they may have been freed."""
+    freed = sum(bool(each.freed_at) for each in chosen)
+    if not freed:
+        return OutcomeState.PENDING, ""
+    remedy = "Have them sent again or `matins fetch` them, then `matins force`"
+    return OutcomeState.FAILED, f"the files of {freed} of its images were freed, and an archive holds them. {remedy}"
 
 
 def _still_holds(standing: Outcome, plan: _Plan) -> bool:

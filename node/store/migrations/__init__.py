@@ -12,6 +12,7 @@ from node.store.migrations import rejections  # isort: skip
 from node.store.migrations import confirmations  # isort: skip
 from node.store.migrations import deliveries  # isort: skip
 from node.store.migrations import withdrawals  # isort: skip
+from node.store.migrations import retention  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -21,6 +22,7 @@ __all__ = [
     "first",
     "journal",
     "rejections",
+    "retention",
     "retrievals",
     "withdrawals",
 ]
