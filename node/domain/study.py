@@ -183,3 +183,14 @@ _NOT_IMAGES = (
 def is_image(sop_class_uid: str) -> bool:
     """Whether instances of this SOP Class can be a model's input at all."""
     return not sop_class_uid.startswith(_NOT_IMAGES)
+
+
+#: Storage SOP Classes of the standard begin so; those of vendors do not (PS3.4 Table B.5-1).
+_STANDARD = "1.2.840.10008.5.1.4.1.1."
+#: Ultrasound and nuclear medicine as they were until 1993, retired (PS3.6 Table A-1).
+_RETIRED = frozenset(f"{_STANDARD}{number}" for number in (3, 5, 6))
+
+
+def is_current_standard(sop_class_uid: str) -> bool:
+    """Whether the SOP Class is the standard's and not retired: others nobody knows how to refer to."""
+    return sop_class_uid.startswith(_STANDARD) and sop_class_uid not in _RETIRED

@@ -20,7 +20,7 @@ from node.imaging import saliency
 from node.imaging.mask import Mask, read_mask
 from node.report.evidence import Evidence
 from node.report.predecessors import predecessors
-from node.report.sources import normalise, read_headers
+from node.report.sources import described_header, normalise, read_headers
 from node.store import artifacts, findings, instances, outcomes
 from node.store.database import Database
 from node.store.instances import HeldInstance
@@ -73,8 +73,12 @@ def _read(
 ) -> tuple[tuple[Path, ...], tuple[Dataset, ...]]:
     """The files of the inputs, and their headers as builders need them."""
     files = tuple(db.folder / each.path for each in held)
+    headers = read_headers(files[:1])
+    for file, each in zip(files[1:], held[1:], strict=True):
+        described = described_header(each.instance) if each.instance else None
+        headers += [described] if described is not None else read_headers([file])
     placed = [each.instance.frames if each.instance else None for each in held]
-    return files, normalise(read_headers(files), grid, [each if each and each.stacks else None for each in placed])
+    return files, normalise(headers, grid, [each if each and each.stacks else None for each in placed])
 
 
 def _saliency(db: Database, outcome: Outcome, mask: Mask) -> NDArray[np.float32] | None:

@@ -23,7 +23,7 @@ from pydicom.valuerep import DA, TM, PersonName, validate_value
 
 from node.domain.geometry import Grid
 from node.domain.patient import readable_name, readable_text
-from node.domain.study import Frames
+from node.domain.study import Frames, Instance
 from node.domain.uid import derived_uid
 from node.errors import Failed, Transient
 from node.report.places import COSINE_DIGITS, MILLIMETRE_DIGITS, is_placed, remove_place, write_groups
@@ -91,6 +91,19 @@ def read_headers(paths: Sequence[Path]) -> list[Dataset]:
         except OSError as error:
             raise Transient(f"{path.name} cannot be read: {error.strerror}") from error
     return headers
+
+
+def described_header(instance: Instance) -> Dataset | None:
+    """What `read_headers` reads of a slice but the first, from its description; `None` where that does not say all."""
+    if instance.plane is None or instance.pixels is None:
+        return None
+    header = Dataset()
+    header.SOPClassUID = instance.sop_class_uid
+    header.SOPInstanceUID = instance.sop_instance_uid
+    header.SeriesInstanceUID = instance.series_instance_uid
+    header.ImagePositionPatient = [round(each, MILLIMETRE_DIGITS) for each in instance.plane.position]
+    header.Rows, header.Columns = instance.pixels.rows, instance.pixels.columns
+    return header
 
 
 def _beyond(last: int) -> Callable[[BaseTag, str | None, int], bool]:

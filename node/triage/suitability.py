@@ -9,7 +9,7 @@ from itertools import combinations
 from node.domain.frames import each_slice
 from node.domain.model_card import GEOMETRY_FIELDS, Condition, ModelCard, Preference
 from node.domain.patient import conflict
-from node.domain.study import Instance, Series, is_image
+from node.domain.study import Instance, Series, is_current_standard, is_image
 from node.errors import Unsuitable
 from node.triage import series_values, stacks
 from node.triage.series_values import Geometry
@@ -200,6 +200,9 @@ def _unsound(images: Sequence[Instance], *, needs_volume: bool) -> list[str]:
     clash = _of_different_patients(images)
     if clash:
         against.append(f"instances of different patients in one series ({clash})")
+    foreign = sorted({image.sop_class_uid for image in images if not is_current_standard(image.sop_class_uid)})
+    if foreign:
+        against.append(f"objects of a vendor's own or a retired kind ({', '.join(foreign)})")
     uniform = (*_UNIFORM, *_UNIFORM_IN_VOLUME) if needs_volume else _UNIFORM
     if needs_volume:
         against += _in_several_ways(images)
