@@ -175,6 +175,9 @@ def _show_outcomes(told: dict[str, Any]) -> None:
         reason = f": {result['reason']}" if result["reason"] else ""
         say(f"result    {result['kind']} → {result['destination']}: {result['state']}{reason}")
         say(f"          {result['path']}")
+    for delivery in told["deliveries"]:
+        reason = f": {delivery['reason']}" if delivery["reason"] else ""
+        say(f"delivery  {delivery['destination']}: {delivery['state']}{reason}")
 
 
 def _counts(heading: str, counts: dict[str, int]) -> None:
