@@ -62,6 +62,18 @@ segment_number = 1
 plausible_ml = [100, 5000]
 """
 
+#: Segments 2 to 256 of the card.
+MORE_THAN_A_BYTE = "".join(
+    f"""
+[[segments]]
+number = {number}
+label = "Part {number}"
+category = {{ value = "123037004", scheme = "SCT", meaning = "Anatomical Structure" }}
+type = {{ value = "10200004", scheme = "SCT", meaning = "Liver" }}
+"""
+    for number in range(2, 257)
+)
+
 RULE = """
 title = "Small brain"
 because = "The brain measures {finding.volume_ml}"
@@ -210,6 +222,7 @@ def test_a_lock_that_is_no_lock_is_refused_and_not_overwritten(models: Path) -> 
         ('version = "1.0"', "version = 1.0", "version", "string"),
         ("number = 1", "number = 2", "segments", "[2]"),
         ("number = 1", "number = true", "segments[0].number", "integer"),
+        ("[[volumes]]", MORE_THAN_A_BYTE + "[[volumes]]", "segments", "are 256, but a mask holds one byte a voxel"),
         ("colour = [1, 2, 3]", "colour = [1, 2, 300]", "segments[0].colour", "0 to 255"),
         ("segment_number = 1", "segment_number = 3", "volumes[0].segment_number", "no segment 3"),
         ("[100, 5000]", "[5000, 100]", "volumes[0].plausible_ml", "not a range"),

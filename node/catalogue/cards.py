@@ -21,6 +21,8 @@ _CARD: TypeAdapter[ModelCard] = TypeAdapter(ModelCard)
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 #: Content Qualification (0018,9004), PS3.3 §C.8.13.2.1.1.
 _QUALIFICATIONS = ("RESEARCH", "PRODUCT", "SERVICE")
+#: Values of a byte, without the background.
+_MOST_SEGMENTS = 255
 _TEXT_OPERATORS = ("one_of", "none_of", "matches", "matches_not")
 _NUMBER_OPERATORS = ("at_least", "at_most")
 
@@ -73,6 +75,9 @@ def _check_outputs(card: ModelCard, complaint: Complaint) -> None:
     if numbers != list(range(1, len(numbers) + 1)):
         problem = f"segment numbers are {numbers}"
         raise complaint("segments", problem, "Number them 1, 2, … in order (PS3.3 §C.8.20.2: Segment Number)")
+    if len(numbers) > _MOST_SEGMENTS:
+        problem = f"are {len(numbers)}, but a mask holds one byte a voxel"
+        raise complaint("segments", problem, f"Declare at most {_MOST_SEGMENTS}; make two models of what is more")
     for index, segment in enumerate(card.segments):
         if not all(0 <= part <= 255 for part in segment.colour):
             raise complaint(f"segments[{index}].colour", "is not three numbers from 0 to 255", "Give red, green, blue")
