@@ -205,8 +205,7 @@ def withdraw(
 ) -> None:
     """Take back what models made of a study, or all that one model version made. It cannot be undone.
 
-    Destinations with `rejection` in config.toml are sent a rejection note; what any other has is listed, to be deleted
-    there. Nothing runs again on the same content unless it is forced.
+    Destinations with `rejection` set get a rejection note; what others have is listed. Nothing runs again unless forced.
     """
     from node.commands import site, withdrawing
 
