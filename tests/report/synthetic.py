@@ -218,7 +218,7 @@ def card(*segments: Segment) -> ModelCard:
         pipeline="coarse-to-fine",
         weights=(),
         requires=(),
-        procedure=Code("24587-8", "LN", "MR Brain W and WO contrast IV"),
+        procedure=Code("25056-3", "LN", "MRI unspecified body region"),
         segments=segments or (Segment(number=1, label="Brain", category=ANATOMY, type=BRAIN),),
     )
 

@@ -132,7 +132,7 @@ def test_the_observer_is_the_device_and_the_same_in_every_study(series: Series) 
 def test_it_says_procedure_language_and_algorithm(series: Series) -> None:
     report = build(evidence_on(series(SCANS["axial"])), "measurement_sr")
     [procedure] = items(report, codes.DCM.ProcedureReported)
-    assert procedure.ConceptCodeSequence[0].CodeValue == "24587-8"
+    assert procedure.ConceptCodeSequence[0].CodeValue == "25056-3"
     [language] = items(report, codes.DCM.LanguageOfContentItemAndDescendants)
     assert language.ConceptCodeSequence[0].CodeValue == "en"
     for group in groups_of(report):
