@@ -205,7 +205,7 @@ def withdraw(
 ) -> None:
     """Take back what models made of a study, or all that one model version made. It cannot be undone.
 
-    Destinations with `rejection` set get a rejection note; what others have is listed. Nothing runs again unless forced.
+    Destinations with `rejection` get a rejection note; what others have is listed. Nothing runs again unless forced.
     """
     from node.commands import site, withdrawing
 
