@@ -53,3 +53,29 @@ def test_a_damaged_mask_is_a_failure_at_any_place_of_the_damage(mask: Mask, tmp_
             read_mask(file)
     with pytest.raises(Failed):
         read_mask(tmp_path / "none.npz")
+
+
+def test_frames_and_a_mask_without_a_place_come_back_too(mask: Mask, tmp_path: Path):
+    file = tmp_path / "mask.npz"
+    of_frames = Mask(mask.labels, None, ("1.2.840.1",) * 5, (3, 1, 4, 5, 2))
+    file.write_bytes(to_bytes(of_frames))
+    read = read_mask(file)
+    assert (read.grid, read.sop_instance_uids, read.frame_numbers) == (
+        None,
+        of_frames.sop_instance_uids,
+        (3, 1, 4, 5, 2),
+    )
+    assert np.array_equal(read.labels, mask.labels)
+
+
+def test_a_mask_from_before_frames_is_still_read(mask: Mask, tmp_path: Path):
+    arrays = {
+        "shape": np.array(mask.labels.shape),
+        "affine": mask.grid.matrix,
+        "sop_instance_uids": np.array(mask.sop_instance_uids),
+        "segment_numbers": np.array([], np.uint8),
+    }
+    with (tmp_path / "mask.npz").open("wb") as file:
+        np.savez(file, **arrays)
+    read = read_mask(tmp_path / "mask.npz")
+    assert (read.grid, read.frame_numbers) == (mask.grid, ())

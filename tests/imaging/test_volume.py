@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from node.domain.frames import each_slice
 from node.errors import Failed, Unsuitable
 from node.imaging.volume import read_volume
+from node.receive.fields import instance_of
+from node.receive.frames import whole
+from tests.enhanced import MultiFrame, stack_of, values_of, write
 from tests.imaging.series import Made, Slices, changed, real_series, write_series
 
 
@@ -131,3 +136,41 @@ def test_a_real_series_is_read_as_pydicom_reads_it(test_data: Path, name: str):
     assert np.array_equal(volume.array, expected)
     heights = [dcmread(paths[uid], stop_before_pixels=True).ImagePositionPatient[2] for uid in volume.sop_instance_uids]
     assert heights == sorted(heights)
+
+
+def _frames(path: Path, made: MultiFrame) -> Slices:
+    write(path, made)
+    header, frames = whole(dcmread(path, stop_before_pixels=True))
+    described = instance_of(header, issuer="", has_pixels=True, frames=frames)
+    return [(path, each) for each in each_slice([described])]
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_frames_of_one_object_are_slices_in_the_order_of_their_places(tmp_path: Path, syntax: str):
+    frames = tuple(stack_of(5)[place] for place in (3, 0, 4, 1, 2))
+    rescaled = tuple(replace(frame, rescale=(1.0, float(-n))) for n, frame in enumerate(frames))
+    made = MultiFrame(frames=rescaled, syntax=syntax)
+    volume = read_volume(_frames(tmp_path / "a.dcm", made))
+    assert volume.frame_numbers == (2, 4, 5, 1, 3)
+    assert len(set(volume.sop_instance_uids)) == 1
+    expected = np.stack([values_of(made)[n - 1].astype(np.int32) - (n - 1) for n in volume.frame_numbers])
+    assert np.array_equal(volume.array, expected)
+    assert volume.grid.spacing_mm == pytest.approx((3.0, 1.0, 1.0))
+
+
+def test_a_slice_of_a_single_image_has_no_frame_number(tmp_path: Path, stored: np.ndarray):
+    assert read_volume(write_series(tmp_path, stored)).frame_numbers == ()
+
+
+def test_a_truncated_multi_frame_object_fails_the_volume(tmp_path: Path):
+    slices = _frames(tmp_path / "a.dcm", MultiFrame(frames=stack_of(4)))
+    slices[0][0].write_bytes(slices[0][0].read_bytes()[:-1000])
+    with pytest.raises(Failed, match="pixel data is truncated"):
+        read_volume(slices)
+
+
+def test_frames_beside_single_images_are_no_volume(tmp_path: Path, stored: np.ndarray):
+    singles = write_series(tmp_path, stored)
+    frames = _frames(tmp_path / "a.dcm", MultiFrame(frames=stack_of(4), rows=6, columns=5))
+    with pytest.raises(Unsuitable, match="beside single images"):
+        read_volume(singles + frames)
