@@ -22,7 +22,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from node.errors import Failed
+from node.errors import Failed, Transient
 from node.report.evidence import SourceSlice
 
 #: What pydicom and its decoders raise over damaged objects.
@@ -30,6 +30,7 @@ _FAULTS: tuple[type[Exception], ...] = (
     *(InvalidDicomError, BytesLengthException, struct.error, zlib.error, ArithmeticError, AttributeError, EOFError),
     *(LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError),
 )
+_DAMAGED: tuple[type[Exception], ...] = (Failed, *_FAULTS)
 #: Pixels may be this many times as high as wide, or the reverse; beyond, the spacing is a slip.
 _MOST_STRETCHED = 20.0
 #: Where there is no window: these hundredths of the values are shown black and white.
@@ -61,7 +62,11 @@ class Shades:
 
 
 def shades(slices: Sequence[SourceSlice]) -> list[Shades]:
-    """The shades of each slice; of one whose file is not at hand, or cannot be read, those that its header names."""
+    """The shades of each slice; of one whose file is not at hand, or is damaged, those that its header names.
+
+    Raises:
+        Transient: a file cannot be read now.
+    """
     headers: dict[Path | str, Dataset] = {}
     found = []
     for source in slices:
@@ -82,13 +87,10 @@ def _is_ct(source: SourceSlice) -> bool:
 
 
 def _header(source: SourceSlice) -> Dataset:
-    if source.path is None:
-        return source.header
     try:
-        header = dcmread(source.path, stop_before_pixels=True)
-    except _FAULTS:
+        return _whole_header(source)
+    except _DAMAGED:
         return source.header
-    return header if header.SOPInstanceUID == source.header.SOPInstanceUID else source.header
 
 
 def picture(source: SourceSlice) -> Picture:
@@ -96,22 +98,34 @@ def picture(source: SourceSlice) -> Picture:
 
     Raises:
         Failed: its file is not known, is another object's, or cannot be decoded; says which.
+        Transient: its file cannot be read now.
     """
     uid = source.header.SOPInstanceUID
-    if source.path is None:
-        raise Failed(f"{uid}: its file is not at hand")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values
-            header = dcmread(source.path, stop_before_pixels=True)
-            if header.SOPInstanceUID != uid:
-                raise Failed(f"{uid}: {source.path.name} holds another object")
+            header = _whole_header(source)
             values = _values(source, header)
             groups = frame_groups(header, source.frame_number)
             shown = _colour(values, header) if values.ndim == 3 else _grey(values, header, groups)
             return Picture(shown, stretch(*groups))
     except _FAULTS as error:
         raise Failed(f"{uid}: pixel data cannot be decoded ({type(error).__name__})") from error
+
+
+def _whole_header(source: SourceSlice) -> Dataset:
+    uid, path = source.header.SOPInstanceUID, source.path
+    if path is None:
+        raise Failed(f"{uid}: its file is not at hand")
+    try:
+        header = dcmread(path, stop_before_pixels=True)
+    except FileNotFoundError as error:
+        raise Failed(f"{uid}: {path.name} is gone") from error
+    except OSError as error:
+        raise Transient(f"{path.name} cannot be read: {error.strerror}") from error
+    if header.SOPInstanceUID != uid:
+        raise Failed(f"{uid}: {path.name} holds another object")
+    return header
 
 
 def frame_groups(header: Dataset, frame_number: int | None) -> tuple[Dataset, ...]:

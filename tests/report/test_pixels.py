@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
-from node.errors import Failed
+from node.errors import Failed, Transient
 from node.report.evidence import SourceSlice
 from node.report.pixels import picture
 from tests.report.synthetic import SCANS, mr_series
@@ -145,5 +145,11 @@ def test_a_slice_without_a_file_is_a_failure(tmp_path: Path) -> None:
         picture(SourceSlice(given.header, None))
     assert given.path is not None
     given.path.unlink()
-    with pytest.raises(Failed, match="cannot be decoded"):
+    with pytest.raises(Failed, match="is gone"):
         picture(given)
+
+
+def test_a_file_that_cannot_be_read_now_is_tried_again(tmp_path: Path) -> None:
+    given = slice_of(tmp_path)
+    with pytest.raises(Transient, match="cannot be read"):
+        picture(SourceSlice(given.header, None, tmp_path))

@@ -34,7 +34,8 @@ KIND = "presentation_state"
 NEEDS: tuple[str, ...] = ()
 SHOWN_AS = "PR"
 SCOPE = "model"
-FALLBACKS: tuple[str, ...] = ("secondary_capture", "encapsulated_pdf")
+#: None of its own: the site says what comes next.
+FALLBACKS: tuple[str, ...] = ()
 #: High, so that hanging protocols put the originals first.
 SERIES_NUMBER = 1006
 

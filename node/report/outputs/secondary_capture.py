@@ -21,7 +21,8 @@ KIND = "secondary_capture"
 NEEDS: tuple[str, ...] = ()
 SHOWN_AS = "SC"
 SCOPE = "study"
-FALLBACKS: tuple[str, ...] = ("encapsulated_pdf",)
+#: None of its own: the site says what comes next.
+FALLBACKS: tuple[str, ...] = ()
 #: High, so that hanging protocols put the originals first.
 SERIES_NUMBER = 1004
 
