@@ -1,0 +1,50 @@
+"""A multi-frame image goes through the model process as its slices do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from node.domain.model_card import Condition
+from node.imaging.mask import read_mask
+from node.imaging.pipelines import Segmentation
+from node.imaging.volume import Volume
+from node.infer.messages import JOB, Job, ReplyKind, Slice, line
+from node.infer.model_process import answer
+from tests.enhanced import MultiFrame, stack_of, write
+from tests.report.gathered import VOLUME, described
+
+
+class Marker:
+    """Marks every voxel that is brighter than most."""
+
+    def warm_up(self) -> None:
+        """Nothing to prepare."""
+
+    def run(self, volume: Volume) -> Segmentation:
+        return Segmentation((volume.array > 1500).astype(np.uint8), {})
+
+
+def job_on(folder: Path, made: MultiFrame) -> Job:
+    path = write(folder / "a.dcm", made)
+    job = Job(id="1", slices=(Slice(path=str(path), instance=described([path])[0]),), mask=str(folder / "mask.npz"))
+    return JOB.validate_json(line(JOB, job))
+
+
+def test_the_mask_names_the_frames_that_it_lies_on(tmp_path: Path) -> None:
+    made = MultiFrame(frames=tuple(stack_of(5)[place] for place in (4, 2, 0, 1, 3)))
+    reply = answer(job_on(tmp_path, made), VOLUME, Marker())
+    assert reply.kind is ReplyKind.DONE, reply.reason
+    mask = read_mask(tmp_path / "mask.npz")
+    assert mask.frame_numbers == (3, 4, 2, 5, 1)
+    assert set(mask.sop_instance_uids) == {described([tmp_path / "a.dcm"])[0].sop_instance_uid}
+
+
+def test_one_stack_of_several_is_read_and_else_none(tmp_path: Path) -> None:
+    job = job_on(tmp_path, MultiFrame(frames=stack_of(4, b_value=0.0) + stack_of(4, b_value=700.0)))
+    assert answer(job, VOLUME, Marker()).kind is ReplyKind.UNSUITABLE
+    card = replace(VOLUME, requires=(Condition(field="diffusion_b_value", at_least=500),))
+    assert answer(job, card, Marker()).kind is ReplyKind.DONE
+    assert read_mask(tmp_path / "mask.npz").frame_numbers == (5, 6, 7, 8)
