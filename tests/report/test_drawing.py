@@ -74,6 +74,7 @@ def test_the_contour_is_drawn_in_the_colour_of_the_card(series: Series) -> None:
 def test_a_picture_has_the_shape_of_the_patient(series: Series) -> None:
     evidence = evidence_on(series(SCANS["anisotropic"]))
     panel = panel_of(evidence, 2, 300)
+    assert max(panel.size) == 300
     assert panel.height / panel.width == pytest.approx(24 * 0.5 / (20 * 0.9), abs=0.01)
 
 
