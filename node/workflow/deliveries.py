@@ -18,13 +18,17 @@ def deliveries(rows: Sequence[OutboxRow]) -> list[dict[str, Any]]:
     told = []
     for destination in sorted({row.destination for row in rows}):
         there = [row for row in rows if row.destination == destination]
-        replaced = [row for row in there if row.state is ResultState.SUPERSEDED and row.reason.startswith(REPLACED)]
         counted = [
-            row for row in there if row.state not in (ResultState.SUPERSEDED, ResultState.WITHDRAWN) or row in replaced
+            row for row in there if row.state not in (ResultState.SUPERSEDED, ResultState.WITHDRAWN) or is_replaced(row)
         ]
         if counted:
             told.append({"destination": destination, "state": _state(counted), "reason": _reason(counted)})
     return told
+
+
+def is_replaced(row: OutboxRow) -> bool:
+    """Whether another kind has taken the place of a row."""
+    return row.state is ResultState.SUPERSEDED and row.reason.startswith(REPLACED)
 
 
 def _state(rows: Sequence[OutboxRow]) -> str:

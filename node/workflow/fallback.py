@@ -13,13 +13,12 @@ from node.store.database import Database
 from node.store.outbox import OutboxRow
 from node.store.work_items import WorkItem
 from node.workflow import reporting
+from node.workflow.deliveries import REPLACED, is_replaced
 from node.workflow.reportable import REPORTED_OUTCOMES
 from node.workflow.reporting import BuiltResult
 
 #: Somebody may plan on it: it is sent where it is asked for, and takes nothing's place.
 _NEVER = frozenset({"rtstruct"})
-#: Masks with overlaps, and masks without: each is the other's nearest.
-_NEAREST = {"labelmap_seg": ("seg",)}
 _STANDING = frozenset({ResultState.QUEUED, ResultState.SENT, ResultState.COMMITTED, ResultState.HELD})
 
 
@@ -33,9 +32,12 @@ def refused_row(db: Database, item: WorkItem) -> OutboxRow | None:
 
 
 def next_kinds(row: OutboxRow, peer: Peer, fallbacks: Sequence[str]) -> list[str]:
-    """Kinds that may take the place of a row, the best first; `fallbacks` are those that its output names itself."""
-    later = peer.fallback[peer.fallback.index(row.kind) + 1 :] if row.kind in peer.fallback else peer.fallback
-    chain = fallbacks or (*_NEAREST.get(row.kind, ()), *later)
+    """Kinds that may take the place of a row, the best first; `fallbacks` are those that its output names itself.
+
+    After these, those of the peer's that come after them in its own order.
+    """
+    passed = [peer.fallback.index(kind) + 1 for kind in (row.kind, *fallbacks) if kind in peer.fallback]
+    chain = (*fallbacks, *peer.fallback[max(passed, default=0) :])
     return [kind for kind in dict.fromkeys(chain) if kind != row.kind and kind not in _NEVER]
 
 
@@ -46,7 +48,8 @@ def standing_kinds(db: Database, row: OutboxRow, *, of_study: frozenset[str]) ->
 
 def tried_kinds(db: Database, row: OutboxRow, *, of_study: frozenset[str]) -> frozenset[str]:
     """Kinds that the destination was to get before, and did not take."""
-    return frozenset(each.kind for each in _others(db, row, of_study) if each.state not in _STANDING)
+    others = _others(db, row, of_study)
+    return frozenset(each.kind for each in others if each.state is ResultState.DEAD or is_replaced(each))
 
 
 def known_refusal(db: Database, now: Instant, row: OutboxRow, kind: str) -> str:
@@ -67,7 +70,7 @@ def replace(db: Database, now: Instant, item: WorkItem, row: OutboxRow, kind: st
         return False
     if built is not None:
         reporting.queue(db, now, row.outcome_id, row.study_instance_uid, built, [row.destination])
-    return outbox.move(db, now, row, ResultState.SUPERSEDED, f"replaced by {kind}: {row.reason}")
+    return outbox.move(db, now, row, ResultState.SUPERSEDED, f"{REPLACED}{kind}: {row.reason}")
 
 
 def _others(db: Database, row: OutboxRow, of_study: frozenset[str]) -> list[OutboxRow]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,10 @@ class Fake:
         return made
 
 
-KINDS = ("seg", "measurement_sr", "labelmap_seg", "presentation_state", "encapsulated_pdf", "rtstruct")
-FAKES: dict[str, Fake] = {kind: Fake(kind) for kind in KINDS} | {
+FAKES: dict[str, Fake] = {kind: Fake(kind) for kind in SOP_CLASS_OF_OUTPUT} | {
+    "classification_sr": Fake("classification_sr", reason="it classified nothing"),
     "secondary_capture": Fake("secondary_capture", SCOPE="study"),
+    "labelmap_seg": Fake("labelmap_seg", FALLBACKS=("seg",)),
     "measurement_sr": Fake("measurement_sr", FALLBACKS=("comprehensive_sr", "secondary_capture")),
     "comprehensive_sr": Fake("comprehensive_sr", FALLBACKS=("secondary_capture",)),
 }
@@ -153,14 +155,15 @@ def test_an_rt_structure_set_takes_nothings_place_even_where_the_site_lists_it(d
     assert "rtstruct" not in told(db, study)
 
 
-def test_an_output_that_names_its_own_fallbacks_is_followed(db: Database, clock: FakeClock) -> None:
+def test_an_output_that_names_its_own_fallbacks_is_followed_and_then_what_the_site_lists_after_them(
+    db: Database, clock: FakeClock
+) -> None:
     study = reported(db, clock)
-    refuse(db, clock, study, "measurement_sr")
-    step(db, clock)
-    assert told(db, study)["measurement_sr"][1].startswith("replaced by comprehensive_sr")
-    refuse(db, clock, study, "comprehensive_sr")
-    step(db, clock)
-    assert told(db, study)["comprehensive_sr"][1].startswith("replaced by secondary_capture")
+    chain = ("measurement_sr", "comprehensive_sr", "secondary_capture", "encapsulated_pdf")
+    for kind, after in pairwise(chain):
+        refuse(db, clock, study, kind)
+        step(db, clock)
+        assert told(db, study)[kind][1].startswith(f"replaced by {after}")
 
 
 def test_a_label_map_is_replaced_by_a_binary_segmentation(db: Database, clock: FakeClock) -> None:
