@@ -30,6 +30,8 @@ from node.report.places import COSINE_DIGITS, MILLIMETRE_DIGITS, is_placed, remo
 
 #: What each slice says for itself; the first header is read whole.
 _OWN = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "Rows", "Columns")
+#: Without these a header is damaged; behind them, in the order of tags, lies nothing that says whose it is.
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _OWN_TAGS: list[BaseTag | int] = [BaseTag(tag) for keyword in _OWN if (tag := tag_for_keyword(keyword)) is not None]
 #: Behind these tags nothing is read: of a slice, and of the first header, whose text ends before functional groups,
 #: overlays and pixels.
@@ -122,10 +124,13 @@ def normalise(
     number are never changed, nor is a name that can be read.
 
     Raises:
-        Failed: there are no sources, or one has no geometry.
+        Failed: there are no sources, one is damaged, or one has no geometry.
     """
     if not headers:
         raise Failed("no source instances")
+    missing = [keyword for keyword in _NEEDED if not headers[0].get(keyword)]
+    if missing:
+        raise Failed(f"the header of a source is not whole: {', '.join(missing)} missing")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they quote values; each fault that matters is dealt with here
         return _mended(headers, grid, frames)

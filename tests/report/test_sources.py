@@ -14,7 +14,9 @@ from pydicom import Dataset, dcmread
 from node.domain.geometry import Grid, stack
 from node.domain.uid import is_valid_uid
 from node.errors import Failed, Transient
-from node.report.sources import normalise, read_headers
+from node.report.sources import described_header, normalise, read_headers
+from tests.enhanced import CORONAL, MultiFrame, stack_of, write
+from tests.report.gathered import described
 from tests.report.synthetic import SCANS, Scan, planes_of
 
 Series = Callable[[Scan], list[Path]]
@@ -177,3 +179,40 @@ def test_nothing_is_warned_about(series: Series) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mended(series(SCANS["unsound attributes"]))
+
+
+@pytest.mark.parametrize("scan", ["oblique", "anisotropic", "reversed", "missing attributes"])
+def test_a_slice_as_it_was_described_is_as_good_as_its_file(series: Series, scan: str) -> None:
+    paths = series(SCANS[scan])
+    first, *others = read_headers(paths)
+    told = [described_header(each) for each in described(paths)[1:]]
+    grid = grid_of(paths)
+    assert normalise([first, *(each for each in told if each)], grid) == normalise([first, *others], grid)
+
+
+def test_a_description_without_a_place_or_pixels_is_no_header(series: Series) -> None:
+    [one] = described(series(Scan(slices=1)))
+    assert described_header(one)
+    assert described_header(replace(one, plane=None)) is None
+    assert described_header(replace(one, pixels=None)) is None
+
+
+def test_of_a_multi_frame_image_the_groups_are_those_that_were_described(tmp_path: Path) -> None:
+    frames = stack_of(3, temporal_position=1) + stack_of(3, orientation=CORONAL, temporal_position=2)
+    path = write(tmp_path / "a.dcm", MultiFrame(frames=frames, header={"ImagePositionPatient": [1, 2, 3]}))
+    [header] = read_headers([path])
+    assert "PerFrameFunctionalGroupsSequence" not in header
+    [one] = described([path])
+    [mended] = normalise([header], None, [one.frames])
+    assert "ImagePositionPatient" not in mended
+    assert mended.NumberOfFrames == len(mended.PerFrameFunctionalGroupsSequence) == 6
+    for group, frame in zip(mended.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        assert group.PlanePositionSequence[0].ImagePositionPatient == pytest.approx(frame.position)
+        assert group.PlaneOrientationSequence[0].ImageOrientationPatient == list(frame.orientation)
+
+
+def test_a_file_that_ends_within_its_header_fails_for_good(series: Series) -> None:
+    path = series(SCANS["axial"])[0]
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(Failed):
+        normalise(read_headers([path]))
