@@ -121,7 +121,7 @@ def room(tmp_path: Path, db: Database) -> Iterator[Callable[..., Room]]:
         print(each.log.read_text()[-4000:])
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])])
 def test_a_sender_that_is_killed_again_and_again_delivers_every_object_and_never_alters_one(
     db: Database, clock: FakeClock, pacs: Start, room: Callable[..., Room], kills: int
 ) -> None:
