@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 
 from node.domain.study import Frames, Stack
 
@@ -22,9 +23,14 @@ _DISTANCES = ("PixelSpacing", "SliceThickness")
 
 def is_placed(header: Dataset) -> bool:
     """Whether a header says all that places a single image: position, directions, pixel spacing and thickness."""
-    if not all(_count(header, keyword) == count for keyword, count in _PLACE.items()):
+    if not all(len(_numbers(header, keyword)) == count for keyword, count in _PLACE.items()):
         return False
     return all(_is_distance(header, keyword) for keyword in _DISTANCES)
+
+
+def thickness_mm(header: Dataset) -> float | None:
+    """Slice Thickness (0018,0050) where it is one."""
+    return _numbers(header, "SliceThickness")[0] if _is_distance(header, "SliceThickness") else None
 
 
 def remove_place(header: Dataset) -> None:
@@ -34,18 +40,21 @@ def remove_place(header: Dataset) -> None:
             header.pop(keyword, None)
 
 
-def _count(header: Dataset, keyword: str) -> int:
-    value = header.get(keyword)
-    return 0 if value is None else len(value)
-
-
 def _is_distance(header: Dataset, keyword: str) -> bool:
-    """Whether its numbers are distances: there, and more than nothing."""
+    """Whether its numbers are distances: as many as there must be, and more than nothing."""
+    found = _numbers(header, keyword)
+    return len(found) == _PLACE.get(keyword, 1) and all(each > 0 for each in found)
+
+
+def _numbers(header: Dataset, keyword: str) -> list[float]:
+    """All values as finite numbers; none of them where one is not."""
     value = header.get(keyword)
-    if value is None or value == "":
-        return False
-    numbers = [float(each) for each in (value if _PLACE.get(keyword) else [value])]
-    return len(numbers) == _PLACE.get(keyword, 1) and all(math.isfinite(each) and each > 0 for each in numbers)
+    values = value if isinstance(value, MultiValue | list) else [value]
+    try:
+        found = [float(each) for each in values]
+    except (TypeError, ValueError):
+        return []
+    return found if all(map(math.isfinite, found)) else []
 
 
 def write_groups(header: Dataset, frames: Frames, *, slice_mm: float | None) -> None:

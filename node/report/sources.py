@@ -11,22 +11,20 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydicom import DataElement, Dataset
-from pydicom import config as pydicom_config
-from pydicom.charset import convert_encodings, default_encoding
-from pydicom.datadict import dictionary_has_tag, dictionary_VM, tag_for_keyword
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
-from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
-from pydicom.valuerep import DA, TM, PersonName, validate_value
+from pydicom.valuerep import DA, TM
 
 from node.domain.geometry import Grid
-from node.domain.patient import readable_name, readable_text
+from node.domain.patient import readable_name
 from node.domain.study import Frames, Instance
 from node.domain.uid import derived_uid
 from node.errors import Failed, Transient
-from node.report.places import COSINE_DIGITS, MILLIMETRE_DIGITS, is_placed, remove_place, write_groups
+from node.report.places import COSINE_DIGITS, MILLIMETRE_DIGITS, is_placed, remove_place, thickness_mm, write_groups
+from node.report.soundness import is_ascii_only, is_misread, is_sound, readable_element
 
 #: What each slice says for itself; the first header is read whole.
 _OWN = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient", "Rows", "Columns")
@@ -153,8 +151,7 @@ def _mended(headers: Sequence[Dataset], grid: Grid | None, frames: Sequence[Fram
     first.FrameOfReferenceUID = first.get("FrameOfReferenceUID") or _frame_of_reference(first)
     first.ImageOrientationPatient = _rounded(first, "ImageOrientationPatient", COSINE_DIGITS)
     first.PixelSpacing = _rounded(first, "PixelSpacing", MILLIMETRE_DIGITS)
-    thickness_mm = float(first.get("SliceThickness") or 0) or (grid.spacing_mm[0] if grid else 0.0)
-    first.SliceThickness = round(thickness_mm, MILLIMETRE_DIGITS)
+    first.SliceThickness = round(thickness_mm(first) or (grid.spacing_mm[0] if grid else 0.0), MILLIMETRE_DIGITS)
     mended = [first, *(_slice_header(header, first) for header in headers[1:])]
     for header in mended:
         header.ImagePositionPatient = _rounded(header, "ImagePositionPatient", MILLIMETRE_DIGITS)
@@ -181,12 +178,12 @@ def _speaking_header(header: Dataset) -> Dataset:
     """A decoded copy of a whole header without what cannot be written again."""
     copy = Dataset()
     for tag in header.keys():  # noqa: SIM118 - a Dataset iterates over elements, and would read them
-        element = None if tag.is_private or tag.element == 0 else _readable(header, tag)
-        if element is not None and (element.keyword in _KEPT or _is_sound(element)):
+        element = None if tag.is_private or tag.element == 0 else readable_element(header, tag)
+        if element is not None and (element.keyword in _KEPT or is_sound(element)):
             copy.add(element)
     copy.decode()
-    ascii_only = _is_ascii_only(header)
-    for element in [each for each in copy if each.keyword not in _KEPT and _is_misread(each, ascii_only=ascii_only)]:
+    ascii_only = is_ascii_only(header)
+    for element in [each for each in copy if each.keyword not in _KEPT and is_misread(each, ascii_only=ascii_only)]:
         del copy[element.tag]
     copy.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _TYPE_2:
@@ -195,29 +192,6 @@ def _speaking_header(header: Dataset) -> Dataset:
     for keyword in ("PatientName", "ReferringPhysicianName"):
         setattr(copy, keyword, readable_name(str(copy[keyword].value or ""), ascii_only=ascii_only))
     return copy
-
-
-def _is_ascii_only(header: Dataset) -> bool:
-    """Whether the header names no character set, or one that is unknown (PS3.3 §C.12.1.1.2)."""
-    encodings = convert_encodings(header.get("SpecificCharacterSet"))
-    return encodings[0] == default_encoding and "latin_1" not in encodings
-
-
-def _is_misread(element: DataElement, *, ascii_only: bool) -> bool:
-    """Whether any text was not decoded as it was meant, in sequences all the way down."""
-    if element.VR == "SQ":
-        return any(_is_misread(inner, ascii_only=ascii_only) for item in element.value for inner in item)
-    values = element.value if isinstance(element.value, MultiValue) else [element.value]
-    texts = [str(value) for value in values if isinstance(value, str | PersonName)]
-    return any(text != readable_text(text, ascii_only=ascii_only) for text in texts)
-
-
-def _readable(header: Dataset, tag: BaseTag) -> DataElement | None:
-    """The element, if its bytes are a value of its VR at all ("75,5" is no number)."""
-    try:
-        return header[tag]
-    except (ValueError, TypeError, NotImplementedError):
-        return None
 
 
 def _slice_header(header: Dataset, first: Dataset) -> Dataset:
@@ -229,33 +203,6 @@ def _slice_header(header: Dataset, first: Dataset) -> Dataset:
         if keyword in first:
             copy.add(first[keyword])
     return copy
-
-
-def _is_sound(element: DataElement) -> bool:
-    """Whether value and multiplicity are as PS3.5 §6.2 and PS3.6 have them, in sequences all the way down."""
-    if element.VR == "SQ":
-        return all(_is_sound_item(item, coded=element.keyword.endswith("CodeSequence")) for item in element.value)
-    values = element.value if isinstance(element.value, MultiValue) else [element.value]
-    if len(values) > 1 and dictionary_has_tag(element.tag) and dictionary_VM(element.tag) == "1":
-        return False
-    try:
-        for value in values:
-            # Numbers as the text they were: pydicom judges no DS or IS that it has read itself.
-            validate_value(element.VR, str(value) if element.VR in {"DS", "IS"} else value, pydicom_config.RAISE)
-    except (ValueError, TypeError):
-        return False
-    return True
-
-
-def _is_sound_item(item: Dataset, *, coded: bool) -> bool:
-    elements = [_readable(item, tag) for tag in item.keys()]  # noqa: SIM118 - as above
-    return all(each is not None and _is_sound(each) for each in elements) and (not coded or _is_code(item))
-
-
-def _is_code(item: Dataset) -> bool:
-    """Whether a code sequence item has what PS3.3 Table 8.8-1 requires."""
-    value = item.get("CodeValue") or item.get("LongCodeValue") or item.get("URNCodeValue")
-    return bool(value and item.get("CodeMeaning") and (item.get("CodingSchemeDesignator") or "URNCodeValue" in item))
 
 
 def _sound_time(header: Dataset, keyword: str) -> str:

@@ -216,3 +216,28 @@ def test_a_file_that_ends_within_its_header_fails_for_good(series: Series) -> No
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(Failed):
         normalise(read_headers([path]))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImagePositionPatient", 5),
+        ("ImagePositionPatient", [1, 2]),
+        ("ImageOrientationPatient", [1, 0, 0, 0, 1]),
+        ("PixelSpacing", 0.5),
+        ("PixelSpacing", [0.5, 0]),
+        ("PixelSpacing", [0.5, -1]),
+        ("SliceThickness", [1, 2]),
+        ("SliceThickness", 0),
+        ("SliceThickness", ""),
+        ("FrameOfReferenceUID", ""),
+    ],
+)
+def test_a_single_image_is_placed_wholly_or_not_at_all(series: Series, keyword: str, value: object) -> None:
+    [header] = read_headers(series(Scan(slices=1)))
+    setattr(header, keyword, value)
+    [mended] = normalise([header])
+    placed = {each for each in ("ImagePositionPatient", "ImageOrientationPatient") if each in mended}
+    assert len(placed) == (2 if keyword == "FrameOfReferenceUID" else 0)
+    assert ("FrameOfReferenceUID" in mended) == bool(placed)
+    assert [float(each) for each in mended.get("PixelSpacing", [])] == ([] if keyword == "PixelSpacing" else [1, 1])
