@@ -71,5 +71,6 @@ def _implicit(content: bytes) -> bytes:
         with warnings.catch_warnings(action="ignore"):
             write_dataset(written, dcmread(BytesIO(content)))
     except _UNREADABLE as error:
-        raise Failed("the stored object cannot be written in Implicit VR Little Endian") from error
+        remedy = "Enable Explicit VR Little Endian there, then `matins retry`"
+        raise Failed(f"the stored object cannot be written in Implicit VR Little Endian. {remedy}") from error
     return written.getvalue()
