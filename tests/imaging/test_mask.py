@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from node.errors import Failed
-from node.imaging.mask import Mask, read_mask, segment_numbers, to_bytes
+from node.imaging.mask import Mask, read_mask, segment_numbers, tally, to_bytes
 from tests.imaging.series import grid_of
 
 
@@ -79,3 +80,33 @@ def test_a_mask_from_before_frames_is_still_read(mask: Mask, tmp_path: Path):
         np.savez(file, **arrays)
     read = read_mask(tmp_path / "mask.npz")
     assert (read.grid, read.frame_numbers) == (mask.grid, ())
+
+
+def test_segments_that_were_kept_on_the_whole_volume_are_still_read(mask: Mask, tmp_path: Path):
+    arrays = {
+        "shape": np.array(mask.labels.shape),
+        "affine": mask.grid.matrix,
+        "sop_instance_uids": np.array(mask.sop_instance_uids),
+        "segment_numbers": np.array([1, 255], np.uint8),
+    }
+    for number in (1, 255):
+        packed = zlib.compress(np.packbits(mask.labels == number).data)
+        arrays[f"segment_{number}"] = np.frombuffer(packed, np.uint8)
+    with (tmp_path / "mask.npz").open("wb") as file:
+        np.savez(file, **arrays)
+    assert np.array_equal(read_mask(tmp_path / "mask.npz").labels, mask.labels)
+
+
+@pytest.mark.parametrize("values", [[0, 1], [0, 3, 255]])
+def test_voxels_are_counted_by_slice_and_label(values: list[int]):
+    labels = np.random.default_rng(5).choice(np.array(values, np.uint8), (4, 9, 11))
+    counts = tally(labels).counts
+    assert counts.shape == (4, 256)
+    for index, number in np.ndindex(counts.shape):
+        assert counts[index, number] == (labels[index] == number).sum()
+
+
+def test_a_mask_is_not_counted_again_unless_it_is_another(mask: Mask):
+    known = tally(mask.labels)
+    assert tally(mask.labels, known) is known
+    assert tally(mask.labels.copy(), known) is not known
