@@ -22,6 +22,8 @@ class WorkKind(StrEnum):
     REJECT = "reject"
     #: What takes the place of a result that a destination does not store; subject "outbox row:attempt".
     FALLBACK = "fallback"
+    #: A result that is built anew with the values of its destination; subject "outbox row:attempt".
+    CORRECTION = "correction"
 
 
 class WorkState(StrEnum):
@@ -94,7 +96,7 @@ RESULT_MOVES: dict[ResultState, frozenset[ResultState]] = {
     _R.QUEUED: frozenset({_R.QUEUED, _R.SENT, _R.DEAD, _R.HELD, _R.SUPERSEDED, _R.WITHDRAWN}),
     # Back to the queue, or dead: the peer answered success, and says later that it does not have the object.
     _R.SENT: frozenset({_R.COMMITTED, _R.QUEUED, _R.DEAD, _R.SUPERSEDED, _R.WITHDRAWN}),
-    _R.COMMITTED: frozenset({_R.SUPERSEDED, _R.WITHDRAWN}),
+    _R.COMMITTED: frozenset({_R.QUEUED, _R.SUPERSEDED, _R.WITHDRAWN}),
     _R.DEAD: frozenset({_R.QUEUED, _R.SUPERSEDED, _R.WITHDRAWN}),
     _R.HELD: frozenset({_R.QUEUED, _R.SUPERSEDED, _R.WITHDRAWN}),
     _R.SUPERSEDED: frozenset(),

@@ -23,7 +23,7 @@ _AFFECTED_SOP_CLASS, _REQUESTED_SOP_CLASS = 0x0002, 0x0003
 _COMMAND_FIELD, _MESSAGE_ID, _RESPONDED_TO = 0x0100, 0x0110, 0x0120
 _DATA_SET_TYPE, _STATUS, _ERROR_COMMENT = 0x0800, 0x0900, 0x0902
 _AFFECTED_SOP_INSTANCE, _REQUESTED_SOP_INSTANCE = 0x1000, 0x1001
-_MOVE_ORIGINATOR = 0x1030
+_MOVE_ORIGINATOR, _MOVE_DESTINATION = 0x1030, 0x0600
 
 _ELEMENT = struct.Struct("<HHI")
 _UNSIGNED_SHORT = struct.Struct("<H")
@@ -72,6 +72,8 @@ class Command:
     sop_instance_uid: str
     #: Move Originator Application Entity Title (0000,1030).
     move_originator: str
+    #: Move Destination (0000,0600).
+    move_destination: str = ""
 
 
 def decode(encoded: bytes) -> Command:
@@ -93,6 +95,7 @@ def decode(encoded: bytes) -> Command:
         sop_class_uid=_text(elements.get(_AFFECTED_SOP_CLASS) or elements.get(_REQUESTED_SOP_CLASS)),
         sop_instance_uid=_text(elements.get(_AFFECTED_SOP_INSTANCE) or elements.get(_REQUESTED_SOP_INSTANCE)),
         move_originator=_text(elements.get(_MOVE_ORIGINATOR)).strip(),
+        move_destination=_text(elements.get(_MOVE_DESTINATION)).strip(),
     )
 
 

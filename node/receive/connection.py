@@ -185,9 +185,9 @@ class Connection:
         assert self._messages is not None
         self._messages.take(self._value)
 
-    def _respond(self, context_id: int, command_set: bytes) -> None:
+    def _respond(self, context_id: int, command_set: bytes, data_set: bytes = b"") -> None:
         assert self._request is not None
-        self._outgoing = p_data_pdus(context_id, command_set, self._request.maximum_length)
+        self._outgoing = p_data_pdus(context_id, command_set, self._request.maximum_length, data_set)
         self._happened(Event.P_DATA_REQUEST)
 
     def _send(self) -> None:

@@ -114,19 +114,24 @@ class Messages:
             operation.finish()
 
 
-def p_data_pdus(context_id: int, command_set: bytes, maximum: int) -> bytes:
-    """Return the P-DATA-TF PDUs of a message without a data set.
+def p_data_pdus(context_id: int, command_set: bytes, maximum: int, data_set: bytes = b"") -> bytes:
+    """Return the P-DATA-TF PDUs of a message, with its data set if it has one.
 
     maximum: the peer's Maximum Length Received (PS3.8 §D.1), bytes; 0 where it sets none, else at least 8.
     """
-    room = maximum - _PDV.size if maximum else len(command_set)
-    if len(command_set) <= room:
-        return _p_data(context_id, _COMMAND | _LAST, command_set)
+    command = _fragments(context_id, _COMMAND, command_set, maximum)
+    return command + _fragments(context_id, 0, data_set, maximum) if data_set else command
+
+
+def _fragments(context_id: int, kind: int, content: bytes, maximum: int) -> bytes:
+    room = maximum - _PDV.size if maximum else len(content)
+    if len(content) <= room:
+        return _p_data(context_id, kind | _LAST, content)
     # Fragments are of even length (PS3.8 §E.2).
     room -= room % 2
-    last = (len(command_set) - 1) // room * room
-    pieces = [_p_data(context_id, _COMMAND, command_set[at : at + room]) for at in range(0, last, room)]
-    return b"".join((*pieces, _p_data(context_id, _COMMAND | _LAST, command_set[last:])))
+    last = (len(content) - 1) // room * room
+    pieces = [_p_data(context_id, kind, content[at : at + room]) for at in range(0, last, room)]
+    return b"".join((*pieces, _p_data(context_id, kind | _LAST, content[last:])))
 
 
 def _p_data(context_id: int, control: int, fragment: bytes) -> bytes:

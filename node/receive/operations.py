@@ -5,8 +5,10 @@ What is offered besides C-STORE and C-ECHO is read and answered with pynetdicom'
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import closing
+from io import BytesIO
+from typing import Any, cast
 
 from pynetdicom.dimse_messages import _MESSAGE_TYPES, DIMSEMessage
 from pynetdicom.pdu_primitives import P_DATA
@@ -16,7 +18,7 @@ from node.errors import Refused
 from node.receive import command_set, message, status
 from node.receive.association import tried
 from node.receive.command_set import Command, Malformed
-from node.receive.intakes import DimseService, Reply, Request
+from node.receive.intakes import DimseService, Part, QueryService, Reply, Request
 from node.receive.negotiation import AcceptedContext
 from node.receive.session import Session
 from node.receive.storing import Overlong, Storing
@@ -63,10 +65,13 @@ def _operation(session: Session, context_id: int, command: Command, encoded: byt
     if asked is _Asked.C_ECHO and context.abstract_syntax == VERIFICATION:
         return Discarding(session, lambda: answer(status.SUCCESS, ""))
     service = session.offer.services.get(context.abstract_syntax)
-    if service is None or not asked.title.startswith("N-"):
+    operations = getattr(service, "OPERATIONS", None)
+    if operations is not None and operations[context.abstract_syntax] == asked.title:
+        return Answering(session, context_id, context, command, encoded, cast("QueryService", service))
+    if service is None or operations is not None or not asked.title.startswith("N-"):
         refused = Refused(status.UNRECOGNISED_OPERATION, "not offered on this presentation context")
         return Discarding(session, lambda: _refuse(session, command, refused, answer))
-    return Serving(session, context_id, context, command, encoded, service)
+    return Serving(session, context_id, context, command, encoded, cast("DimseService", service))
 
 
 class Discarding:
@@ -106,7 +111,7 @@ class Serving:
         context: AcceptedContext,
         command: Command,
         encoded: bytes,
-        service: DimseService,
+        service: DimseService | None,
     ) -> None:
         self._session = session
         self._context_id = context_id
@@ -142,7 +147,8 @@ class Serving:
     def discard(self) -> None:
         """Nothing is held."""
 
-    def _answered(self) -> tuple[Reply, bytes]:
+    def _asked(self) -> tuple[Any, Request]:
+        """The request as pynetdicom reads it, and as the intake does."""
         command, session = self._command, self._session
         if command.sop_instance_uid and not is_usable_uid(command.sop_instance_uid):
             raise Refused(status.INVALID_OBJECT_INSTANCE, "the command's SOP Instance UID is no UID")
@@ -156,15 +162,87 @@ class Serving:
             content=bytes(self._content),
             transfer_syntax_uid=self._context.transfer_syntax,
             peer=session.peer,
+            move_destination=command.move_destination,
         )
-        reply = self._service.answer(session.door.settings, session.door.keeper, request)
-        return reply, _response(self._context_id, asked, command, reply)
+        return asked, request
+
+    def _answered(self) -> tuple[Reply, bytes]:
+        asked, request = self._asked()
+        door = self._session.door
+        assert self._service is not None
+        reply = self._service.answer(door.settings, door.keeper, request)
+        return reply, _response(self._context_id, asked, self._command, reply)
 
     def _refuse(self, refused: Refused) -> None:
         def answer(code: int, comment: str) -> None:
             self._session.respond(self._context_id, command_set.response(self._command, code, comment))
 
         _refuse(self._session, self._command, refused, answer)
+
+
+class Answering(Serving):
+    """A C-FIND or C-MOVE request that an intake answers part by part."""
+
+    def __init__(
+        self,
+        session: Session,
+        context_id: int,
+        context: AcceptedContext,
+        command: Command,
+        encoded: bytes,
+        service: QueryService,
+    ) -> None:
+        super().__init__(session, context_id, context, command, encoded, None)
+        self._query = service
+
+    def finish(self) -> None:
+        """Have it answered, and send each part as it comes."""
+        begun = tried(self._begun, passing=status.PROCESSING_FAILURE)
+        if isinstance(begun, Refused):
+            self._refuse(begun)
+            return
+        asked, parts = begun
+        with closing(parts):
+            while True:
+                part = tried(next, parts, None, passing=status.PROCESSING_FAILURE)
+                if part is None:
+                    return
+                if isinstance(part, Refused):
+                    self._refuse(part)
+                    return
+                self._send(asked, part)
+
+    def _begun(self) -> tuple[Any, Generator[Part]]:
+        asked, request = self._asked()
+        door = self._session.door
+        return asked, cast("Generator[Part]", self._query.parts(door.settings, door.keeper, request))
+
+    def _send(self, asked: Any, part: Part) -> None:
+        if part.status != status.PENDING and part.reason:
+            refused = Refused(part.status, part.reason)
+            self._session.door.refused_request(self._session.peer, self._command.operation.title, refused)
+        encoded = _part(self._context_id, asked, self._command, part)
+        self._session.respond(self._context_id, encoded, part.identifier)
+
+
+def _part(context_id: int, asked: Any, command: Command, part: Part) -> bytes:
+    """The encoded command set of one of several answers."""
+    answer: Any = type(asked)()
+    answer.MessageIDBeingRespondedTo = command.message_id
+    answer.Status = part.status
+    answer.AffectedSOPClassUID = command.sop_class_uid or None
+    if part.identifier:
+        answer.Identifier = BytesIO(part.identifier)
+    if part.reason:
+        answer.ErrorComment = command_set.plain(part.reason)
+    if part.counts is not None:
+        remaining, completed, failed, warning = part.counts
+        if part.status == status.PENDING:
+            answer.NumberOfRemainingSuboperations = remaining
+        answer.NumberOfCompletedSuboperations = completed
+        answer.NumberOfFailedSuboperations = failed
+        answer.NumberOfWarningSuboperations = warning
+    return _command_set(context_id, command, answer)
 
 
 def _refuse(session: Session, command: Command, refused: Refused, answer: Callable[[int, str], None]) -> None:
@@ -195,8 +273,12 @@ def _response(context_id: int, asked: Any, command: Command, reply: Reply) -> by
         answer.ErrorComment = command_set.plain(reply.reason)
     if reply.error_id is not None:
         answer.ErrorID = reply.error_id
+    return _command_set(context_id, command, answer)
+
+
+def _command_set(context_id: int, command: Command, answer: Any) -> bytes:
     response: Any = _MESSAGE_TYPES[command.operation | _RESPONSE][1]()
     response.primitive_to_message(answer)
-    [fragment] = response.encode_msg(context_id, 0)
+    fragment = next(iter(response.encode_msg(context_id, 0)))
     _, encoded = fragment.presentation_data_value_list[0]
     return bytes(encoded[1:])

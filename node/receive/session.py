@@ -10,7 +10,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.config import Peer
 from node.receive.association import Door
-from node.receive.intakes import DimseService, dimse_services
+from node.receive.intakes import DimseService, QueryService, dimse_services
 from node.receive.keeper import Origin
 from node.receive.negotiation import AcceptedContext
 from node.receive.syntaxes import VERIFICATION, supported_contexts
@@ -22,7 +22,7 @@ class Offer:
 
     #: By abstract syntax.
     contexts: Mapping[str, PresentationContext]
-    services: Mapping[str, DimseService]
+    services: Mapping[str, DimseService | QueryService]
 
 
 def offered(*, deflated: bool = False) -> Offer:
@@ -44,9 +44,9 @@ class Session:
         peer: Peer,
         offer: Offer,
         accepted: Mapping[int, AcceptedContext],
-        respond: Callable[[int, bytes], None],
+        respond: Callable[..., None],
     ) -> None:
-        """`respond` sends an encoded command set on a context."""
+        """`respond` sends an encoded command set on a context, and a data set with it where one is given."""
         self.door = door
         self.peer = peer
         self.offer = offer

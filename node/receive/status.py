@@ -11,6 +11,19 @@ DOES_NOT_MATCH = 0xA900
 #: PS3.4 Table B.2-1: it cannot be read, or says too little to be filed.
 CANNOT_UNDERSTAND = 0xC000
 
+#: PS3.4 Tables C.4-1, C.4-2: an answer, or how far it is; more follow.
+PENDING = 0xFF00
+#: PS3.4 Table C.4-1: more matches than are told at once. It has the value of `OUT_OF_RESOURCES`.
+TOO_MANY_MATCHES = 0xA700
+#: PS3.4 Table C.4-2: nobody is known by that AE title.
+MOVE_DESTINATION_UNKNOWN = 0xA801
+#: PS3.4 Tables C.4-1, C.4-2: no level of the model, or a unique key is missing. It has the value of `DOES_NOT_MATCH`.
+IDENTIFIER_DOES_NOT_MATCH = 0xA900
+#: PS3.4 Tables C.4-1, C.4-2: it asks for what is not answered.
+UNABLE_TO_PROCESS = 0xC001
+#: PS3.4 Table C.4-2: sub-operations are complete, and some failed.
+SOME_FAILED = 0xB000
+
 #: PS3.7 Annex C: an attribute has a value that it cannot have.
 INVALID_ATTRIBUTE_VALUE = 0x0106
 #: PS3.7 Annex C: a fault of our own.

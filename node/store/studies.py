@@ -65,6 +65,20 @@ def study(db: Database, study_instance_uid: str) -> StudyRow | None:
     return found[0] if found else None
 
 
+def matching(
+    db: Database, *, uids: Sequence[str], accession_number: str, patient_id: str, limit: int
+) -> list[StudyRow]:
+    """Up to `limit` studies with one of these UIDs, this accession number and this Patient ID; what is empty is any."""
+    wheres = {
+        "study_instance_uid IN (SELECT value FROM json_each(?))": json.dumps(list(uids)) if uids else "",
+        "json_extract(\"order\", '$.accession_number') = ?": accession_number,
+        "patient_id = ?": patient_id,
+    }
+    asked = {where: value for where, value in wheres.items() if value}
+    where = " AND ".join(asked) or "0"
+    return _studies(db, f"WHERE {where} ORDER BY first_wall DESC LIMIT {int(limit)}", tuple(asked.values()))
+
+
 def open_studies(db: Database) -> list[StudyRow]:
     """Studies with instances that no closing has looked at, and that are not held."""
     return _studies(db, "WHERE open = 1 AND state != 'held'")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -66,6 +67,22 @@ class Request:
     content: bytes
     transfer_syntax_uid: str
     peer: Peer
+    #: AE title that a C-MOVE names; else empty.
+    move_destination: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the answers to a C-FIND or C-MOVE (PS3.7 §9.1.2, §9.1.4): pending ones, then the last."""
+
+    #: DIMSE status; whether more follow is told by 0xFF00.
+    status: int
+    #: Error Comment (0000,0902) of the last one, where it is no success.
+    reason: str = ""
+    #: The encoded identifier: a match, or what could not be moved.
+    identifier: bytes = b""
+    #: Sub-operations of a C-MOVE: remaining (of a pending answer alone), completed, failed, with warnings.
+    counts: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +116,30 @@ class DimseService(Protocol):
         ...
 
 
+class QueryService(Protocol):
+    """An intake that answers C-FIND and C-MOVE; it has no `answer`, but what is here."""
+
+    SOP_CLASSES: tuple[str, ...]
+    #: SOP Class → the one operation that is offered on it: "C-FIND" or "C-MOVE".
+    OPERATIONS: Mapping[str, str]
+
+    def parts(self, settings: Settings, keeper: Keeper, request: Request) -> Iterator[Part]:
+        """Answer one request, part by part; a C-CANCEL is heard only after the last.
+
+        Raises:
+            Refused: with the status and the reason.
+            Transient: it could be answered later; the peer is told 0x0110.
+        """
+        ...
+
+
 def intakes() -> list[Intake]:
     """Every intake there is, by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return [cast("Intake", importlib.import_module(f"{__name__}.{name}")) for name in names]
 
 
-def dimse_services() -> dict[str, DimseService]:
+def dimse_services() -> dict[str, DimseService | QueryService]:
     """The intakes that answer DIMSE requests, by abstract syntax."""
-    services = [cast("DimseService", intake) for intake in intakes() if hasattr(intake, "SOP_CLASSES")]
+    services = [cast("DimseService | QueryService", each) for each in intakes() if hasattr(each, "SOP_CLASSES")]
     return {uid: service for service in services for uid in service.SOP_CLASSES}
