@@ -105,6 +105,8 @@ class Peer(Section):
             raise ValueError("send_by stow needs dicomweb")
         if self.send_by == "folder" and not self.folder:
             raise ValueError("send_by folder needs folder")
+        if self.reconcile and not (self.host and self.port):
+            raise ValueError("reconcile needs host and port, where the study is asked for")
         if "worklist" in self.roles and "destination" not in self.roles:
             raise ValueError("a worklist is a destination: add that role")
         if "destination" in self.roles and self.send_by == "dicom" and not (self.host and self.port):

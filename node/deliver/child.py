@@ -13,6 +13,7 @@ import warnings
 from node import log
 from node.deliver.destination import Destination
 from node.deliver.lifeline import Pulse, end_with_the_room, owner_of, receive_errand
+from node.deliver.watch import Watch
 from node.domain.time import SystemClock
 from node.loop import run, stop_on_signals
 from node.store.database import open_database
@@ -39,16 +40,19 @@ def main() -> int:
     pulse = Pulse(sys.stdout.fileno())
     db = open_database(errand.settings.data.folder, "deliver")
     owner = owner_of(os.getpid())
+    clock = SystemClock()
     destination = Destination(
         db,
-        SystemClock(),
+        clock,
         errand.settings,
         peer,
         owner=owner,
         stop=stop,
         pulse=pulse,
         limit_memory=_limit_memory,
+        oversight=Watch(db, clock, errand.settings, peer, stop=stop, pulse=pulse),
     )
+    _limit_memory(0)
     pulse.ready("")
     run(db, destination.step, stop, pulse)
     db.close()

@@ -26,9 +26,8 @@ from node.store import commitments, outbox
 from node.store.commitments import CommitmentState, Unconfirmed, Way
 from node.store.database import Database
 from node.workflow import commitment as workflow
+from node.workflow.commitment import QUIET_S, confirms
 
-#: After the last result was sent: what belongs together is asked about together.
-QUIET_S = 5.0
 #: Results of one request, and instances asked for over one association.
 _MOST = 100
 _MOST_QUERIES = 20
@@ -38,11 +37,6 @@ _UNREPORTED = 2
 _PASSING = frozenset({0x0110, 0x0210, 0x0213})
 
 log = structlog.get_logger()
-
-
-def confirms(peer: Peer) -> bool:
-    """Whether what a peer was sent can be confirmed at all."""
-    return peer.confirm != "none" and bool(peer.host and peer.port)
 
 
 class Confirming:

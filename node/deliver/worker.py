@@ -12,6 +12,7 @@ from node.loop import Herald, run, stop_on_signals
 from node.store import outbox, outcomes, work_items
 from node.store.database import Database, open_database
 from node.workflow import identity
+from node.workflow.commitment import to_confirm
 from node.workflow.policy import Policy
 
 OWNER = "deliver:"
@@ -36,7 +37,7 @@ def main(settings: Settings) -> int:
     def step() -> bool:
         waiting = outbox.waiting(db)
         hold_for_unknown(db, clock, sorted(set(waiting) - destinations))
-        needed = destinations & set(waiting)
+        needed = destinations & set(waiting) | to_confirm(db, clock.now(), settings.peers)
         if destinations - set(children.running()):
             needed |= foreseen(db, settings)
         children.look_after(needed)

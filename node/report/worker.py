@@ -13,7 +13,7 @@ from node.domain.time import Clock, SystemClock
 from node.domain.work import OutcomeState, WorkKind
 from node.errors import MatinsError, Misconfigured
 from node.loop import Handling, Herald, run, stop_on_signals, work_step
-from node.report import rejecting, replacing, shelf
+from node.report import rebuilding, rejecting, replacing, shelf
 from node.report.building import built, by_scope
 from node.report.evidence import Evidence
 from node.report.gathering import gather
@@ -31,6 +31,7 @@ from node.workflow.reportable import REPORTED_OUTCOMES
 DEFAULT_OUTPUTS = ("seg", "measurement_sr")
 DEFAULT_PROFILE = "standard"
 _OWNER = "report:"
+_KINDS = (WorkKind.REPORT, WorkKind.REJECT, WorkKind.FALLBACK, WorkKind.CORRECTION)
 _LEASE_S = 60.0
 
 log = structlog.get_logger()
@@ -49,7 +50,7 @@ def main(settings: Settings) -> int:
     policy = load_policy(settings)
     herald, stop = Herald(), stop_on_signals()
     files.sweep_temporary(settings.data.folder / artifacts.RESULTS)
-    recovery.take_back(db, clock.now(), _OWNER, (WorkKind.REPORT, WorkKind.REJECT, WorkKind.FALLBACK))
+    recovery.take_back(db, clock.now(), _OWNER, _KINDS)
     warm(DEFAULT_OUTPUTS, available)
     herald.ready(f"writes {', '.join(sorted(available))}")
     write_reports = work_step(db, clock, handling(db, clock, policy, available))
@@ -58,6 +59,7 @@ def main(settings: Settings) -> int:
         for each in (
             rejecting.handling(db, clock, _OWNER),
             replacing.handling(db, clock, policy, available, _OWNER),
+            rebuilding.handling(db, clock, policy, available, _OWNER),
         )
     }
 

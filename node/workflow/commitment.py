@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from node.config import Peer
 from node.domain.commitment import CommitmentReport, Remedy, failure, promises
 from node.domain.time import Instant
 from node.domain.work import ResultState
@@ -10,6 +13,8 @@ from node.store.commitments import CommitmentState, Unconfirmed, Way
 from node.store.database import Database
 from node.store.outbox import OutboxRow
 
+#: After a result was sent: what belongs together is asked about together, seconds.
+QUIET_S = 5.0
 #: How often a result is sent again because its destination says that it does not have it.
 MOST_RESENDS = 3
 #: ... and where it merely does not list it when it is queried.
@@ -22,6 +27,17 @@ _AGAIN_MAXIMUM_S = 3600.0
 _QUERIES = 10
 _QUERY_S = 10.0
 _QUERY_MAXIMUM_S = 600.0
+
+
+def confirms(peer: Peer) -> bool:
+    """Whether what a peer was sent can be confirmed at all."""
+    return peer.confirm != "none" and bool(peer.host and peer.port)
+
+
+def to_confirm(db: Database, now: Instant, peers: Iterable[Peer]) -> set[str]:
+    """Names of the peers that are to be asked about what they were sent."""
+    asked = (peer.name for peer in peers if confirms(peer))
+    return {name for name in asked if commitments.is_due(db, now, name, quiet_s=QUIET_S)}
 
 
 def apply(db: Database, now: Instant, destination: str, report: CommitmentReport) -> bool:

@@ -11,7 +11,7 @@ from node.domain.patient import Patient, another, conflict
 from node.domain.rejection import REJECTION_NOTE
 from node.domain.study import Instance, StudyState
 from node.domain.work import OutcomeState, ResultState
-from node.store import events, instances, outcomes, studies, versions
+from node.store import events, instances, outcomes, reconciliations, studies, versions
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outbox import OutboxRow
@@ -133,7 +133,7 @@ def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate
         return Gate(ResultState.QUEUED, "the study was released; waits until it has been looked at again")
     if versions.has_stale_input(db, outcome.id):
         return Gate(ResultState.QUEUED, "a newer version of an input has come; waits for the study to close")
-    difference = conflict(patient, study.patient)
+    difference = conflict(patient, reconciliations.named_patient(db, row.artifact_id, study.patient))
     if difference:
         return Gate(ResultState.HELD, f"the object names another patient than the study does now: {difference}")
     settings = policy.settings.models.get(outcome.model)

@@ -56,8 +56,11 @@ def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: 
 
 def queue(
     db: Database, now: Instant, outcome_id: int, study: str, result: BuiltResult, destinations: Sequence[str]
-) -> None:
-    """Record one dataset and queue it for these destinations; one that is known not to take it gets another kind."""
+) -> int:
+    """Record one dataset and queue it for these destinations; one that is known not to take it gets another kind.
+
+    Returns the artifact's id.
+    """
     artifact_id = artifacts.record(
         db,
         now,
@@ -76,6 +79,7 @@ def queue(
             _supersede_unsent(db, now, study, result.kind, name, artifact_id)
         outbox.add(db, now, artifact_id=artifact_id, study=study, destination=name)
         refuse_known(db, now, artifact_id, outcome_id, name)
+    return artifact_id
 
 
 def _supersede_unsent(db: Database, now: Instant, study: str, kind: str, destination: str, artifact_id: int) -> None:

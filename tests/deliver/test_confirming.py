@@ -10,7 +10,7 @@ from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE
 
 from node.config import Settings
-from node.deliver.confirming import QUIET_S, Confirming
+from node.deliver.confirming import Confirming
 from node.deliver.dialogue import Dialogue
 from node.deliver.lifeline import Pulse
 from node.domain.commitment import PUSH_MODEL
@@ -19,6 +19,7 @@ from node.loop import Stop
 from node.store import commitments, outbox
 from node.store.commitments import CommitmentState, Way
 from node.store.database import Database
+from node.workflow.commitment import QUIET_S
 from tests.deliver.archive import FIND, SEG, SR, Archive
 from tests.deliver.conftest import queue_results, settings_for
 from tests.fakes import STUDY, FakeClock
