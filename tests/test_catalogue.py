@@ -19,6 +19,7 @@ from node.catalogue import (
     load_rules_leniently,
     trust,
 )
+from node.catalogue.cards import read_card
 from node.catalogue.lock import read_lock
 from node.domain.model_card import NUMBER_FIELDS, TEXT_FIELDS, Mode
 from node.domain.priority import Lane
@@ -172,6 +173,15 @@ def test_trusting_again_lets_a_changed_model_run_and_changes_its_digest(models: 
     (models / "liver" / "liver.pt").write_bytes(b"better weights")
     assert trust(models, "liver", lock) == load_models(models, [lock], LIVE)[0].model_digest != before
     assert load_models(models, [lock], LIVE)[0].runs
+
+
+def test_a_card_of_a_regulated_product_bears_its_udi(models: Path, lock: Path) -> None:
+    card = models / "liver" / "model.toml"
+    assert read_card(models / "liver").udi == ""
+    card.write_text(
+        card.read_text().replace('licence = "MIT"', 'licence = "MIT"\nudi = "(01)00844588003288(10)A213B1"')
+    )
+    assert read_card(models / "liver").udi == "(01)00844588003288(10)A213B1"
 
 
 def test_the_card_is_no_part_of_the_model_digest(models: Path, lock: Path) -> None:

@@ -66,7 +66,7 @@ class Peer(Section):
     #: Classes of result that its viewers show; what it only stores is shown once more as a Secondary Capture.
     shows: tuple[Shown, ...] = Field(default=("SEG", "SR"), strict=False)
     #: Outputs that it is sent; names of modules of `node/report/outputs`.
-    outputs: tuple[str, ...] = Field(default=("seg", "measurement_sr"), strict=False)
+    outputs: tuple[str, ...] = Field(default=("seg", "measurement_sr", "classification_sr"), strict=False)
     #: What takes the place of an output that it does not store: the first of these that can, in this order.
     fallback: tuple[str, ...] = Field(
         default=("labelmap_seg", "presentation_state", "secondary_capture", "encapsulated_pdf"), strict=False

@@ -60,5 +60,6 @@ def built(
     there = {kind: kept[evidence.profile, kind] for kind in needed if (evidence.profile, kind) in kept}
     there |= {kind: found for kind in needed if kind not in there and (found := shelf.on_disk(db, evidence, kind))}
     given = {kind: dcmread(db.folder / each.path, stop_before_pixels=True) for kind, each in there.items()}
-    made = compose(evidence, [kind for kind in kinds if kind not in there], available, given)
+    missing = [kind for kind in kinds if kind not in there]
+    made = compose(evidence, missing, available, given) if missing else {}
     return there | {kind: shelf.store(db, kind, evidence.profile, dataset) for kind, dataset in made.items()}

@@ -35,7 +35,7 @@ def _made_up() -> Evidence:
         sources=normalise([_slice(0), _slice(1)], grid),
         grid=grid,
         mask=np.ones((2, _SIZE, _SIZE), np.uint8),
-        findings=(Finding(code=_TERM, segment_number=1),),
+        findings=(Finding(code=_TERM, segment_number=1), Finding(code=_TERM, probability=0.5)),
         card=ModelCard(
             name="warm-up",
             version="0",

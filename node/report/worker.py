@@ -28,7 +28,7 @@ from node.workflow.policy import Policy, load_policy
 from node.workflow.reportable import REPORTED_OUTCOMES
 
 #: Built for every result, whether or not a destination asks for them.
-DEFAULT_OUTPUTS = ("seg", "measurement_sr")
+DEFAULT_OUTPUTS = ("seg", "measurement_sr", "classification_sr")
 DEFAULT_PROFILE = "standard"
 _OWNER = "report:"
 _KINDS = (WorkKind.REPORT, WorkKind.REJECT, WorkKind.FALLBACK, WorkKind.CORRECTION)

@@ -197,6 +197,8 @@ def _finding(outcome: Outcome, finding: Finding) -> list[Story]:
         "mode": outcome.mode.value,
         "code": _code(finding.code),
         "probability": finding.probability,
+        "operating_point": finding.operating_point,
+        "present": finding.present,
         "segment_number": finding.segment_number,
         "tracking_uid": finding.tracking_uid,
     }

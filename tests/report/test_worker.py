@@ -452,10 +452,10 @@ def test_a_report_that_never_left_is_no_predecessor(db: Database, clock: FakeClo
 def test_every_output_that_any_destination_wants_is_built() -> None:
     peers = [
         Peer(name="A", ae_title="A", outputs=("seg",)),
-        Peer(name="B", ae_title="B", outputs=("measurement_sr", "classification_sr")),
+        Peer(name="B", ae_title="B", outputs=("measurement_sr", "labelmap_seg")),
     ]
-    assert worker.wanted(peers) == {"standard": {"seg", "measurement_sr", "classification_sr"}}
-    assert worker.wanted([]) == {"standard": {"seg", "measurement_sr"}}
+    assert worker.wanted(peers) == {"standard": {"seg", "measurement_sr", "classification_sr", "labelmap_seg"}}
+    assert worker.wanted([]) == {"standard": {"seg", "measurement_sr", "classification_sr"}}
 
 
 def test_an_output_that_does_not_exist_stops_the_room_with_the_remedy() -> None:

@@ -34,13 +34,13 @@ def summary(run: int) -> BuiltResult:
 
 
 def test_by_default_a_model_adds_a_segmentation_and_a_report() -> None:
-    assert kinds_for(peer(), OutcomeState.RESULT) == ("seg", "measurement_sr")
+    assert kinds_for(peer(), OutcomeState.RESULT) == ("seg", "measurement_sr", "classification_sr")
 
 
 @pytest.mark.parametrize("shows", [["SR"], ["SEG"], ["SR", "SC"], []])
 def test_a_summary_is_added_where_one_of_them_is_not_shown(shows: list[str]) -> None:
     kinds = kinds_for(peer(shows=shows), OutcomeState.RESULT)
-    assert kinds == ("seg", "measurement_sr", "secondary_capture")
+    assert kinds == ("seg", "measurement_sr", "classification_sr", "secondary_capture")
 
 
 def test_a_summary_is_added_once() -> None:
