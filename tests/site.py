@@ -125,6 +125,9 @@ class Site:
         lines = ["[[peers]]", f'name = "{name}"', f'ae_title = "{name}"', f"roles = {json.dumps(list(roles))}"]
         if port is not None:
             lines += ['host = "127.0.0.1"', f"port = {port}"]
+        if "destination" in roles and "confirm" not in settings:
+            # What was sent stays "sent" while a test looks.
+            settings = {**settings, "confirm": "none"}
         if "source" in roles:
             lines.append('addresses = ["127.0.0.0/8"]')
         lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
