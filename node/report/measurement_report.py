@@ -76,6 +76,8 @@ def build_as(
     findings = [finding for finding in evidence.findings if finding.segment_number is not None]
     if not findings:
         raise Failed("no finding has a segment to report on")
+    # Nothing is so many mm long on an image that does not say where it lies.
+    by_length = evidence.profile == "ohif" and evidence.grid is not None
     groups: list[Group] = []
     outlined: dict[int, SourceSlice] = {}
     for finding in findings:
@@ -84,10 +86,10 @@ def build_as(
         located = []
         if number not in outlined:
             outlined[number] = evidence.slices[evidence.largest_slice(number)]
-            located.append((_length if evidence.profile == "ohif" else _planar)(evidence, finding, number))
+            located.append((_length if by_length else _planar)(evidence, finding, number))
         measured = _volumetric(evidence, finding, number, segmentation)
         # OHIF reads the identifier of the first group that a tracking UID owns.
-        groups += [*located, measured] if evidence.profile == "ohif" else [measured, *located]
+        groups += [*located, measured] if by_length else [measured, *located]
     content = MeasurementReport(
         observation_context=observation_context(evidence),
         procedure_reported=coded(evidence.card.procedure),

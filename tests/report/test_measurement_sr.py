@@ -221,6 +221,15 @@ def test_ohif_gets_a_length_that_it_can_take_over(series: Series) -> None:
         assert shown == int((evidence.labels == number).sum(axis=(1, 2)).argmax())
 
 
+def test_on_images_that_lie_nowhere_ohif_gets_an_outline_like_all_others(series: Series) -> None:
+    located = evidence_on(series(SCANS["axial"]))
+    unmeasured = tuple(replace(each, measurements=()) for each in located.findings)
+    flat = replace(located, grid=None, findings=unmeasured, profile="ohif")
+    groups = groups_of(build(flat, "measurement_sr"))
+    assert [template_of(group) for group in groups] == ["1411", "1410"]
+    assert items(groups[1], codes.DCM.ImageRegion)
+
+
 def test_the_two_profiles_are_two_objects(series: Series) -> None:
     evidence = evidence_on(series(SCANS["axial"]))
     built = [build(replace(evidence, profile=profile), "measurement_sr") for profile in ("standard", "ohif")]
