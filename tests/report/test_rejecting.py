@@ -13,17 +13,18 @@ import pytest
 from pydicom import Dataset, dcmread, dcmwrite
 
 from node.domain.patient import Patient
-from node.domain.rejection import RejectionTitle
+from node.domain.rejection import KEY_OBJECT_SELECTION, RejectionTitle
 from node.domain.study import Order
-from node.domain.work import ResultState, WorkKind, WorkState
+from node.domain.work import OutcomeState, ResultState, WorkKind, WorkState
 from node.loop import work_step
 from node.receive.describer import describe
 from node.receive.protocol import Job
 from node.report import rejecting
 from node.report.rejection_note import NoteContent, build
-from node.store import artifacts, outbox, studies, withdrawal_notes, work_items
+from node.store import artifacts, commitments, outbox, outcomes, studies, withdrawal_notes, work_items
 from node.store.database import Database, open_database
 from node.store.withdrawal_notes import SentResult
+from tests.deliver.conftest import Pacs, serving, settings_for
 from tests.fakes import FakeClock, policy
 from tests.report import test_worker
 from tests.report.test_worker import MODEL, finished_outcome
@@ -190,3 +191,24 @@ def test_a_killed_room_writes_the_same_note_once_more(db: Database, clock: FakeC
     made = artifacts.artifact(db, note.artifact_id)
     assert made is not None
     assert made.kind == "rejection_note"
+
+
+def test_a_note_is_sent_though_its_outcome_is_withdrawn(db: Database, clock: FakeClock) -> None:
+    withdrawn(db, clock)
+    assert write(db, clock)
+    with db.transaction():
+        for outcome in outcomes.of_study(db, _rows(db)[0].study_instance_uid):
+            outcomes.move(db, clock.now(), outcome.id, OutcomeState.FAILED, "withdrawn by a person")
+    pacs = Pacs(classes=[KEY_OBJECT_SELECTION]).start()
+    try:
+        settings = settings_for(db, {"PACS": pacs.port})
+        peers = [each.model_copy(update={"rejection": "113001"}) for each in settings.peers]
+        assert serving(db, clock, settings.model_copy(update={"peers": tuple(peers)})).step()
+    finally:
+        pacs.stop()
+    note = _rows(db)[-1]
+    assert [uid for uid, _ in pacs.received] == [note.sop_instance_uid]
+    assert note.state is ResultState.SENT
+    assert not commitments.is_due(db, clock.forward(1e6), "PACS", quiet_s=0) or note.id not in {
+        each.row.id for each in commitments.due(db, clock.now(), "PACS", quiet_s=0, limit=9)
+    }
