@@ -159,3 +159,16 @@ def test_relative_folders_are_taken_from_the_files_folder(folder: Path, monkeypa
     assert settings.data.folder == folder / "var"
     assert settings.catalogue.models_folder == folder / "models"
     assert load_settings(file, data=folder / "elsewhere").data.folder == folder / "elsewhere"
+
+
+def test_files_and_folders_of_a_peer_are_taken_from_the_files_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        '[[peers]]\nname = "OUT"\nae_title = "OUT"\nroles = ["destination"]\nsend_by = "folder"\nfolder = "outgoing"\n'
+    )
+    file = write(folder, f'{text}dicomweb_token_file = "/etc/pacs.token"\n')
+    monkeypatch.chdir("/")
+    (peer,) = load_settings(file).peers
+    assert (peer.folder, peer.dicomweb_token_file) == (folder / "outgoing", Path("/etc/pacs.token"))
+    assert peer.stow_token_file is None

@@ -15,8 +15,10 @@ from pynetdicom import evt
 
 from node.deliver import destination
 from node.deliver.carriage import Unreachable
+from node.deliver.children import Children, Patience
 from node.deliver.statuses import Answer, answer_of
 from node.deliver.stored import StoredHeader
+from node.domain.time import SystemClock
 from node.domain.work import ResultState
 from node.store import outbox
 from node.store.capabilities import Capability
@@ -29,6 +31,7 @@ from tests.site import wait_until
 Start = Callable[..., Pacs]
 NIGHT_S = 10 * 3600.0
 STUDIES = 12
+KILLS = 5
 
 
 def study_of(number: int) -> str:
@@ -121,35 +124,7 @@ def room(tmp_path: Path, db: Database) -> Iterator[Callable[..., Room]]:
         print(each.log.read_text()[-4000:])
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])])
-def test_a_sender_that_is_killed_again_and_again_delivers_every_object_and_never_alters_one(
-    db: Database, clock: FakeClock, pacs: Start, room: Callable[..., Room], kills: int
-) -> None:
-    killed: list[str] = []
-    running: list[Room] = []
-
-    def kill(event: evt.Event) -> int:
-        """Kill the child before its answer, at every third kill the room too; at every second object."""
-        if len(killed) < kills and len(archive.received) % 2:
-            for pid in running[-1].children():
-                os.kill(pid, signal.SIGKILL)
-            killed.append(str(event.request.AffectedSOPInstanceUID))
-            if len(killed) % 3 == 0:
-                running[-1].process.kill()
-        return 0x0000
-
-    archive = pacs(kill)
-    numbers = range(1, 2 * kills + 1)
-    queue_results(db, clock.now(), numbers)
-    running.append(room(PACS=archive.port))
-
-    def all_sent() -> bool:
-        if running[-1].process.poll() is not None:
-            running.append(room(PACS=archive.port))
-        return {row.state for row in outbox.of_study(db, "1.2.3.1")} == {ResultState.SENT}
-
-    wait_until("every object", all_sent, limit_s=30.0 + 10.0 * kills)
-    assert len(killed) == kills
+def has_each_once_or_again_identical(db: Database, archive: Pacs, numbers: Sequence[int], killed: list[str]) -> None:
     digests = defaultdict(set)
     for uid, content in archive.received:
         digests[uid].add(hashlib.sha256(content).hexdigest())
@@ -160,3 +135,68 @@ def test_a_sender_that_is_killed_again_and_again_delivers_every_object_and_never
     assert digests == stored
     twice = {uid for uid, count in Counter(uid for uid, _ in archive.received).items() if count > 1}
     assert twice <= set(killed), "only what was on its way at a kill came again"
+
+
+def test_a_sender_that_is_killed_five_times_delivers_every_object_and_never_alters_one(
+    db: Database, clock: FakeClock, pacs: Start
+) -> None:
+    killed: list[str] = []
+
+    def kill(event: evt.Event) -> int:
+        """Kill the sender of every second object, before it has its answer."""
+        if len(killed) < KILLS and len(archive.received) % 2:
+            killed.append(str(event.request.AffectedSOPInstanceUID))
+            os.kill(children.running()["PACS"], signal.SIGKILL)
+        return 0x0000
+
+    archive = pacs(kill)
+    numbers = range(1, 2 * KILLS + 1)
+    queue_results(db, clock.now(), numbers)
+    settings = settings_for(db, {"PACS": archive.port}, backoff_s=0.05, backoff_maximum_s=0.1)
+    children = Children(
+        db, SystemClock(), settings, patience=Patience(backoff_s=0.01, backoff_maximum_s=0.02, idle_s=600.0)
+    )
+
+    def all_sent() -> bool:
+        children.look_after(["PACS"])
+        return {row.state for row in outbox.of_study(db, "1.2.3.1")} == {ResultState.SENT}
+
+    try:
+        wait_until("every object", all_sent, limit_s=90.0)
+    finally:
+        children.drain()
+    assert len(killed) == KILLS
+    has_each_once_or_again_identical(db, archive, numbers, killed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_a_room_and_a_sender_that_are_killed_fifty_times_deliver_every_object_and_never_alter_one(
+    db: Database, clock: FakeClock, pacs: Start, room: Callable[..., Room]
+) -> None:
+    killed: list[str] = []
+    running: list[Room] = []
+
+    def kill(event: evt.Event) -> int:
+        """Kill the sender of every second object before it has its answer, and at every third kill the room too."""
+        if len(killed) < 10 * KILLS and len(archive.received) % 2:
+            for pid in running[-1].children():
+                os.kill(pid, signal.SIGKILL)
+            killed.append(str(event.request.AffectedSOPInstanceUID))
+            if len(killed) % 3 == 0:
+                running[-1].process.kill()
+        return 0x0000
+
+    archive = pacs(kill)
+    numbers = range(1, 20 * KILLS + 1)
+    queue_results(db, clock.now(), numbers)
+    running.append(room(PACS=archive.port))
+
+    def all_sent() -> bool:
+        if running[-1].process.poll() is not None:
+            running.append(room(PACS=archive.port))
+        return {row.state for row in outbox.of_study(db, "1.2.3.1")} == {ResultState.SENT}
+
+    wait_until("every object", all_sent, limit_s=1000.0)
+    assert len(killed) == 10 * KILLS
+    has_each_once_or_again_identical(db, archive, numbers, killed)
