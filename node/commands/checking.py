@@ -13,6 +13,7 @@ from node.catalogue import Model, finding_codes, load_models_leniently, load_rul
 from node.commands.archives import archives
 from node.commands.callers import callers
 from node.commands.check import Check, failed
+from node.commands.confirmations import confirmations
 from node.commands.destinations import destinations
 from node.commands.output import print_json, say
 from node.commands.site import config_file, opened, settings_from
@@ -60,6 +61,7 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     yield from _models(settings, warm=warm)
     yield from _rules(settings)
     yield from destinations(settings, file)
+    yield from confirmations(settings, file)
     yield from archives(settings, file)
 
 

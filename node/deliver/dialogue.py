@@ -90,6 +90,10 @@ class Dialogue:
         self._answered = answered
         self._message_id = 0
 
+    def accepts(self, sop_class_uid: str) -> bool:
+        """Whether the peer accepted a presentation context for a service."""
+        return self._context(sop_class_uid) is not None
+
     def find(self, sop_class_uid: str, identifier: Dataset, *, most: int, limit_s: float) -> list[Dataset]:
         """Return the matches of one query.
 

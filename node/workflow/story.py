@@ -12,6 +12,7 @@ from node.domain.finding import Code, Finding
 from node.errors import Failed
 from node.store import (
     artifacts,
+    commitments,
     events,
     findings,
     history,
@@ -109,6 +110,7 @@ def _told(db: Database, row: StudyRow) -> Story:
     tally = instances.tally(db, uid)
     current = outcomes.current(db, uid)
     results = outbox.of_study(db, uid)
+    committed = commitments.confirmations_of_study(db, uid)
     return {
         "study_instance_uid": uid,
         "state": row.state.value,
@@ -148,6 +150,7 @@ def _told(db: Database, row: StudyRow) -> Story:
                 "reason": result.reason,
                 "attempts": result.attempts,
                 "sent_at": result.sent_at,
+                "committed_at": committed.get(result.id, ""),
                 "path": str(db.folder / result.path),
             }
             for result in results
