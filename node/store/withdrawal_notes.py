@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,9 @@ def add(
 ) -> WithdrawalNote | None:
     """Open the note over `rows` of one study at one destination; `None` if every one of them is named already."""
     study, destination = rows[0].study_instance_uid, rows[0].destination
-    named = {row["outbox_id"] for row in db.rows("SELECT outbox_id FROM withdrawal_note_result")}
+    ids = json.dumps([row.id for row in rows])
+    known = "SELECT outbox_id FROM withdrawal_note_result WHERE outbox_id IN (SELECT value FROM json_each(?))"
+    named = {row["outbox_id"] for row in db.rows(known, (ids,))}
     fresh = [row for row in rows if row.id not in named]
     if not fresh:
         return None

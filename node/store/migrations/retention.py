@@ -29,3 +29,9 @@ def retention(db: Database) -> None:
         ) WITHOUT ROWID
         """,
     )
+
+
+@MIGRATIONS()
+def freed(db: Database) -> None:
+    """What was freed is counted whenever somebody asks how the node stands."""
+    create(db, "CREATE INDEX instance_freed ON instance (study_instance_uid) WHERE freed_at != ''")
