@@ -34,8 +34,10 @@ def take_back_superseded(db: Database, now: Instant, policy: Policy) -> int:
     """Take back every old set whose successor has arrived; return how many results. Opens a transaction a study."""
     taken = 0
     for study in withdrawal_notes.studies_with_superseded(db):
-        with db.transaction():
-            taken += _in_study(db, now, policy, study)
+        # Looked at first without the write lock: some wait for a destination for days.
+        if _due(db, policy, study):
+            with db.transaction():
+                taken += _take_back(db, now, policy, study)
     return taken
 
 
@@ -57,26 +59,34 @@ def confirms_nothing(peer: Peer) -> bool:
     return peer.confirm == "none" or not (peer.host and peer.port)
 
 
-def _in_study(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> int:
-    study = studies.study(db, study_instance_uid)
-    if study is None or study.state is not StudyState.DONE or study.open:
-        # Its models are still at it, or a person has to decide.
-        return 0
+def _take_back(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> int:
     made = {each.id: each for each in outcomes.of_study(db, study_instance_uid)}
-    rows = [row for row in outbox.of_study(db, study_instance_uid) if row.kind != REJECTION_NOTE]
     taken = 0
-    for destination in dict.fromkeys(row.destination for row in rows):
-        there = [row for row in rows if row.destination == destination]
-        peer = policy.settings.peer_named(destination)
-        old = _replaced(db, peer, there, made)
-        if not old:
-            continue
+    for peer, old in _due(db, policy, study_instance_uid):
         after = ResultState.WITHDRAWN if peer is not None and peer.rejection else ResultState.SUPERSEDED
         reasons = {each: _reason(each, made) for each in old}
         moved = [row for row in old if outbox.move(db, now, row, after, reasons[row])]
         withdrawal.take_back(db, now, policy.settings, moved, _REASON if _REASON in reasons.values() else _NO_RESULT)
         taken += len(moved)
     return taken
+
+
+def _due(db: Database, policy: Policy, study_instance_uid: str) -> list[tuple[Peer | None, list[OutboxRow]]]:
+    """The old set at each destination where all that takes its place is there."""
+    study = studies.study(db, study_instance_uid)
+    if study is None or study.state is not StudyState.DONE or study.open:
+        # Its models are still at it, or a person has to decide.
+        return []
+    made = {each.id: each for each in outcomes.of_study(db, study_instance_uid)}
+    rows = [row for row in outbox.of_study(db, study_instance_uid) if row.kind != REJECTION_NOTE]
+    found = []
+    for destination in dict.fromkeys(row.destination for row in rows):
+        there = [row for row in rows if row.destination == destination]
+        peer = policy.settings.peer_named(destination)
+        old = _replaced(db, peer, there, made)
+        if old:
+            found.append((peer, old))
+    return found
 
 
 def _replaced(
