@@ -41,7 +41,19 @@ DCIODVFY = Path(sys.executable).with_name("dciodvfy")
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    """The files of a scan, written once: nothing here changes them."""
+    folder = tmp_path_factory.mktemp("series")
+
+    def files(scan: Scan) -> list[Path]:
+        place = folder / next(name for name, known in SCANS.items() if known is scan)
+        return sorted(place.glob("*.dcm")) or mr_series(place, scan)
+
+    return files
+
+
+@pytest.fixture(scope="module")
+def written(series: Series, tmp_path_factory: pytest.TempPathFactory) -> Written:
     """The file of an output on a scan, each built once."""
     folder = tmp_path_factory.mktemp("outputs")
 
@@ -49,9 +61,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
         path = folder / kind / f"{scan}.dcm"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            paths = sorted((folder / "series" / scan).glob("*.dcm"))
-            paths = paths or mr_series(folder / "series" / scan, SCANS[scan])
-            path.write_bytes(encode(build(evidence_for(kind, paths), kind)))
+            path.write_bytes(encode(build(evidence_for(kind, series(SCANS[scan])), kind)))
         return path
 
     return file
