@@ -76,6 +76,20 @@ def corrected(patient: Patient, corrections: Mapping[str, str]) -> Patient:
     return replace(patient, **fields)
 
 
+def beyond(named: Patient, said: Patient, filed: Filed) -> str:
+    """What an object says beyond whom it has to name, and otherwise than the archive does; empty if nothing."""
+    found = _believed(filed).patient
+    pairs = (
+        (_ISSUER, named.issuer, said.issuer, found.issuer),
+        (_BIRTH_DATE, named.birth_date, said.birth_date, found.birth_date),
+        (_SEX, named.sex, said.sex, found.sex),
+    )
+    told = [label for label, known, first, second in pairs if not known and first and second and first != second]
+    if not named.name and same_name(said.name, found.name) is False:
+        told.append(_NAME)
+    return " and ".join(told)
+
+
 _PATIENT_FIELDS = {
     "PatientID": "patient_id",
     "IssuerOfPatientID": "issuer",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from node.config import Peer
 from node.domain.model_card import Mode
 from node.domain.patient import Patient, another, conflict
+from node.domain.reconciliation import beyond
 from node.domain.rejection import REJECTION_NOTE
 from node.domain.study import Instance, StudyState
 from node.domain.work import OutcomeState, ResultState
@@ -133,7 +134,10 @@ def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate
         return Gate(ResultState.QUEUED, "the study was released; waits until it has been looked at again")
     if versions.has_stale_input(db, outcome.id):
         return Gate(ResultState.QUEUED, "a newer version of an input has come; waits for the study to close")
-    difference = conflict(patient, reconciliations.named_patient(db, row.artifact_id, study.patient))
+    named = reconciliations.named_patient(db, row.artifact_id, study.patient)
+    filed = reconciliations.found(db, row.study_instance_uid, row.destination)
+    said = next((more for each in (filed.filed if filed else ()) if (more := beyond(named, patient, each))), "")
+    difference = conflict(patient, named) or (f"{said} that {row.destination} has otherwise" if said else "")
     if difference:
         return Gate(ResultState.HELD, f"the object names another patient than the study does now: {difference}")
     settings = policy.settings.models.get(outcome.model)
