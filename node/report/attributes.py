@@ -16,9 +16,9 @@ from pydicom.valuerep import DT
 from node import IMPLEMENTATION_VERSION_NAME, __version__
 from node.domain.uid import IMPLEMENTATION_CLASS_UID
 from node.report.coding import LO, fitted
-from node.report.correction import correct
+from node.report.documents.correction import correct
+from node.report.documents.requests import referenced_requests
 from node.report.evidence import Evidence
-from node.report.requests import referenced_requests
 from node.report.zone import moment, offset, written
 
 __all__ = [

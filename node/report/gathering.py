@@ -18,8 +18,8 @@ from node.domain.work import OutcomeState
 from node.errors import Failed
 from node.imaging import saliency
 from node.imaging.mask import Mask, read_mask
+from node.report.documents.predecessors import predecessors
 from node.report.evidence import Evidence
-from node.report.predecessors import predecessors
 from node.report.sources import described_header, normalise, read_headers
 from node.store import artifacts, findings, instances, outcomes
 from node.store.database import Database

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from node.domain.geometry import to_patient
 from node.report.composition import encode
 from tests.report.gathered import gather
+from tests.report.outputs.test_seg import nrrd_points, points_of
 from tests.report.synthetic import build
-from tests.report.test_seg import nrrd_points, points_of
 from tests.report.test_source_kinds import VOLUMES
 
 SEGIMAGE2ITKIMAGE = Path(sys.executable).with_name("segimage2itkimage")

@@ -25,9 +25,9 @@ from node.errors import Failed, Misconfigured, Transient
 from node.imaging.mask import Mask, to_bytes
 from node.loop import work_step
 from node.report import building, gathering, worker
+from node.report.documents.predecessors import predecessors
 from node.report.evidence import result_uid
 from node.report.outputs import Output, outputs
-from node.report.predecessors import predecessors
 from node.store import arrivals, artifacts, findings, instances, outbox, outcomes, work_items
 from node.store.arrivals import Arrival
 from node.store.database import Database, open_database
@@ -36,8 +36,8 @@ from node.workflow import reportable
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from tests.fakes import FakeClock, model, policy
+from tests.report.outputs.test_not_performed_sr import words
 from tests.report.synthetic import SCANS, Scan, blob, evidence_on, finding, mr_series
-from tests.report.test_not_performed_sr import words
 
 AVAILABLE = outputs()
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pydicom.sr.coding import Code as Term
 
 from node.domain.finding import Code, Finding, Measurement
 from node.domain.work import OutcomeState
-from node.report.document import (
+from node.report.documents.document import (
     SUMMARY,
     BasicTextSR,
     algorithm_in_words,

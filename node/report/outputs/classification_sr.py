@@ -29,10 +29,10 @@ from node.domain.finding import Finding, Measurement
 from node.domain.work import OutcomeState
 from node.errors import Failed
 from node.report.coding import coded
-from node.report.document import algorithm, document, language, observation_context
+from node.report.documents.document import algorithm, document, language, observation_context
+from node.report.documents.library import add_image_library
+from node.report.documents.measurement_report import NO_UNITS, PROBABILITY, number_item, source_image
 from node.report.evidence import Evidence, SourceSlice
-from node.report.library import add_image_library
-from node.report.measurement_report import NO_UNITS, PROBABILITY, number_item, source_image
 
 KIND = "classification_sr"
 NEEDS: tuple[str, ...] = ()

@@ -11,13 +11,13 @@ from pydicom.uid import EncapsulatedPDFStorage
 from node.domain.finding import Code
 from node.domain.work import OutcomeState
 from node.report.attributes import stamp
-from node.report.bare import bare_instance
 from node.report.coding import coded
-from node.report.drawing import PANELS
 from node.report.evidence import Evidence
-from node.report.printing import printed
-from node.report.references import image_references
-from node.report.summary import key_slices, notice
+from node.report.pictures.bare import bare_instance
+from node.report.pictures.drawing import PANELS
+from node.report.pictures.printing import printed
+from node.report.pictures.references import image_references
+from node.report.pictures.summary import key_slices, notice
 
 KIND = "encapsulated_pdf"
 NEEDS: tuple[str, ...] = ()

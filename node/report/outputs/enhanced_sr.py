@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from highdicom.sr import EnhancedSR
 from pydicom import Dataset
 
+from node.report.documents.measurement_report import build_as, unfit
 from node.report.evidence import Evidence
-from node.report.measurement_report import build_as, unfit
 
 __all__ = ["FALLBACKS", "KIND", "NEEDS", "SCOPE", "SERIES_NUMBER", "SHOWN_AS", "build", "unfit"]
 

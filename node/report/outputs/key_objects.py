@@ -20,8 +20,8 @@ from node.report.attributes import (
 )
 from node.report.coding import fitted
 from node.report.evidence import Evidence
-from node.report.references import image_references, speaking
-from node.report.summary import key_slices, notice
+from node.report.pictures.references import image_references, speaking
+from node.report.pictures.summary import key_slices, notice
 
 KIND = "key_objects"
 NEEDS: tuple[str, ...] = ()

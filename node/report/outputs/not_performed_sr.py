@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from node.domain.work import OutcomeState
-from node.report.document import (
+from node.report.documents.document import (
     SUMMARY,
     BasicTextSR,
     algorithm_in_words,

@@ -19,10 +19,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from node.domain.finding import Code
 from node.errors import Failed
 from node.report.attributes import equipment, model_equipment, series_description, stamp
-from node.report.body_part import state_body_part
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
-from node.report.references import speaking
+from node.report.pictures.body_part import state_body_part
+from node.report.pictures.references import speaking
 
 KIND = "parametric_map"
 NEEDS: tuple[str, ...] = ()

@@ -23,12 +23,12 @@ from pydicom import Dataset
 
 from node.domain.finding import Segment
 from node.report.attributes import equipment, model_equipment, series_description, stamp
-from node.report.body_part import state_body_part
 from node.report.coding import fitted
 from node.report.contour import rings
 from node.report.evidence import Evidence, SourceSlice
-from node.report.pixels import Shades, shades, stretch
-from node.report.references import image_references
+from node.report.pictures.body_part import state_body_part
+from node.report.pictures.pixels import Shades, shades, stretch
+from node.report.pictures.references import image_references
 
 KIND = "presentation_state"
 NEEDS: tuple[str, ...] = ()

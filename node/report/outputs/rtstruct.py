@@ -19,12 +19,12 @@ from pydicom.uid import RTStructureSetStorage
 from node.domain.finding import Segment
 from node.domain.geometry import to_patient
 from node.report.attributes import stamp
-from node.report.bare import bare_instance
 from node.report.coding import coded, fitted
 from node.report.contour import polygons
 from node.report.evidence import Evidence
-from node.report.references import image_references
-from node.report.summary import notice, shown_segments
+from node.report.pictures.bare import bare_instance
+from node.report.pictures.references import image_references
+from node.report.pictures.summary import notice, shown_segments
 
 KIND = "rtstruct"
 NEEDS: tuple[str, ...] = ()

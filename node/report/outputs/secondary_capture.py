@@ -11,11 +11,11 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from node.domain.work import OutcomeState
 from node.report.attributes import equipment, model_equipment, series_description, stamp
-from node.report.body_part import state_body_part
-from node.report.drawing import PANELS, page
 from node.report.evidence import Evidence
-from node.report.references import image_references
-from node.report.summary import key_slices, notice
+from node.report.pictures.body_part import state_body_part
+from node.report.pictures.drawing import PANELS, page
+from node.report.pictures.references import image_references
+from node.report.pictures.summary import key_slices, notice
 
 KIND = "secondary_capture"
 NEEDS: tuple[str, ...] = ()

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from highdicom.seg import SegmentationTypeValues
 from pydicom import Dataset
 
-from node.report import flat, frames
 from node.report.evidence import Evidence
-from node.report.functional_groups import of_segments, planes
-from node.report.segmentation import describe, filled, occupied
+from node.report.segments import flat, frames
+from node.report.segments.functional_groups import of_segments, planes
+from node.report.segments.segmentation import describe, filled, occupied
 
 KIND = "seg"
 NEEDS: tuple[str, ...] = ()

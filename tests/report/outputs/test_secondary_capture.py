@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 
 from node.domain.output import SHOWN_AS_OF_OUTPUT
 from node.report.composition import encode
-from node.report.drawing import page
+from node.report.pictures.drawing import page
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, evidence_on, of_study
 
 KIND = "secondary_capture"

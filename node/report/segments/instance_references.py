@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydicom import Dataset
 
-from node.report.explicit_vr import item, sequence, text
+from node.report.segments.explicit_vr import item, sequence, text
 
 
 def reference(header: Dataset) -> bytes:

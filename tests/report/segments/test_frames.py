@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from node.errors import Failed
 from node.imaging.mask import tally
-from node.report import frames
+from node.report.segments import frames
 
 
 def bits_of(mask: NDArray[np.uint8], chosen: list[tuple[int, int]]) -> str:

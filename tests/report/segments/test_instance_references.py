@@ -10,7 +10,7 @@ from highdicom.sr.utils import collect_evidence
 from pydicom import Dataset
 
 from node.report.composition import compose
-from node.report.explicit_vr import encoded
+from node.report.segments.explicit_vr import encoded
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, evidence_on
 
 Series = Callable[[Scan], list[Path]]

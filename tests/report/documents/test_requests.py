@@ -11,8 +11,8 @@ import pytest
 from pydicom import Dataset
 
 from node.report.composition import encode
+from node.report.documents.requests import referenced_requests
 from node.report.evidence import Evidence
-from node.report.requests import referenced_requests
 from tests.report.synthetic import SCANS, Scan, build, evidence_on
 from tests.report.test_outputs import errors_of
 

@@ -24,10 +24,10 @@ from node.domain.finding import Segment
 from node.report.attributes import equipment, model_equipment, series_description, stamp, vendor
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
-from node.report.explicit_vr import put, reread, tag_of
-from node.report.functional_groups import arrange
-from node.report.instance_references import by_series, instances
-from node.report.stand_ins import stand_ins
+from node.report.segments.explicit_vr import put, reread, tag_of
+from node.report.segments.functional_groups import arrange
+from node.report.segments.instance_references import by_series, instances
+from node.report.segments.stand_ins import stand_ins
 
 
 class Description(TypedDict):

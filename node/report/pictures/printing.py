@@ -5,10 +5,10 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from node.report import summary
-from node.report.drawing import Block, blocks
 from node.report.evidence import Evidence
-from node.report.lettering import font, font_file, legible, wrapped
+from node.report.pictures import summary
+from node.report.pictures.drawing import Block, blocks
+from node.report.pictures.lettering import font, font_file, legible, wrapped
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas

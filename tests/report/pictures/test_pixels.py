@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
 from node.errors import Failed, Transient
 from node.report.evidence import SourceSlice
-from node.report.pixels import picture
+from node.report.pictures.pixels import picture
 from tests.report.synthetic import SCANS, mr_series
 
 RAMP = np.arange(480, dtype=np.uint16).reshape(24, 20)

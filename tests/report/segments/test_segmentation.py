@@ -18,7 +18,7 @@ from node.domain.geometry import to_patient
 from node.report.attributes import stamp
 from node.report.composition import encode
 from node.report.evidence import Evidence
-from node.report.segmentation import description
+from node.report.segments.segmentation import description
 from tests.report.gathered import gather
 from tests.report.synthetic import ANATOMY, AVAILABLE, BRAIN, SCANS, Scan, blob, build, card, evidence_on, finding
 from tests.report.test_source_kinds import VOLUMES

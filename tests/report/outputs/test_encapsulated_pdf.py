@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 
-from node.report import printing
 from node.report.composition import encode
+from node.report.pictures import printing
 from tests.report.synthetic import SCANS, Scan, build, evidence_on, of_study
 
 KIND = "encapsulated_pdf"

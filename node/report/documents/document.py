@@ -31,8 +31,8 @@ from node.domain.finding import Code
 from node.report.attributes import equipment, model_equipment, serial_number, series_description, stamp, vendor
 from node.report.coding import coded, fitted
 from node.report.evidence import Evidence
-from node.report.explicit_vr import put, reread
-from node.report.instance_references import evidence_of_study
+from node.report.segments.explicit_vr import put, reread
+from node.report.segments.instance_references import evidence_of_study
 
 #: The meanings of our codes and the labels of our cards are English (PS3.16 TID 1204, CID 5000).
 _LANGUAGE = Code("en", "RFC5646", "English")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.report.lettering import font, is_written, legible, wrapped
+from node.report.pictures.lettering import font, is_written, legible, wrapped
 
 
 @pytest.mark.parametrize("text", ["Volume 12.3 mL", "Gehirn, groß", "Œdème périlésionnel", "5 µm² ± 0.1 °C ≥ 3"])

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.errors import Failed
-from node.report import summary
 from node.report.contour import rings
 from node.report.evidence import Evidence, SourceSlice
-from node.report.lettering import font, legible, wrapped
-from node.report.pixels import picture
-from node.report.summary import Line
+from node.report.pictures import summary
+from node.report.pictures.lettering import font, legible, wrapped
+from node.report.pictures.pixels import picture
+from node.report.pictures.summary import Line
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,9 +11,9 @@ from highdicom.seg import Segmentation, SegmentationTypeValues
 from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from node.report import frames
 from node.report.evidence import Evidence
-from node.report.segmentation import describe_on
+from node.report.segments import frames
+from node.report.segments.segmentation import describe_on
 
 #: Of the source, but not of the single image that stands in for it: its class says what highdicom asks of it.
 _NOT_OF_ONE_IMAGE = (

@@ -15,8 +15,8 @@ from pydicom.uid import BasicTextSRStorage, DigitalXRayImageStorageForPresentati
 from node.domain.work import OutcomeState
 from node.report.composition import encode
 from node.report.evidence import Evidence
+from tests.report.outputs.test_classification_sr import flat
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, evidence_on, not_performed
-from tests.report.test_classification_sr import flat
 from tests.report.test_outputs import errors_of
 
 KIND = "not_performed_sr"

@@ -34,12 +34,12 @@ from pydicom.sr.codedict import codes
 
 from node.domain.finding import MILLIMETRE, VOLUME, Code, Finding, Measurement
 from node.errors import Failed
-from node.report.axis import long_axis
 from node.report.coding import coded
 from node.report.contour import largest_region, outline
-from node.report.document import SopClass, algorithm, document, language, observation_context
+from node.report.documents.axis import long_axis
+from node.report.documents.document import SopClass, algorithm, document, language, observation_context
+from node.report.documents.library import add_image_library
 from node.report.evidence import Evidence, SourceSlice
-from node.report.library import add_image_library
 
 PROBABILITY = Code("122157", "DCM", "Probability")
 NO_UNITS = Code("1", "UCUM", "no units")

@@ -18,9 +18,9 @@ from pydicom.sr.codedict import codes
 from node.errors import Failed
 from node.report.composition import compose, encode
 from node.report.evidence import Predecessor
+from tests.report.outputs.test_seg import with_two_segments
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, card, classified, evidence_for, evidence_on
 from tests.report.test_outputs import errors_of
-from tests.report.test_seg import with_two_segments
 
 Series = Callable[[Scan], list[Path]]
 

@@ -12,9 +12,9 @@ from pydicom import Dataset, dcmread
 
 from node.domain.finding import Code, Finding, Measurement, Segment
 from node.domain.work import OutcomeState
-from node.report import drawing, summary
-from node.report.drawing import PAGE_WIDTH, blocks, page, panel_of, sides
 from node.report.evidence import Evidence, SourceSlice
+from node.report.pictures import drawing, summary
+from node.report.pictures.drawing import PAGE_WIDTH, blocks, page, panel_of, sides
 from tests.report.synthetic import ANATOMY, BRAIN, SCANS, Scan, card, classified, evidence_on, not_performed, of_study
 
 Series = Callable[[Scan], list[Path]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from node.report.axis import long_axis
 from node.report.contour import outline
+from node.report.documents.axis import long_axis
 
 
 def region(*pixels: tuple[int, int]) -> np.ndarray:

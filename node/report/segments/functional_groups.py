@@ -17,9 +17,9 @@ from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from node.report.evidence import SourceSlice
-from node.report.explicit_vr import element, encoded, item, sequence, text
-from node.report.instance_references import reference
-from node.report.stand_ins import index_of
+from node.report.segments.explicit_vr import element, encoded, item, sequence, text
+from node.report.segments.instance_references import reference
+from node.report.segments.stand_ins import index_of
 
 #: DS holds so many characters (PS3.5 §6.2).
 _DS = 16

@@ -7,7 +7,7 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.report.composition import encode
-from node.report.explicit_vr import encoded, item, put, reread, sequence, text
+from node.report.segments.explicit_vr import encoded, item, put, reread, sequence, text
 
 
 @pytest.mark.parametrize("uid", ["1.2.840.1", "1.2.840.10"])

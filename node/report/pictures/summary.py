@@ -14,7 +14,7 @@ from node.domain.finding import Finding, Segment
 from node.domain.work import OutcomeState
 from node.report.attributes import qualification
 from node.report.evidence import Evidence
-from node.report.lettering import is_written
+from node.report.pictures.lettering import is_written
 from node.report.zone import moment
 
 #: Lines of numbers that one model gets on a page.

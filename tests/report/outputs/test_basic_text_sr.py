@@ -13,8 +13,8 @@ import pytest
 from node.domain.finding import VOLUME, Code, Measurement
 from node.report.composition import encode
 from node.report.evidence import Evidence
+from tests.report.outputs.test_not_performed_sr import content, words
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, classified, evidence_on
-from tests.report.test_not_performed_sr import content, words
 
 KIND = "basic_text_sr"
 

@@ -1,0 +1,1 @@
+"""Structured reports: the document, its content trees, and what they refer to."""

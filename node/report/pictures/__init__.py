@@ -1,0 +1,1 @@
+"""What is drawn, printed or listed of slices, and how such objects name their source."""

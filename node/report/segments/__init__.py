@@ -1,0 +1,1 @@
+"""Segmentations: described by highdicom, their frames and groups put together from the mask."""
