@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import json
+import os
 import secrets
 import signal
 import socket
@@ -28,14 +29,16 @@ def end_with_us() -> None:
 
 
 #: Below those that Linux gives to whoever calls: such a call could take a port between two starts of its server.
-_FIRST_PORT, _PORTS = 20_000, 12_000
+_FIRST_PORT, _PORTS = 20_000, 3_000
+#: Tests that run side by side have ports of their own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
 _numbers = itertools.count(secrets.randbelow(_PORTS))
 
 
 def free_port() -> int:
     """A port that nobody listens on at the moment."""
     while True:
-        port = _FIRST_PORT + next(_numbers) % _PORTS
+        port = _FIRST_PORT + _WORKER * _PORTS + next(_numbers) % _PORTS
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
