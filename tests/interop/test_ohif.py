@@ -19,6 +19,7 @@ from pydicom.sr.codedict import codes
 from node.report.composition import encode
 from tests.interop import ohif
 from tests.interop.ohif import Viewer
+from tests.interop.ohif_site import DIST, served
 from tests.interop.programs import missing, program
 from tests.interop.studies import UNREADABLE, Study, everything_on_ct, measured_on_mr
 from tests.orthanc import Orthanc
@@ -56,8 +57,8 @@ def address(studies: dict[str, Study], tmp_path_factory: pytest.TempPathFactory)
     program("Orthanc", "apt-get install orthanc")
     if not PLUGIN.is_file():
         missing(f"{PLUGIN} is not there: apt-get install orthanc-dicomweb")
-    if not ohif.DIST.is_dir():
-        missing(f"{ohif.DIST} is not there: make interop-install")
+    if not DIST.is_dir():
+        missing(f"{DIST} is not there: make interop-install")
     unknown = SimpleNamespace(port=free_port())
     orthanc = Orthanc(tmp_path_factory.mktemp("archive") / "orthanc", unknown)  # type: ignore[arg-type]
     orthanc.settings |= {"Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True}}
@@ -65,7 +66,7 @@ def address(studies: dict[str, Study], tmp_path_factory: pytest.TempPathFactory)
         for study in studies.values():
             for content in [*map(Path.read_bytes, study.paths), *map(encode, study.outputs.values())]:
                 urllib.request.urlopen(f"http://127.0.0.1:{orthanc.web}/instances", content, timeout=60).close()
-        with ohif.served(orthanc.web) as address:
+        with served(orthanc.web) as address:
             yield address
 
 
