@@ -1,7 +1,7 @@
 # make demo    set everything up, then one night in two minutes against an embedded archive
 # make test    set everything up, then the tests (no Debian packages, no GPU)
 # make check   style, types, floors
-# make interop the tests against foreign programs: Debian's dcmtk, orthanc, strace, pixelmed, chromium; npm's OHIF
+# make interop the tests against foreign programs: dcmtk, orthanc, orthanc-dicomweb, strace, pixelmed-apps, chromium, OHIF
 
 PYTHON ?= python3
 VENV := .venv
@@ -47,7 +47,7 @@ check: install
 	$(BIN)/mypy --strict node
 	$(BIN)/lint-imports
 
-# Apart, since the tests run in a network of their own, which reaches nobody.
+# Apart, since the tests run in a network of their own, which reaches nobody: unshare --net, with lo up, as .ci/run does.
 interop-install: install $(INTEROP_STAMP)
 
 $(INTEROP_STAMP): $(STAMP)
