@@ -22,10 +22,14 @@ def confirmations(settings: Settings, file: Path) -> Iterator[Check]:
 
 def _offered(settings: Settings, peer: Peer) -> tuple[bool, bool] | None:
     """Whether it accepts contexts for storage commitment and for queries; `None` where it does not answer."""
+    from node.deliver.capabilities import silence
     from node.deliver.dialogue import dialogue
     from node.deliver.query import FIND
     from node.domain.commitment import PUSH_MODEL
 
+    # pynetdicom leaves the socket of a refused connection to the garbage collector.
+    if silence(peer, settings.deliver.connect_s):
+        return None
     try:
         with dialogue(peer, settings.node.ae_title, settings.deliver, [PUSH_MODEL, FIND]) as asked:
             return asked.accepts(PUSH_MODEL), asked.accepts(FIND)

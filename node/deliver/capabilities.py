@@ -44,16 +44,21 @@ class Probe:
         return not self.problem or self.made_up_for
 
 
-def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
-    """Open an association with C-ECHO and every storage context the peer is to be sent; waits `patience_s` a step."""
-    assert peer.port is not None
+def silence(peer: Peer, patience_s: float) -> str:
+    """Why nobody can be reached at a peer's host and port; empty where somebody can."""
     try:
         socket.create_connection((peer.host, peer.port), patience_s).close()
     except OSError as error:
-        return Probe(
-            problem=f"nobody answers at {peer.host}:{peer.port} ({error.strerror or error})",
-            remedy="Start it, let the firewall through, or correct host and port",
-        )
+        return f"nobody answers at {peer.host}:{peer.port} ({error.strerror or error})"
+    return ""
+
+
+def probe(peer: Peer, our_ae_title: str, *, patience_s: float = 10.0) -> Probe:
+    """Open an association with C-ECHO and every storage context the peer is to be sent; waits `patience_s` a step."""
+    problem = silence(peer, patience_s)
+    if problem:
+        return Probe(problem=problem, remedy="Start it, let the firewall through, or correct host and port")
+    assert peer.port is not None
     ae = AE(ae_title=our_ae_title)
     ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = patience_s
     wanted, others = _classes(peer.outputs), _classes(peer.fallback)
