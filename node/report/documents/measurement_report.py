@@ -21,6 +21,7 @@ from highdicom.sr import (
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
     ReferencedSegment,
     SourceImageForRegion,
     SourceSeriesForSegmentation,
@@ -127,6 +128,19 @@ def number_item(measurement: Measurement, inferred_from: CoordinatesForMeasureme
     )
 
 
+def presence(finding: Finding) -> list[QualitativeEvaluation]:
+    """Present or absent, in DICOM's own codes; nothing where the model does not decide."""
+    if finding.present is None:
+        return []
+    found = codes.DCM.Present if finding.present else codes.DCM.Absent
+    return [QualitativeEvaluation(codes.DCM.PresenceOfProperty, found)]
+
+
+def operating_point(finding: Finding) -> list[str]:
+    """From which probability a finding counts as present, as a parameter of the algorithm."""
+    return [] if finding.operating_point is None else [f"operating_point={finding.operating_point:g}"]
+
+
 def _volumetric(
     evidence: Evidence, finding: Finding, number: int, segmentation: Dataset
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
@@ -143,8 +157,9 @@ def _volumetric(
         ),
         finding_type=coded(finding.code),
         finding_sites=_sites(evidence, number),
-        algorithm_id=algorithm(evidence),
+        algorithm_id=algorithm(evidence, *operating_point(finding)),
         measurements=measurements,
+        qualitative_evaluations=presence(finding),
     )
 
 

@@ -18,12 +18,10 @@ from highdicom.sr import (
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     PlanarROIMeasurementsAndQualitativeEvaluations,
-    QualitativeEvaluation,
     TrackingIdentifier,
 )
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.sr.codedict import codes
 
 from node.domain.finding import Finding, Measurement
 from node.domain.work import OutcomeState
@@ -31,7 +29,14 @@ from node.errors import Failed
 from node.report.coding import coded
 from node.report.documents.document import algorithm, document, language, observation_context
 from node.report.documents.library import add_image_library
-from node.report.documents.measurement_report import NO_UNITS, PROBABILITY, number_item, source_image
+from node.report.documents.measurement_report import (
+    NO_UNITS,
+    PROBABILITY,
+    number_item,
+    operating_point,
+    presence,
+    source_image,
+)
 from node.report.evidence import Evidence, SourceSlice
 
 KIND = "classification_sr"
@@ -94,15 +99,14 @@ def _group(
         uid=finding.tracking_uid or evidence.uid("tracking", f"finding {ordinal} {finding.code.value}"),
         identifier=finding.tracking_identifier or finding.code.meaning,
     )
-    point = [] if finding.operating_point is None else [f"operating_point={finding.operating_point:g}"]
-    identification = algorithm(evidence, *point)
+    identification = algorithm(evidence, *operating_point(finding))
     if not numbers:
         return PlanarROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=tracking,
             referenced_region=ImageRegion(GraphicTypeValues.POLYLINE, _whole(place.header), source_image(place)),
             finding_type=coded(finding.code),
             algorithm_id=identification,
-            qualitative_evaluations=_presence(finding),
+            qualitative_evaluations=presence(finding),
         )
     image = CoordinatesForMeasurement(GraphicTypeValues.POLYLINE, _whole(place.header), source_image(place))
     return MeasurementsAndQualitativeEvaluations(
@@ -110,16 +114,8 @@ def _group(
         finding_type=coded(finding.code),
         algorithm_id=identification,
         measurements=[number_item(each, image) for each in numbers],
-        qualitative_evaluations=_presence(finding),
+        qualitative_evaluations=presence(finding),
     )
-
-
-def _presence(finding: Finding) -> list[QualitativeEvaluation]:
-    """Present or absent, in DICOM's own codes; nothing where the model does not decide."""
-    if finding.present is None:
-        return []
-    found = codes.DCM.Present if finding.present else codes.DCM.Absent
-    return [QualitativeEvaluation(codes.DCM.PresenceOfProperty, found)]
 
 
 def _whole(header: Dataset) -> NDArray[np.float32]:

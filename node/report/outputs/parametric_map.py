@@ -79,7 +79,10 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
                 quantity_definition=coded(_SALIENCY),
             )
         ],
-        voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
+        # LINEAR of width 1 knows black and white alone (PS3.3 §C.11.2.1.2.1).
+        voi_lut_transformations=[
+            VOILUTTransformation(window_center=0.5, window_width=1.0, voi_lut_function="LINEAR_EXACT")
+        ],
         transfer_syntax_uid=ExplicitVRLittleEndian,
         content_label="AI_SALIENCY",
         content_description=fitted(evidence.card.purpose) or None,

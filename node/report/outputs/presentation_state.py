@@ -1,7 +1,7 @@
 """A Grayscale Softcopy Presentation State: outlines of the segments over the source's own images (PS3.3 §A.33.1).
 
-Each segment is a layer in its colour. Window and rescaling are the source's: a presentation state that is silent on
-them would have the images shown without.
+Each segment is a layer in its colour. Window, rescaling and polarity are the source's: a presentation state that is
+silent on them would have the images shown without, and MONOCHROME1 inverted (PS3.4 §N.2.1.4).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from highdicom import ModalityLUTTransformation
+from highdicom import ModalityLUTTransformation, PresentationLUTTransformation
 from highdicom.color import CIELabColor
 from highdicom.pr import (
     GraphicAnnotation,
@@ -27,7 +27,7 @@ from node.report.coding import fitted
 from node.report.contour import rings
 from node.report.evidence import Evidence, SourceSlice
 from node.report.pictures.body_part import state_body_part
-from node.report.pictures.pixels import Shades, shades, stretch
+from node.report.pictures.pixels import Shades, is_inverse, shades, stretch
 from node.report.pictures.references import image_references
 
 KIND = "presentation_state"
@@ -127,6 +127,9 @@ def _state(
         ),
         # Of no image; taken out again below, where the source's own come in.
         voi_lut_transformations=[SoftcopyVOILUTTransformation(window_center=0, window_width=1)],
+        presentation_lut_transformation=PresentationLUTTransformation(
+            presentation_lut_shape="INVERSE" if is_inverse(evidence.source) else "IDENTITY"
+        ),
         contributing_equipment=[model_equipment(evidence)],
         series_description=series_description(evidence, "PR"),
     )

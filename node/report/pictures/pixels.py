@@ -154,6 +154,11 @@ def window(groups: tuple[Dataset, ...]) -> tuple[float, float, str] | None:
     return (centre, width, function) if sound else None
 
 
+def is_inverse(header: Dataset) -> bool:
+    """Whether high values are dark: MONOCHROME1, or a Presentation LUT Shape that says so (PS3.3 §C.11.6)."""
+    return header.get("PhotometricInterpretation") == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
+
+
 def rescale(groups: tuple[Dataset, ...]) -> tuple[float, float]:
     """Slope and intercept of a frame (PS3.3 §C.11.1.1.2)."""
     item = grouped(groups, "PixelValueTransformationSequence", "RescaleSlope")
@@ -208,8 +213,7 @@ def _grey(values: NDArray[Any], header: Dataset, groups: tuple[Dataset, ...]) ->
         if not lut:
             numbers = numbers * np.float32(slope) + np.float32(intercept)
         level = _windowed(numbers, *given) if given else _stretched(numbers)
-    dark_is_high = header.PhotometricInterpretation == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
-    level = np.nan_to_num(1 - level if dark_is_high else level).clip(0, 1)
+    level = np.nan_to_num(1 - level if is_inverse(header) else level).clip(0, 1)
     return np.repeat((level * 255 + 0.5).astype(np.uint8)[..., None], 3, axis=2)
 
 

@@ -115,6 +115,16 @@ def test_the_outline_encloses_the_segment_on_its_largest_slice(name: str, series
     assert area == pytest.approx(counts.max() - 0.5)
 
 
+@pytest.mark.parametrize("present", [True, False, None])
+def test_it_says_whether_what_a_segment_shows_counts_as_there(present: bool | None, series: Series) -> None:
+    evidence = evidence_on(series(SCANS["axial"]))
+    decided = replace(evidence.findings[0], probability=0.25, present=present, operating_point=0.5)
+    report = build(replace(evidence, findings=(decided,)), "measurement_sr")
+    said = [item.ConceptCodeSequence[0].CodeMeaning for item in items(report, codes.DCM.PresenceOfProperty)]
+    assert said == {True: ["Present"], False: ["Absent"], None: []}[present]
+    assert "operating_point=0.5" in {item.TextValue for item in items(report, codes.DCM.AlgorithmParameters)}
+
+
 def test_it_is_preliminary_unverified_and_complete(series: Series) -> None:
     report = build(evidence_on(series(SCANS["axial"])), "measurement_sr")
     flags = (report.PreliminaryFlag, report.VerificationFlag, report.CompletionFlag)

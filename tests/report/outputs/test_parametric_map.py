@@ -44,6 +44,13 @@ def test_its_quantity_is_saliency_from_0_to_1(series: Series) -> None:
     assert (chart.BurnedInAnnotation, chart.ContentCreatorName) == ("NO", "")
 
 
+def test_its_window_shows_every_weight_in_its_own_grey(series: Series) -> None:
+    chart = build(explained(evidence_on(series(SCANS["axial"]))), KIND)
+    (shown,) = chart.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence
+    # LINEAR of width 1 would show all that is above 0 white (PS3.3 C.11.2.1.2.1).
+    assert (shown.WindowCenter, shown.WindowWidth, shown.VOILUTFunction) == (0.5, 1, "LINEAR_EXACT")
+
+
 def test_of_a_map_too_large_the_slices_with_most_weight_are_sent(
     series: Series, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,19 @@ def test_an_image_that_is_rescaled_otherwise_is_left_out(series: Series) -> None
     assert state.RescaleSlope == 2
 
 
+@pytest.mark.parametrize(
+    ("header", "shape"),
+    [
+        ({}, "IDENTITY"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "INVERSE"),
+        ({"PresentationLUTShape": "INVERSE"}, "INVERSE"),
+    ],
+)
+def test_an_image_whose_high_values_are_dark_stays_so(header: dict[str, object], shape: str, series: Series) -> None:
+    # A presentation state overrides the image's own polarity (PS3.4 N.2.1.4).
+    assert build(evidence_on(series(Scan(header=header))), KIND).PresentationLUTShape == shape
+
+
 def test_no_window_is_invented(series: Series) -> None:
     assert "SoftcopyVOILUTSequence" not in build(evidence_on(series(SCANS["axial"])), KIND)
 
