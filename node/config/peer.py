@@ -79,7 +79,7 @@ class Peer(Section):
     confirm: Literal["auto", "ask", "query", "none"] = "auto"
     #: Whether its own patient and study are asked for (C-FIND) before anything of the study is sent there.
     reconcile: bool = False
-    #: Title of the rejection notes that withdraw results there (PS3.16 CID 7011): 113001, 113037, or none are sent.
+    #: Title of the rejection notes that withdraw results there (PS3.16 CID 7010): 113001, 113037, or none are sent.
     rejection: Literal["", "113001", "113037"] = ""
     #: Whether data sets are deflated where it accepts that.
     compress: bool = False

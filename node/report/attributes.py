@@ -46,7 +46,7 @@ _STUDY_ROW = (
 #: SOP Classes of structured reports and key objects: they say which requests they fulfil (PS3.3 §C.17.2, §C.17.6.2).
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.88."
 
-#: Content Qualifications, the least first (PS3.3 §C.12.1.1.8 has no order; a mixture is as good as its worst part).
+#: Content Qualifications, the least first (PS3.3 §C.8.13.2.1.1 has no order; a mixture is as good as its worst part).
 _LEAST_QUALIFIED = ("RESEARCH", "SERVICE", "PRODUCT")
 
 

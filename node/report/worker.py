@@ -136,13 +136,16 @@ def wanted(peers: Iterable[Peer], state: OutcomeState = OutcomeState.RESULT) -> 
 
 
 def check_outputs(peers: Iterable[Peer], available: Mapping[str, Output]) -> None:
-    """See that every output that a peer asks for exists.
+    """See that every output that a peer asks for, or gets in place of another, exists.
 
     Raises:
         Misconfigured: one does not.
     """
     for peer in peers:
-        unknown = sorted(set(peer.outputs) - set(available))
-        if unknown:
-            remedy = f"Choose from {', '.join(sorted(available))}"
-            raise Misconfigured("config.toml", f"peers.{peer.name}.outputs", f"no output {', '.join(unknown)}", remedy)
+        for key, kinds in (("outputs", peer.outputs), ("fallback", peer.fallback)):
+            unknown = sorted(set(kinds) - set(available))
+            if unknown:
+                remedy = f"Choose from {', '.join(sorted(available))}"
+                raise Misconfigured(
+                    "config.toml", f"peers.{peer.name}.{key}", f"no output {', '.join(unknown)}", remedy
+                )

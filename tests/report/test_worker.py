@@ -459,9 +459,10 @@ def test_every_output_that_any_destination_wants_is_built() -> None:
 
 
 def test_an_output_that_does_not_exist_stops_the_room_with_the_remedy() -> None:
-    peer = Peer(name="PACS", ae_title="PACS", outputs=("seg", "hologram"))
-    with pytest.raises(Misconfigured, match=r"peers\.PACS\.outputs.*hologram.*Choose from"):
-        worker.check_outputs([peer], AVAILABLE)
+    for key in ("outputs", "fallback"):
+        peer = Peer.model_validate({"name": "PACS", "ae_title": "PACS", key: ["seg", "hologram"]})
+        with pytest.raises(Misconfigured, match=rf"peers\.PACS\.{key}.*hologram.*Choose from"):
+            worker.check_outputs([peer], AVAILABLE)
 
 
 def test_an_output_that_fails_leaves_nothing_recorded(db: Database, clock: FakeClock) -> None:
