@@ -10,7 +10,7 @@ from pathlib import Path
 from node.commands.check import Check
 from node.commands.site import opened
 from node.config import Peer, Settings
-from node.domain.output import SOP_CLASS_OF_OUTPUT
+from node.domain.output import REFERS_TO, SOP_CLASS_OF_OUTPUT
 from node.domain.time import SystemClock
 from node.errors import MatinsError
 from node.store import capabilities
@@ -34,7 +34,7 @@ def _peer(settings: Settings, file: Path, index: int, peer: Peer) -> Check:
     answer = probe(peer, settings.node.ae_title, patience_s=settings.deliver.connect_s)
     subject = f"{peer.name} ({peer.ae_title} at {peer.host}:{peer.port})"
     found = f"answers C-ECHO; accepts {len(answer.accepted)} of {len(answer.accepted) + len(answer.refused)} proposed"
-    found += _kept(settings, peer, answer.learnt)
+    found += _kept(settings, peer, answer.learnt) + _dangling(peer)
     return Check(
         about="peer",
         subject=subject,
@@ -61,6 +61,15 @@ def _kept(settings: Settings, peer: Peer, learnt: tuple[capabilities.Capability,
     return ""
 
 
+def _dangling(peer: Peer) -> str:
+    """What it is to be sent that refers to what it is not: the reference leads nowhere there."""
+    lacking = {each: REFERS_TO[each] for each in peer.outputs if REFERS_TO.get(each, each) not in peer.outputs}
+    if "destination" not in peer.roles or not lacking:
+        return ""
+    missing = ", ".join(sorted(set(lacking.values())))
+    return f"; {', '.join(lacking)} will refer to {missing}, which its `outputs` lack: add it"
+
+
 def _service(settings: Settings, peer: Peer, file: Path, index: int) -> Check:
     from node.deliver.stow import problem_of
 
@@ -69,7 +78,7 @@ def _service(settings: Settings, peer: Peer, file: Path, index: int) -> Check:
         about="peer",
         subject=f"{peer.name} ({peer.dicomweb})",
         ok=not problem,
-        found="" if problem else f"answers{_kept(settings, peer, ())}",
+        found="" if problem else f"answers{_kept(settings, peer, ())}{_dangling(peer)}",
         file=str(file) if problem else "",
         key=f"peers[{index}].dicomweb" if problem else "",
         problem=problem,
@@ -87,7 +96,7 @@ def _folder(peer: Peer, file: Path, index: int) -> Check:
         about="peer",
         subject=f"{peer.name} ({peer.folder})",
         ok=not problem,
-        found="" if problem else "can be written",
+        found="" if problem else f"can be written{_dangling(peer)}",
         file=str(file) if problem else "",
         key=f"peers[{index}].folder" if problem else "",
         problem=problem,

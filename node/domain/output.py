@@ -19,6 +19,8 @@ SOP_CLASS_OF_OUTPUT: dict[str, str] = {
     "rtstruct": "1.2.840.10008.5.1.4.1.1.481.3",
     "encapsulated_pdf": "1.2.840.10008.5.1.4.1.1.104.1",
 }
+#: KIND of an output of `report/outputs` → the kind whose object it refers to, whether or not that is sent along.
+REFERS_TO: dict[str, str] = {"measurement_sr": "seg", "comprehensive_sr": "seg", "enhanced_sr": "seg"}
 #: KIND of an output of `report/outputs` → what a viewer has to show, in the words of `config.peer.Shown`.
 SHOWN_AS_OF_OUTPUT: dict[str, str] = {
     "seg": "SEG",

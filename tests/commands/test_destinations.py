@@ -61,6 +61,22 @@ def test_a_folder_is_there_or_is_not(db: Database, tmp_path: Path, there: bool) 
     assert check.key == ("" if there else "peers[0].folder")
 
 
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (["seg", "measurement_sr"], False),
+        (["labelmap_seg", "measurement_sr"], True),
+        (["labelmap_seg", "basic_text_sr"], False),
+    ],
+)
+def test_a_report_without_the_segmentation_that_it_refers_to_is_named(
+    db: Database, tmp_path: Path, outputs: list[str], said: bool
+) -> None:
+    check = checked(db, send_by="folder", folder=tmp_path, outputs=outputs)
+    assert check.ok
+    assert ("measurement_sr will refer to seg, which its `outputs` lack" in check.found) is said
+
+
 def test_a_service_that_answers_is_fine_and_one_that_does_not_is_named_with_its_address(db: Database) -> None:
     with StowService() as service:
         address = service.address

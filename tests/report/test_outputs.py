@@ -17,7 +17,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from node.domain.output import SOP_CLASS_OF_OUTPUT
+from node.domain.output import REFERS_TO, SOP_CLASS_OF_OUTPUT
 from node.domain.uid import IMPLEMENTATION_CLASS_UID, is_valid_uid
 from node.report.attributes import MODEL_NAME
 from node.report.composition import compose, encode
@@ -106,6 +106,12 @@ def test_an_output_comes_after_what_it_refers_to() -> None:
         assert order[-1] == kind
         for position, each in enumerate(order):
             assert set(AVAILABLE[each].NEEDS) <= set(order[:position])
+
+
+def test_the_check_knows_what_refers_to_what() -> None:
+    assert {kind: (each,) for kind, each in REFERS_TO.items()} == {
+        kind: output.NEEDS for kind, output in AVAILABLE.items() if output.NEEDS
+    }
 
 
 def test_an_unknown_output_is_an_error() -> None:

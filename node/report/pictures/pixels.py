@@ -156,7 +156,9 @@ def window(groups: tuple[Dataset, ...]) -> tuple[float, float, str] | None:
 
 def is_inverse(header: Dataset) -> bool:
     """Whether high values are dark: MONOCHROME1, or a Presentation LUT Shape that says so (PS3.3 §C.11.6)."""
-    return header.get("PhotometricInterpretation") == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
+    return bool(
+        header.get("PhotometricInterpretation") == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
+    )
 
 
 def rescale(groups: tuple[Dataset, ...]) -> tuple[float, float]:
