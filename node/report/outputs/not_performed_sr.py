@@ -28,7 +28,8 @@ KIND = "not_performed_sr"
 NEEDS: tuple[str, ...] = ()
 SHOWN_AS = "SR"
 SCOPE = "model"
-FALLBACKS = ("secondary_capture", "encapsulated_pdf")
+#: No other output says that nothing was read.
+FALLBACKS: tuple[str, ...] = ()
 #: High, so that hanging protocols put the originals first.
 SERIES_NUMBER = 1003
 
