@@ -15,6 +15,7 @@ from node.report.outputs import Output, in_order
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.workflow import reportable
+from node.workflow.identity import goes_along
 from node.workflow.policy import Policy
 from node.workflow.reporting import BuiltResult
 
@@ -32,13 +33,17 @@ def by_scope(
 ) -> Iterator[tuple[Evidence, list[str]]]:
     """The kinds that can be written, with what they are written from: of one model, then of the whole study.
 
-    What speaks of all models is written by the last of them.
+    What speaks of all models is written by the last of them, and of those alone that may go where it goes.
     """
     fitting = fitting_kinds(evidence, kinds, available)
     yield evidence, [kind for kind in fitting if available[kind].SCOPE == "model"]
     of_study = [kind for kind in fitting if available[kind].SCOPE == "study"]
     if of_study and reportable.is_last(db, outcome):
-        others = [each for each in reportable.standing_results(db, outcome) if each.id != outcome.id]
+        others = [
+            each
+            for each in reportable.standing_results(db, outcome)
+            if each.id != outcome.id and goes_along(db, policy, each, outcome)
+        ]
         together = (evidence, *(replace(gather(db, policy, each), profile=evidence.profile) for each in others))
         yield replace(evidence, together=tuple(sorted(together, key=lambda each: each.card.name))), of_study
 

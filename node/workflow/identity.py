@@ -120,6 +120,17 @@ def destinations(db: Database, policy: Policy, outcome: Outcome) -> tuple[Peer, 
     return tuple(peer for peer in policy.settings.peers if peer.name in (allowed or set()))
 
 
+def goes_along(db: Database, policy: Policy, other: Outcome, outcome: Outcome) -> bool:
+    """Whether a result may be told of wherever another one goes: it is live, and may go to each of its destinations."""
+    names = [{peer.name for peer in destinations(db, policy, each)} for each in (outcome, other)]
+    return _is_live(policy, other) and names[0] <= names[1]
+
+
+def _is_live(policy: Policy, outcome: Outcome) -> bool:
+    settings = policy.settings.models.get(outcome.model)
+    return outcome.mode is Mode.LIVE and settings is not None and settings.mode is Mode.LIVE
+
+
 def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate:
     """Decide, just before sending, whether an object may still leave; `patient` is read from the object."""
     if row.kind == REJECTION_NOTE:
@@ -140,8 +151,7 @@ def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate
     difference = conflict(patient, named) or (f"{said} that {row.destination} has otherwise" if said else "")
     if difference:
         return Gate(ResultState.HELD, f"the object names another patient than the study does now: {difference}")
-    settings = policy.settings.models.get(outcome.model)
-    if outcome.mode is not Mode.LIVE or settings is None or settings.mode is not Mode.LIVE:
+    if not _is_live(policy, outcome):
         return Gate(ResultState.HELD, f"the model {outcome.model} is not live; set [models.{outcome.model}] mode")
     if row.destination not in {peer.name for peer in destinations(db, policy, outcome)}:
         sources = ", ".join(outcomes.sources(db, outcome.id))

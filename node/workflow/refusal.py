@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node.domain.rejection import REJECTION_NOTE
 from node.domain.time import Instant
 from node.domain.work import ResultState, WorkKind
 from node.store import capabilities, outbox, work_items
@@ -12,10 +13,13 @@ from node.store.outbox import OutboxRow
 def refuse(db: Database, now: Instant, row: OutboxRow, reason: str) -> bool:
     """End a row that its destination does not take; `False` if it was stopped meanwhile.
 
-    In the caller's transaction. What takes its place is looked for at once (`workflow.fallback`).
+    In the caller's transaction. What takes its place is looked for at once (`workflow.fallback`); nothing does of a
+    rejection note.
     """
     if not outbox.move(db, now, row, ResultState.DEAD, reason):
         return False
+    if row.kind == REJECTION_NOTE:
+        return True
     work_items.add(db, now, WorkKind.FALLBACK, f"{row.id}:{row.attempts}", row.study_instance_uid)
     return True
 

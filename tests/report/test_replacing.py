@@ -8,9 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
+from node.domain.finding import Finding
 from node.domain.output import SOP_CLASS_OF_OUTPUT
 from node.domain.work import OutcomeState, ResultState, WorkKind, WorkState
 from node.errors import Failed
@@ -18,14 +19,15 @@ from node.loop import work_step
 from node.report import replacing
 from node.report.evidence import Evidence
 from node.report.outputs import Output
-from node.store import artifacts, capabilities, outbox, outcomes, work_items
+from node.store import artifacts, capabilities, findings, instances, outbox, outcomes, work_items
 from node.store.capabilities import ANY_SYNTAX, Capability
 from node.store.database import Database, open_database
 from node.store.outbox import OutboxRow
 from node.workflow import refusal
 from node.workflow.policy import Policy
-from tests.fakes import FakeClock, policy
-from tests.report.test_worker import MODEL, finished_outcome, outcome_of
+from tests.fakes import FakeClock, model, policy
+from tests.report.synthetic import HAEMORRHAGE
+from tests.report.test_worker import MODEL, _arrive, finished_outcome, outcome_of
 from tests.report.test_worker import step as report_step
 
 
@@ -271,3 +273,60 @@ def test_the_same_refusal_twice_builds_nothing_twice(db: Database, clock: FakeCl
     assert step(db, clock)
     assert [each.kind for each in artifacts.of_outcome(db, row.outcome_id)].count("labelmap_seg") == 1
     assert [each.kind for each in outbox.of_study(db, study)].count("labelmap_seg") == 1
+
+
+def test_nothing_takes_the_place_of_a_rejection_note(db: Database, clock: FakeClock) -> None:
+    study = reported(db, clock)
+    outcome_id = outbox.of_study(db, study)[0].outcome_id
+    with db.transaction():
+        note = artifacts.record(
+            db,
+            clock.now(),
+            outcome_id=outcome_id,
+            kind="rejection_note",
+            path="results/note",
+            size=1,
+            digest="",
+            sop_class_uid=SOP_CLASS_OF_OUTPUT["key_objects"],
+        )
+        outbox.add(db, clock.now(), artifact_id=note, study=study, destination="PACS")
+    refuse(db, clock, study, "rejection_note")
+    assert not step(db, clock)
+    assert told(db, study)["rejection_note"] == (ResultState.DEAD, "it does not take it")
+
+
+@pytest.mark.parametrize(("source", "models"), [("SCANNER", "brain and lung"), ("OTHER", "brain")])
+def test_a_summary_tells_of_no_model_whose_results_may_not_go_where_it_goes(
+    source: str, models: str, db: Database, clock: FakeClock
+) -> None:
+    lung = model(name="lung", segments=())
+    given = policy(MODEL, lung).settings
+    peers = used(fallback=("secondary_capture",)).settings.peers
+    how = Policy(given.model_copy(update={"peers": peers}), (MODEL, lung), ())
+    study = reported(db, clock, how)
+    header = dcmread(next((db.folder / "spool").rglob("*.dcm")))
+    header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = "2.25.77"
+    header.save_as(db.folder / "another.dcm")
+    with db.transaction():
+        _arrive(db, clock, db.folder / "another.dcm", source)
+        outcome_id = outcomes.add(
+            db,
+            clock.now(),
+            study=study,
+            revision=1,
+            run_number=1,
+            model="lung",
+            mode=lung.mode,
+            model_digest=lung.model_digest,
+            card_digest=lung.card_digest,
+            series_instance_uid=str(header.SeriesInstanceUID),
+            content_digest="",
+            series=(),
+            state=OutcomeState.RESULT,
+            inputs=[each.id for each in instances.of_study(db, study) if each.sop_instance_uid == "2.25.77"],
+        )
+        findings.record(db, outcome_id, [Finding(code=HAEMORRHAGE, probability=0.9, present=True, operating_point=0.5)])
+    refuse(db, clock, study, "seg")
+    assert step(db, clock, how)
+    [row] = [row for row in outbox.of_study(db, study) if row.kind == "secondary_capture"]
+    assert dcmread(db.folder / row.path).ImageComments == models
