@@ -10,14 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from node.config import Peer, Settings
+from node.domain.model_card import Mode
 from node.domain.rejection import REJECTION_NOTE, RejectionTitle
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, ResultState, WorkKind
-from node.store import outbox, outcomes, withdrawal_notes, work_items
+from node.store import artifacts, findings, outbox, outcomes, withdrawal_notes, work_items
 from node.store.database import Database
 from node.store.outbox import OutboxRow
 from node.store.outcomes import Outcome
 from node.store.withdrawal_notes import WithdrawalNote
+from node.workflow.reportable import STUDY_KINDS
 
 #: States of a result that its destination has.
 SENT = frozenset({ResultState.SENT, ResultState.COMMITTED})
@@ -67,11 +69,13 @@ def take_back(
 ) -> list[WithdrawalNote]:
     """Have notes written over those of `rows` that were sent, in the caller's transaction: one a study and destination.
 
-    `rows` as they were before they were withdrawn. Returns the notes; none where the destination takes none.
+    `rows` as they were before they were withdrawn; those count that a destination has ever accepted. Returns the notes;
+    none where the destination takes none.
     """
     groups: dict[tuple[str, str], list[OutboxRow]] = {}
     for row in rows:
-        if row.state in SENT and row.kind != REJECTION_NOTE:
+        # One that was to be sent once more is there already.
+        if (row.state in SENT or row.sent_at) and row.kind != REJECTION_NOTE:
             groups.setdefault((row.study_instance_uid, row.destination), []).append(row)
     opened = [
         _open_note(db, now, settings.peer_named(destination), sent, reason) for (_, destination), sent in groups.items()
@@ -103,4 +107,21 @@ def _stop(db: Database, now: Instant, outcome: Outcome, after: OutcomeState, rea
         work_items.cancel(db, now, kind, outcome.id, reason)
     outcomes.move(db, now, outcome.id, after, reason)
     rows = [row for row in outbox.of_outcome(db, outcome.id) if row.kind != REJECTION_NOTE]
+    rows += [row for row in _summaries(db, outcome) if row.outcome_id != outcome.id]
     return [row for row in rows if outbox.move(db, now, row, ResultState.WITHDRAWN, reason)]
+
+
+def _summaries(db: Database, outcome: Outcome) -> list[OutboxRow]:
+    """What speaks of all models of the study, whichever it was written for, made while this result was among theirs."""
+    has_spoken = outcome.state is OutcomeState.RESULT or findings.of_outcome(db, outcome.id)
+    if outcome.mode is not Mode.LIVE or not has_spoken:
+        return []
+    of_study = outcomes.of_study(db, outcome.study_instance_uid)
+    after = [each.created_at for each in of_study if each.model == outcome.model and each.id > outcome.id]
+    made = {
+        each.id
+        for host in of_study
+        for each in artifacts.of_outcome(db, host.id)
+        if each.kind in STUDY_KINDS and outcome.finished_at <= each.created_at < min(after, default="~")
+    }
+    return [row for row in outbox.of_study(db, outcome.study_instance_uid) if row.artifact_id in made]

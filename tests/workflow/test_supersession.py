@@ -255,3 +255,71 @@ def test_a_note_outlives_the_run_that_takes_the_place_of_what_it_names(db: Datab
     assert outcome.state is OutcomeState.PENDING
     operations.withdraw(db, clock.now(), USED, STUDY, "")
     assert states(db, [row]) == [ResultState.QUEUED]
+
+
+def a_summary(db: Database, clock: FakeClock, outcome_id: int) -> OutboxRow:
+    """A page of all models, written for one of them, that the archive has."""
+    with db.transaction():
+        made = artifacts.record(
+            db,
+            clock.now(),
+            outcome_id=outcome_id,
+            kind="secondary_capture",
+            path="results/page",
+            size=1,
+            digest="",
+            sop_instance_uid="2.25.99",
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
+        )
+        outbox.add(db, clock.now(), artifact_id=made, study=STUDY, destination="PACS")
+    [row] = [row for row in outbox.of_study(db, STUDY) if row.kind == "secondary_capture"]
+    move(db, clock, [row], ResultState.SENT)
+    return row
+
+
+def test_a_page_of_all_models_is_taken_back_with_each_of_them_whichever_it_was_written_for(
+    db: Database, clock: FakeClock
+) -> None:
+    one = site()
+    both = (model(), model(name="lung"))
+    live = policy(*both).settings.models
+    used = Policy(one.settings.model_copy(update={"models": live}), both, ())
+    closed_study(db, clock, used)
+    ids = [read(db, clock, used) for _ in both]
+    rows = report(db, clock, used, uid="2.25.5") and report(db, clock, used, uid="2.25.6")
+    move(db, clock, rows, ResultState.SENT)
+    page = a_summary(db, clock, ids[1])
+    operations.withdraw(db, clock.now(), used, STUDY, "", lambda outcome: outcome.id == ids[0])
+    assert states(db, [page]) == [ResultState.WITHDRAWN]
+    [note] = withdrawal_notes.of_study(db, STUDY)
+    assert {each.sop_instance_uid for each in withdrawal_notes.named_by(db, note.id)} == {
+        *(row.sop_instance_uid for row in rows if row.outcome_id == ids[0]),
+        "2.25.99",
+    }
+    assert states(db, [row for row in rows if row.outcome_id == ids[1]]) == [ResultState.SENT] * 2
+
+
+def test_a_page_that_was_made_after_a_newer_run_stays(db: Database, clock: FakeClock) -> None:
+    first_set(db, clock)
+    [old] = outcomes.of_study(db, STUDY)
+    clock.forward(1)
+    second_set(db, clock)
+    [new] = outcomes.current(db, STUDY)
+    page = a_summary(db, clock, new.id)
+    operations.withdraw(db, clock.now(), USED, STUDY, "", lambda outcome: outcome.id == old.id)
+    assert states(db, [page]) == [ResultState.SENT]
+
+
+@pytest.mark.parametrize("again", [ResultState.QUEUED, ResultState.DEAD])
+def test_what_a_destination_has_and_was_to_be_sent_again_is_taken_back_too(
+    db: Database, clock: FakeClock, again: ResultState
+) -> None:
+    closed_study(db, clock, USED)
+    read(db, clock, USED)
+    seg, _ = report(db, clock, USED)
+    move(db, clock, [seg], ResultState.SENT)
+    [seg] = [row for row in outbox.of_study(db, STUDY) if row.id == seg.id]
+    move(db, clock, [seg], again)
+    operations.withdraw(db, clock.now(), USED, STUDY, "")
+    [note] = withdrawal_notes.of_study(db, STUDY)
+    assert [each.outbox_id for each in withdrawal_notes.named_by(db, note.id)] == [seg.id]
