@@ -80,15 +80,17 @@ WORK_MOVES: dict[WorkState, frozenset[WorkState]] = {
     _W.READY: frozenset({_W.CLAIMED, _W.CANCELLED}),
     _W.CLAIMED: frozenset({_W.CLAIMED, _W.READY, _W.FINISHED, _W.PARKED, _W.CANCELLED}),
     _W.PARKED: frozenset({_W.READY, _W.CANCELLED}),
-    _W.FINISHED: frozenset(),
-    _W.CANCELLED: frozenset(),
+    # What it is about has changed: a model that had failed, and that was told, has read after all.
+    _W.FINISHED: frozenset({_W.READY}),
+    _W.CANCELLED: frozenset({_W.READY}),
 }
 OUTCOME_MOVES: dict[OutcomeState, frozenset[OutcomeState]] = {
     _O.PENDING: frozenset({_O.RUNNING, _O.NOT_APPLICABLE, _O.FAILED, _O.INCOMPLETE, _O.SUPERSEDED}),
     _O.RUNNING: frozenset({_O.PENDING, _O.RUNNING, _O.RESULT, _O.NOT_APPLICABLE, _O.FAILED, _O.SUPERSEDED}),
     _O.RESULT: frozenset({_O.FAILED, _O.SUPERSEDED}),
     _O.NOT_APPLICABLE: frozenset({_O.SUPERSEDED}),
-    _O.FAILED: frozenset({_O.PENDING, _O.SUPERSEDED}),
+    # Back to a result: what the model found is there, and only its report had failed.
+    _O.FAILED: frozenset({_O.PENDING, _O.RESULT, _O.SUPERSEDED}),
     _O.INCOMPLETE: frozenset({_O.SUPERSEDED}),
     _O.SUPERSEDED: frozenset(),
 }

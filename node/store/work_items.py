@@ -43,6 +43,19 @@ def add(db: Database, now: Instant, kind: WorkKind, subject: str | int, study: s
         events.record(db, now, "work_item", f"{kind}:{subject}", after=WorkState.READY, study=study)
 
 
+def renew(db: Database, now: Instant, kind: WorkKind, subject: str | int, study: str) -> None:
+    """Make one item ready, though it was finished, parked or cancelled before: what it is about is new."""
+    moved = db.execute(
+        "UPDATE work_item SET state = 'ready', reason = '', attempts = 0, passing_faults = 0, owner = '',"
+        " not_before_boot_s = 0, changed_at = ? WHERE kind = ? AND subject = ? AND state NOT IN ('ready', 'claimed')",
+        (now.iso, kind, str(subject)),
+    )
+    if moved.rowcount:
+        events.record(db, now, "work_item", f"{kind}:{subject}", after=WorkState.READY, study=study)
+    else:
+        add(db, now, kind, subject, study)
+
+
 def add_each(db: Database, kind: WorkKind, wanted: Sequence[tuple[Instant, int, str]]) -> None:
     """Make items of new subjects ready: (now, subject, study) each. No event tells of them: their subjects' does."""
     db.execute_each(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from node.domain.study import StudyState
 from node.domain.time import Instant
-from node.domain.work import FINAL_OUTCOMES, OutcomeState, ResultState, WorkKind
+from node.domain.work import FINAL_OUTCOMES, OutcomeState, ResultState, WorkKind, WorkState
 from node.errors import Failed
 from node.store import events, outbox, outcomes, procedure_steps, studies, withdrawal_notes, work_items
 from node.store.database import Database
@@ -29,10 +29,13 @@ def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
         done: list[str] = []
         for outcome in outcomes.current(db, study_instance_uid):
             if work_items.retry(db, now, WorkKind.INFER, outcome.id, "retry asked for"):
+                # Nobody is told any more that it has failed; what becomes of it now, is.
+                work_items.cancel(db, now, WorkKind.REPORT, outcome.id, "retry asked for")
                 outcomes.move(db, now, outcome.id, OutcomeState.PENDING, "retry asked for")
                 done.append(f"{outcome.model} is tried again")
-            if work_items.retry(db, now, WorkKind.REPORT, outcome.id, "retry asked for"):
-                outcomes.move(db, now, outcome.id, OutcomeState.RESULT, "retry asked for")
+            elif work_items.retry(db, now, WorkKind.REPORT, outcome.id, "retry asked for"):
+                if work_items.state(db, WorkKind.INFER, outcome.id) is WorkState.FINISHED:
+                    outcomes.move(db, now, outcome.id, OutcomeState.RESULT, "retry asked for")
                 done.append(f"the report of {outcome.model} is built again")
         done += [
             f"the rejection note to {note.destination} is written again"

@@ -43,7 +43,8 @@ def begin(db: Database, now: Instant, policy: Policy, outcome: Outcome) -> None:
         return
     asked = any(kinds_for(peer, outcome.state) for peer in destinations(db, policy, outcome))
     if asked or outcome.state is OutcomeState.RESULT:
-        work_items.add(db, now, WorkKind.REPORT, outcome.id, outcome.study_instance_uid)
+        # It may have been told before that the model had failed: it was tried again.
+        work_items.renew(db, now, WorkKind.REPORT, outcome.id, outcome.study_instance_uid)
 
 
 def is_last(db: Database, outcome: Outcome) -> bool:

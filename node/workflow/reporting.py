@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.domain.time import Instant
-from node.domain.work import ResultState
+from node.domain.work import OutcomeState, ResultState
 from node.store import artifacts, outbox, outcomes, work_items
 from node.store.database import Database
+from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
-from node.workflow import reading
+from node.workflow import reading, withdrawal
 from node.workflow.identity import destinations
 from node.workflow.policy import Policy
 from node.workflow.refusal import refuse_known
-from node.workflow.reportable import STUDY_KINDS, kinds_for
+from node.workflow.reportable import NOT_PERFORMED, STUDY_KINDS, kinds_for
 
 #: What waits, or lies, before it has left.
 _UNSENT = frozenset({ResultState.QUEUED, ResultState.HELD, ResultState.DEAD})
+_READ_AFTER_ALL = "the model has read the study after all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: 
             if result.kind in kinds_for(peer, outcome.state) and result.profile == peer.profile
         ]
         queue(db, now, outcome.id, item.study_instance_uid, result, names)
+    if outcome.state is OutcomeState.RESULT:
+        _take_back_not_performed(db, now, policy, outcome)
     reading.settle(db, now, item.study_instance_uid)
     return True
 
@@ -80,6 +84,13 @@ def queue(
         outbox.add(db, now, artifact_id=artifact_id, study=study, destination=name)
         refuse_known(db, now, artifact_id, outcome_id, name)
     return artifact_id
+
+
+def _take_back_not_performed(db: Database, now: Instant, policy: Policy, outcome: Outcome) -> None:
+    """The model has read after all: what says that it has not is stopped, and taken back where it was sent."""
+    told = [row for row in outbox.of_outcome(db, outcome.id) if row.kind == NOT_PERFORMED]
+    stopped = [row for row in told if outbox.move(db, now, row, ResultState.WITHDRAWN, _READ_AFTER_ALL)]
+    withdrawal.take_back(db, now, policy.settings, stopped, _READ_AFTER_ALL)
 
 
 def _supersede_unsent(db: Database, now: Instant, study: str, kind: str, destination: str, artifact_id: int) -> None:

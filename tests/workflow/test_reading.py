@@ -6,7 +6,7 @@ from node.domain.model_card import Mode
 from node.domain.study import StudyState
 from node.domain.work import OutcomeState, ResultState, WorkKind, WorkState
 from node.errors import Failed, Unsuitable
-from node.store import artifacts, findings, outbox, outcomes, studies, work_items
+from node.store import artifacts, findings, outbox, outcomes, studies, withdrawal_notes, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
 from node.workflow import operations, reading, recovery, reporting
@@ -205,3 +205,70 @@ def test_an_item_whose_outcome_was_superseded_is_not_begun(db: Database, clock: 
         outcomes.move(db, clock.now(), int(item.subject), OutcomeState.SUPERSEDED, "newer")
         assert reading.begin(db, clock.now(), item) is None
     assert work_items.state(db, WorkKind.INFER, item.subject) is WorkState.FINISHED
+
+
+def failed_and_told(db: Database, clock: FakeClock) -> tuple[Policy, WorkItem]:
+    """A model that has failed, and the item by which a worklist is told."""
+    worklist = {"name": "WORKLIST", "ae_title": "WL", "roles": ["destination", "worklist"], "rejection": "113001"}
+    used = policy(model(), more_peers=({**worklist, "host": "127.0.0.1", "port": 4243},))
+    told = {"results_to": ("PACS", "WORKLIST")}
+    peers = tuple(each.model_copy(update=told) if each.name == "SCANNER" else each for each in used.settings.peers)
+    used = Policy(used.settings.model_copy(update={"peers": peers}), used.models, used.rules)
+    closed_study(db, clock, used)
+    for _ in range(3):
+        item = begun(db, clock)
+        with db.transaction():
+            reading.died(db, clock.now(), used, item, "the model's child was killed by signal 11")
+        clock.forward(60)
+    [item] = work_items.claim(db, clock.now(), WorkKind.REPORT, "report:1", 30)
+    return used, item
+
+
+NOT_READ = BuiltResult(
+    kind="not_performed_sr",
+    profile="standard",
+    path="results/2.25.9.dcm",
+    size=1,
+    digest="",
+    sop_instance_uid="2.25.9",
+    sop_class_uid="1.2",
+)
+
+
+def test_a_model_that_reads_after_it_has_failed_is_reported_and_what_was_told_is_taken_back(
+    db: Database, clock: FakeClock
+) -> None:
+    used, item = failed_and_told(db, clock)
+    with db.transaction():
+        assert reporting.complete(db, clock.now(), used, item, [NOT_READ])
+        [told] = outbox.of_study(db, STUDY)
+        assert outbox.move(db, clock.now(), told, ResultState.SENT, "")
+    operations.retry(db, clock.now(), used, STUDY)
+    read(db, clock, used)
+    rows = {(row.kind, row.destination): row.state for row in report(db, clock, used)}
+    assert rows["not_performed_sr", "WORKLIST"] is ResultState.WITHDRAWN
+    assert rows["seg", "PACS"] is rows["seg", "WORKLIST"] is ResultState.QUEUED
+    [note] = withdrawal_notes.of_study(db, STUDY)
+    assert (note.destination, note.reason) == ("WORKLIST", "the model has read the study after all")
+
+
+def test_that_a_model_has_failed_is_told_no_more_once_it_is_tried_again(db: Database, clock: FakeClock) -> None:
+    used, item = failed_and_told(db, clock)
+    operations.retry(db, clock.now(), used, STUDY)
+    read(db, clock, used)
+    with db.transaction():
+        assert not reporting.complete(db, clock.now(), used, item, [NOT_READ])
+    assert {row.kind for row in report(db, clock, used)} == {"seg", "measurement_sr"}
+
+
+def test_a_report_that_failed_is_built_again_of_the_result(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    closed_study(db, clock, used)
+    read(db, clock, used)
+    [item] = work_items.claim(db, clock.now(), WorkKind.REPORT, "report:1", 30)
+    with db.transaction():
+        reading.reject(db, clock.now(), used, item, Failed("no place on the disk"))
+    assert outcomes.current(db, STUDY)[0].state is OutcomeState.FAILED
+    assert operations.retry(db, clock.now(), used, STUDY) == ["the report of brain is built again"]
+    assert outcomes.current(db, STUDY)[0].state is OutcomeState.RESULT
+    assert len(report(db, clock, used)) == 2
