@@ -65,7 +65,7 @@ def rule(db: Database, now: Instant, destination: str, study_instance_uid: str, 
     others = tuple(row for row in rows if not _bears(db, row, found.ours, decision.corrections))
     if not others:
         return Ruling(course=Course.GO)
-    if not decision.corrections:
+    if not decision.corrections or any(_was_built_for(db, row, decision.corrections) for row in others):
         reason = f"{destination} files the study as it came again; `matins force` builds a new result"
         return Ruling(course=Course.HOLD, reason=reason)
     return Ruling(course=Course.REBUILD, reason=f"{destination} {decision.reason}; it is built anew", rows=others)
@@ -147,6 +147,12 @@ def variant(profile: str, corrections: Mapping[str, str]) -> str:
 def as_variant(built: BuiltResult, corrections: Mapping[str, str]) -> BuiltResult:
     """A rebuilt result as it is recorded."""
     return replace(built, profile=variant(built.profile, corrections))
+
+
+def _was_built_for(db: Database, row: OutboxRow, corrections: Mapping[str, str]) -> bool:
+    """Whether a result bears just these values beside those that the study had before: there is but one such object."""
+    correction = reconciliations.correction_of(db, row.artifact_id)
+    return correction is not None and dict(correction.values) == dict(corrections)
 
 
 def _bears(db: Database, row: OutboxRow, ours: Filed, corrections: Mapping[str, str]) -> bool:

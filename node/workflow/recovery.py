@@ -8,7 +8,7 @@ from node.domain.work import OutcomeState, WorkKind
 from node.store import instances, outcomes, retrievals, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
-from node.workflow import reading
+from node.workflow import reading, reconciliation
 from node.workflow.policy import Policy
 
 #: A room that was killed over the same item this often is not killed by chance.
@@ -54,6 +54,8 @@ def _park(db: Database, now: Instant, item: WorkItem, reason: str) -> None:
         instances.record_undescribable(db, now, int(item.subject), reason)
     elif item.kind is WorkKind.FETCH:
         retrievals.move(db, now, retrievals.id_of(item.subject), RetrievalState.FAILED, reason)
+    elif item.kind is WorkKind.CORRECTION:
+        reconciliation.given_up(db, now, item, reason)
     elif item.kind in (WorkKind.INFER, WorkKind.REPORT):
         outcomes.move(db, now, int(item.subject), OutcomeState.FAILED, reason)
         reading.settle(db, now, item.study_instance_uid)

@@ -18,7 +18,7 @@ from node.report import rebuilding
 from node.store import artifacts, instances, outbox, reconciliations, studies, work_items
 from node.store.database import Database, open_database
 from node.store.outbox import OutboxRow
-from node.workflow import reconciliation
+from node.workflow import reconciliation, recovery
 from node.workflow.policy import Policy
 from node.workflow.reconciliation import Course
 from tests.fakes import FakeClock, policy
@@ -155,3 +155,27 @@ def test_what_agrees_again_meanwhile_is_left_alone(db: Database, clock: FakeCloc
     rebuild_all(db, clock)
     assert {row.state for row in outbox.of_study(db, study)} == {ResultState.QUEUED}
     assert len(outbox.of_study(db, study)) == len(waiting)
+
+
+def test_a_result_over_which_the_room_dies_again_and_again_is_held(
+    db: Database, clock: FakeClock, waiting: list[OutboxRow]
+) -> None:
+    assert file_as(db, clock, waiting, patient_id="SURVIVOR") is Course.REBUILD
+    for _ in range(21):
+        work_items.claim(db, clock.now(), WorkKind.CORRECTION, "report:1", 30, limit=9)
+        recovery.take_back(db, clock.now(), "report:", (WorkKind.CORRECTION,))
+    assert {row.state for row in outbox.of_study(db, waiting[0].study_instance_uid)} == {ResultState.HELD}
+
+
+def test_a_rebuilt_result_of_a_study_that_came_again_otherwise_is_held_and_never_lost(
+    db: Database, clock: FakeClock, waiting: list[OutboxRow]
+) -> None:
+    study = waiting[0].study_instance_uid
+    file_as(db, clock, waiting, patient_id="SURVIVOR")
+    assert rebuild_all(db, clock) == len(waiting)
+    new = [row for row in outbox.of_study(db, study) if row.state is ResultState.QUEUED]
+    with db.transaction():
+        studies.record_identity(db, study, patient_of(db, study), Order(accession_number="A3"), "MR")
+    assert file_as(db, clock, new, patient_id="SURVIVOR") is Course.HOLD
+    assert rebuild_all(db, clock) == 0
+    assert [row for row in outbox.of_study(db, study) if row.state is ResultState.QUEUED] == new
