@@ -99,6 +99,9 @@ _STATUSES: dict[int, Meaning] = {
 
 #: (first, last, meaning), looked up in this order. PS3.4 §B.2.3, then the classes of PS3.7 Annex C.
 _RANGES: tuple[tuple[int, int, Meaning], ...] = (
+    # dcm4chee's own, of rejection notes, of what was rejected before and of patients: it would say the same for ever.
+    (0xA770, 0xA770, Meaning(Verdict.LOOK, "the rejection note has come before")),
+    (0xA771, 0xA779, Meaning(_SLOWLY, "refused by a rule of the archive's own", _SEE_LOG)),
     (0xA700, 0xA7FF, Meaning(_AGAIN, "refused: out of resources")),
     (0xA900, 0xA9FF, Meaning(_UNWANTED, "data set does not match SOP Class", _BUG)),
     (0xC000, 0xCFFF, Meaning(_SLOWLY, "cannot understand", _SEE_LOG)),
