@@ -106,9 +106,9 @@ class Dialogue:
         request.Priority = 0  # MEDIUM, PS3.7 §9.1.2.1
         request.AffectedSOPClassUID = UID(sop_class_uid)
         found: list[Dataset] = []
-        for response in self._asked(request, sop_class_uid, identifier, limit_s):
+        for number, response in enumerate(self._asked(request, sop_class_uid, identifier, limit_s)):
             if response.status in PENDING:
-                if len(found) >= most:
+                if number >= most:
                     raise Lost(f"{self._peer.name} answers with far more than was asked for")
                 found += [] if response.identifier is None else [response.identifier]
             elif response.status:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import queue
 import socket
 import struct
 import threading
@@ -14,6 +16,9 @@ from pydicom import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from node.deliver.carriage import Lost
+from node.deliver.dialogue import Dialogue, Response
+from node.deliver.query import FIND
 from node.domain.work import ResultState
 from node.store import outbox
 from node.store.database import Database
@@ -235,3 +240,14 @@ def test_a_junk_acceptance_gets_no_object(db: Database, clock: FakeClock, agreed
     assert row.state in (ResultState.QUEUED, ResultState.DEAD)
     assert row.reason
     assert sent == []
+
+
+def test_answers_without_an_identifier_count_too(db: Database) -> None:
+    class Babbling(Dialogue):
+        def _asked(self, *_: object) -> Iterator[Response]:
+            yield from itertools.repeat(Response(0xFF00, "", None), 1000)
+
+    peer = settings_for(db, {"PACS": 104}).peer_named("PACS")
+    babbling = Babbling(None, peer, queue.SimpleQueue(), threading.Event())  # type: ignore[arg-type]
+    with pytest.raises(Lost, match="far more than was asked"):
+        babbling.find(FIND, Dataset(), most=20, limit_s=1.0)
