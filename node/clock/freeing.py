@@ -11,6 +11,7 @@ import structlog
 
 from node.config import Settings
 from node.domain.time import Clock
+from node.loop import describe_error
 from node.store import retention
 from node.store.database import Database
 from node.store.files import sync_folder
@@ -59,7 +60,7 @@ class Freeing:
                 with self._db.transaction():
                     workflow.ask_archives(self._db, now, stay.study_instance_uid)
             elif not stay.reason:
-                freed += self._free(stay)
+                freed += self._freed(stay)
             self._stays[stay.study_instance_uid] = (now.wall + _AGAIN).isoformat(timespec="microseconds")
             if freed == _MOST_FREED:
                 break
@@ -74,6 +75,14 @@ class Freeing:
         now = self._clock.now().iso
         self._stays = {uid: until for uid, until in self._stays.items() if until > now}
         return frozenset(self._stays)
+
+    def _freed(self, stay: Stay) -> bool:
+        """Free one study; a file that cannot be read keeps its own study here, and no other."""
+        try:
+            return self._free(stay)
+        except OSError as error:
+            log.error("study_not_freed", study=stay.study_instance_uid, reason=describe_error(error))
+            return False
 
     def _free(self, stay: Stay) -> bool:
         """Say in the rows that the files are freed, each known again by its digest, and which file it was."""

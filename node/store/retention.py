@@ -56,10 +56,13 @@ def latest_activity(db: Database, study_instance_uid: str) -> str:
 
 
 def work_under_way(db: Database, study_instance_uid: str) -> list[str]:
-    """Kinds of work that a study still waits for; the question who else holds it is none."""
+    """Kinds of work that a study still waits for, or that a person may have tried again out of its files.
+
+    The question who else holds it is none.
+    """
     rows = db.rows(
-        "SELECT DISTINCT kind FROM work_item WHERE study_instance_uid = ? AND state IN ('ready', 'claimed')"
-        " AND kind != 'archived' ORDER BY kind",
+        "SELECT DISTINCT kind FROM work_item WHERE study_instance_uid = ? AND kind != 'archived'"
+        " AND (state IN ('ready', 'claimed') OR (state = 'parked' AND kind IN ('report', 'reject'))) ORDER BY kind",
         (study_instance_uid,),
     )
     return [row["kind"] for row in rows]

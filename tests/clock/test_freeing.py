@@ -218,6 +218,11 @@ def _held(node: Node) -> None:
         studies.move(node.db, node.clock.now(), STUDY, StudyState.HELD, "two patients")
 
 
+def _unwritten(node: Node) -> None:
+    with node.db.transaction():
+        node.db.execute("UPDATE work_item SET state = 'parked' WHERE kind = 'report'")
+
+
 def _sent_again(node: Node) -> None:
     with node.db.transaction():
         node.db.execute("UPDATE outbox SET state = 'queued'")
@@ -262,6 +267,7 @@ def _finish_all(node: Node) -> None:
     ("change", "why"),
     [
         (_held, "it is held"),
+        (_unwritten, "work is under way: report"),
         (_sent_again, "seg is queued at PACS"),
         (_dead, "seg is dead at PACS"),
         (_unconfirmed, "PACS has not committed itself to seg"),
@@ -377,4 +383,19 @@ def test_the_command_says_why_studies_stay_and_frees_only_when_it_may(node: Node
     [study] = json.loads(told("--dry-run", "--json"))["studies"]  # made in January 2026, on the fake clock
     assert (study["study_instance_uid"], study["may_go"]) == (STUDY, False)
     assert "nothing has been done" in told("--dry-run")
+    assert len(node.files()) == 7
+
+
+def test_a_file_that_cannot_be_read_keeps_its_study_and_stops_nothing_else(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.clock.forward(31 * DAY_S)
+    node.freeing.step()
+    node.archive_lists()
+
+    def fail(_path: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("node.clock.freeing.data_set_digest", fail)
+    assert node.freeing.step() == 0
     assert len(node.files()) == 7
