@@ -33,7 +33,7 @@ RECEIVERS = (OURS, UNSYNCED, FORK, storescp(), orthanc(), pynetdicom())
 #: (ours, theirs, at least): the floors of the ratios of instances a second.
 FLOORS = ((OURS, FORK, 0.6), (UNSYNCED, FORK, 0.9), (OURS, RECEIVERS[4], 2.5), (OURS, RECEIVERS[5], 6.0))
 _CPU_FLOOR = 1.3
-_RESULT = ROOT / "benchmarks" / "results" / "receive.md"
+_RESULTS = ROOT / "benchmarks" / "results"
 _runs = itertools.count(int(time.time()) % 100_000_000)
 
 
@@ -196,7 +196,8 @@ def main() -> int:
     parser.add_argument("--associations", default="1,2,4,8")
     parser.add_argument("--receivers", default="", help="only those whose name contains one of these, comma-separated")
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; default: the temporary folder")
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {_RESULT.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
+    parser.add_argument("--name", default="receive", help="of the file that --write writes; default: %(default)s")
     given = parser.parse_args()
     words = [word for word in given.receivers.split(",") if word]
     receivers = [
@@ -235,7 +236,7 @@ def main() -> int:
     ]
     print("\n".join(lines))
     if given.write:
-        _RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (_RESULTS / f"{given.name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
 
