@@ -116,6 +116,7 @@ def _end(db: Database, now: Instant, policy: Policy, item: WorkItem, state: Outc
         if item.kind is WorkKind.INFER:
             _report(db, now, policy, int(item.subject))
         ranking.rerank(db, now, policy, item.study_instance_uid)
+        reportable.summarise(db, now, policy, item.study_instance_uid)
     settle(db, now, item.study_instance_uid)
 
 

@@ -7,7 +7,7 @@ from node.domain.model_card import Mode
 from node.domain.output import SHOWN_AS_OF_OUTPUT
 from node.domain.time import Instant
 from node.domain.work import FINAL_OUTCOMES, OutcomeState, WorkKind
-from node.store import outcomes, work_items
+from node.store import artifacts, outcomes, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.workflow.identity import destinations
@@ -45,6 +45,26 @@ def begin(db: Database, now: Instant, policy: Policy, outcome: Outcome) -> None:
     if asked or outcome.state is OutcomeState.RESULT:
         # It may have been told before that the model had failed: it was tried again.
         work_items.renew(db, now, WorkKind.REPORT, outcome.id, outcome.study_instance_uid)
+
+
+def summarise(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
+    """Have what speaks of the whole study written once all models are through, where nobody has written it.
+
+    Each report leaves that to the last of them, which writes none where it has no result. In the caller's transaction.
+    """
+    found = outcomes.current(db, study_instance_uid)
+    if any(each.state not in FINAL_OUTCOMES for each in found):
+        return
+    if work_items.unfinished(db, study_instance_uid, WorkKind.REPORT):
+        return
+    results = [each for each in found if each.state is OutcomeState.RESULT and each.mode is Mode.LIVE]
+    written = {(made.profile, made.kind) for each in results for made in artifacts.of_outcome(db, each.id)}
+    for outcome in sorted(results, key=lambda each: -each.id):
+        peers = destinations(db, policy, outcome)
+        wanted = {(peer.profile, kind) for peer in peers for kind in kinds_for(peer, outcome.state)}
+        if any(kind in STUDY_KINDS and (profile, kind) not in written for profile, kind in wanted):
+            work_items.renew(db, now, WorkKind.REPORT, outcome.id, study_instance_uid)
+            return
 
 
 def is_last(db: Database, outcome: Outcome) -> bool:

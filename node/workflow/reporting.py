@@ -15,7 +15,7 @@ from node.workflow import reading, withdrawal
 from node.workflow.identity import destinations
 from node.workflow.policy import Policy
 from node.workflow.refusal import refuse_known
-from node.workflow.reportable import NOT_PERFORMED, STUDY_KINDS, kinds_for
+from node.workflow.reportable import NOT_PERFORMED, STUDY_KINDS, kinds_for, summarise
 
 #: What waits, or lies, before it has left.
 _UNSENT = frozenset({ResultState.QUEUED, ResultState.HELD, ResultState.DEAD})
@@ -54,6 +54,7 @@ def complete(db: Database, now: Instant, policy: Policy, item: WorkItem, built: 
         queue(db, now, outcome.id, item.study_instance_uid, result, names)
     if outcome.state is OutcomeState.RESULT:
         _take_back_not_performed(db, now, policy, outcome)
+    summarise(db, now, policy, item.study_instance_uid)
     reading.settle(db, now, item.study_instance_uid)
     return True
 
