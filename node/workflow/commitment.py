@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from node.config import Peer
 from node.domain.commitment import CommitmentReport, Remedy, failure, promises
@@ -19,6 +20,8 @@ QUIET_S = 5.0
 MOST_RESENDS = 3
 #: ... and where it merely does not list it when it is queried.
 _MOST_RESENDS_AFTER_QUERY = 1
+#: What was accepted longer ago was perhaps deleted there on purpose: a person decides.
+_RESENT_WITHIN = timedelta(days=7)
 #: After a passing fault it is asked again: the first time after so long; doubles up to the maximum.
 _AGAIN_S = 60.0
 _AGAIN_MAXIMUM_S = 3600.0
@@ -82,7 +85,7 @@ def not_found(db: Database, now: Instant, row: OutboxRow) -> None:
         commitments.count_question(db, row.id)
         commitments.postpone(db, now, row.id, pause_s, f"{name} does not list it yet")
     elif known.resends < _MOST_RESENDS_AFTER_QUERY:
-        _send_again(db, now, known, f"{name} does not list it; it is sent again")
+        _send_again(db, now, known, f"{name} does not list it")
     else:
         remedy = "Look for it there; `matins force` makes a new one"
         commitments.go_on_by(db, now, row, Way.ENDED, f"{name} does not list it although it was sent twice. {remedy}")
@@ -106,12 +109,16 @@ def _not_committed(db: Database, now: Instant, row: OutboxRow, failure_reason: i
         subject = f"{row.artifact_id}→{row.destination}"
         events.record(db, now, "result", subject, after="not committed", reason=said, study=row.study_instance_uid)
     elif known.resends < MOST_RESENDS:
-        _send_again(db, now, known, f"{said}; it is sent again")
+        _send_again(db, now, known, said)
     else:
         advice = "See the destination's log, mend it there, then `matins retry`"
         outbox.move(db, now, known.row, ResultState.DEAD, f"{said}. It was sent {MOST_RESENDS + 1} times. {advice}")
 
 
-def _send_again(db: Database, now: Instant, known: Unconfirmed, reason: str) -> None:
-    if outbox.move(db, now, known.row, ResultState.QUEUED, reason):
+def _send_again(db: Database, now: Instant, known: Unconfirmed, said: str) -> None:
+    if now.wall - datetime.fromisoformat(known.row.sent_at) > _RESENT_WITHIN:
+        advice = "and may have been deleted there; `matins retry` sends it again"
+        reason = f"{said}. It was sent on {known.row.sent_at[:10]}, {advice}"
+        outbox.move(db, now, known.row, ResultState.DEAD, reason)
+    elif outbox.move(db, now, known.row, ResultState.QUEUED, f"{said}; it is sent again"):
         commitments.record_resend(db, known.row.id)

@@ -214,3 +214,13 @@ def test_what_is_not_found_is_sent_once_more_and_then_left_with_the_reason(db: D
     assert "although it was sent twice" in row.reason
     clock.reboot()
     assert due(db, clock) == 0
+
+
+def test_what_was_accepted_long_ago_is_not_sent_again_unasked(db: Database, clock: FakeClock) -> None:
+    rows = sent(db, clock, (1,))
+    clock.forward(8 * 86_400)
+    ask(db, clock, rows)
+    apply(db, clock, report(rows, {0: 0x0112}))
+    [row] = outbox.of_study(db, STUDY)
+    assert row.state is ResultState.DEAD
+    assert "may have been deleted there; `matins retry` sends it again" in row.reason
