@@ -12,6 +12,7 @@ from node.domain.rejection import RejectionTitle
 from node.domain.study import Series
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, ResultState, WorkKind
+from node.errors import Failed
 from node.store import instances, outbox, outcomes, versions, work_items
 from node.store.database import Database
 from node.store.instances import HeldInstance
@@ -89,7 +90,11 @@ def assign_early(
 
 
 def run_again(db: Database, now: Instant, policy: Policy, study: StudyRow) -> list[str]:
-    """Run each model once more on what it has read, with the next run number, in the same revision."""
+    """Run each model once more on what it has read, with the next run number, in the same revision.
+
+    Raises:
+        Failed: files that one of them would read were freed; what it found stands until they are here again.
+    """
     done: list[str] = []
     for outcome in outcomes.current(db, study.study_instance_uid):
         model = policy.model(outcome.model)
@@ -97,6 +102,8 @@ def run_again(db: Database, now: Instant, policy: Policy, study: StudyRow) -> li
             continue
         inputs = tuple(outcomes.inputs(db, outcome.id))
         _, freed = _readable(instances.with_ids(db, inputs))
+        if freed:
+            raise Failed(freed)
         supersede(db, now, outcome, "forced to run again")
         plan = _Plan(
             model=model,
@@ -104,8 +111,8 @@ def run_again(db: Database, now: Instant, policy: Policy, study: StudyRow) -> li
             content_digest=outcome.content_digest,
             inputs=inputs,
             series=outcome.series,
-            state=OutcomeState.FAILED if model.problem or freed else OutcomeState.PENDING,
-            reason=model.problem or freed,
+            state=OutcomeState.FAILED if model.problem else OutcomeState.PENDING,
+            reason=model.problem,
         )
         _write(db, now, study, plan, revision=study.revision)
         done.append(f"{outcome.model} runs again")

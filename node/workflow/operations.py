@@ -57,7 +57,7 @@ def force(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
     A prior is read like any other study from then on.
 
     Opens its own transaction. Raises:
-        Failed: no such study, or it is held.
+        Failed: no such study, it is held, or files that its models would read were freed.
     """
     with db.transaction():
         study = _known(db, study_instance_uid)
