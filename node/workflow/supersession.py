@@ -3,13 +3,13 @@
 A report names its predecessor, but segmentations, maps and captures do not: the old ones would stay on screen. They are
 not taken back before the new set is there: committed, or sent where nothing confirms. A model that does not apply to
 the study any more, or has failed on it for good, leaves no new set: its old one speaks of what the study no longer is,
-and goes too, once what is told in its place has arrived. A destination without `rejection` keeps it: here it is marked
-as superseded, and `matins withdraw --remaining` lists it.
+and goes too, once what is told in its place has arrived, and with it a page of all models that shows it. A destination
+without `rejection` keeps it: here it is marked as superseded, and `matins withdraw --remaining` lists it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from node.config import Peer
 from node.domain.rejection import REJECTION_NOTE
@@ -65,8 +65,11 @@ def _take_back(db: Database, now: Instant, policy: Policy, study_instance_uid: s
     for peer, old in _due(db, policy, study_instance_uid):
         after = ResultState.WITHDRAWN if peer is not None and peer.rejection else ResultState.SUPERSEDED
         reasons = {each: _reason(each, made) for each in old}
+        of_models = [reason for row, reason in reasons.items() if row.kind not in STUDY_KINDS]
+        overall = _REASON if _REASON in (of_models or reasons.values()) else _NO_RESULT
+        reasons |= {row: overall for row in old if row.kind in STUDY_KINDS}
         moved = [row for row in old if outbox.move(db, now, row, after, reasons[row])]
-        withdrawal.take_back(db, now, policy.settings, moved, _REASON if _REASON in reasons.values() else _NO_RESULT)
+        withdrawal.take_back(db, now, policy.settings, moved, overall)
         taken += len(moved)
     return taken
 
@@ -80,20 +83,26 @@ def _due(db: Database, policy: Policy, study_instance_uid: str) -> list[tuple[Pe
     made = {each.id: each for each in outcomes.of_study(db, study_instance_uid)}
     rows = [row for row in outbox.of_study(db, study_instance_uid) if row.kind != REJECTION_NOTE]
     found = []
+    superseded = [each for each in made.values() if each.state is OutcomeState.SUPERSEDED]
+    stale = frozenset(row.id for each in superseded for row in withdrawal.summaries_of(db, each))
     for destination in dict.fromkeys(row.destination for row in rows):
         there = [row for row in rows if row.destination == destination]
         peer = policy.settings.peer_named(destination)
-        old = _replaced(db, peer, there, made)
+        old = _replaced(db, peer, there, made, stale)
         if old:
             found.append((peer, old))
     return found
 
 
 def _replaced(
-    db: Database, peer: Peer | None, there: Sequence[OutboxRow], made: Mapping[int, Outcome]
+    db: Database,
+    peer: Peer | None,
+    there: Sequence[OutboxRow],
+    made: Mapping[int, Outcome],
+    stale: Collection[int],
 ) -> list[OutboxRow]:
     """The old set at one destination, once all that takes its place is there; until then nothing."""
-    old = [row for row in there if row.state in SENT and _is_old(row, there, made)]
+    old = [row for row in there if row.state in SENT and (row.id in stale or _is_old(row, there, made))]
     for row in old:
         newer = [each for each in there if each.id > row.id and each.kind == row.kind and each not in old]
         if row.kind in STUDY_KINDS and newer:
@@ -102,7 +111,7 @@ def _replaced(
             successor = _successor(row, made)
             if successor is None:
                 return []
-            awaited = [each for each in there if each.outcome_id == successor.id]
+            awaited = [each for each in there if each.outcome_id == successor.id and each not in old]
         kinds = {each.kind for each in old if each.outcome_id == row.outcome_id}
         if any(_is_awaited(db, peer, each, kinds) for each in awaited):
             return []

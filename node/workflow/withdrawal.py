@@ -107,11 +107,11 @@ def _stop(db: Database, now: Instant, outcome: Outcome, after: OutcomeState, rea
         work_items.cancel(db, now, kind, outcome.id, reason)
     outcomes.move(db, now, outcome.id, after, reason)
     rows = [row for row in outbox.of_outcome(db, outcome.id) if row.kind != REJECTION_NOTE]
-    rows += [row for row in _summaries(db, outcome) if row.outcome_id != outcome.id]
+    rows += [row for row in summaries_of(db, outcome) if row.outcome_id != outcome.id]
     return [row for row in rows if outbox.move(db, now, row, ResultState.WITHDRAWN, reason)]
 
 
-def _summaries(db: Database, outcome: Outcome) -> list[OutboxRow]:
+def summaries_of(db: Database, outcome: Outcome) -> list[OutboxRow]:
     """What speaks of all models of the study, whichever it was written for, made while this result was among theirs."""
     has_spoken = outcome.state is OutcomeState.RESULT or findings.of_outcome(db, outcome.id)
     if outcome.mode is not Mode.LIVE or not has_spoken:

@@ -323,3 +323,40 @@ def test_what_a_destination_has_and_was_to_be_sent_again_is_taken_back_too(
     operations.withdraw(db, clock.now(), USED, STUDY, "")
     [note] = withdrawal_notes.of_study(db, STUDY)
     assert [each.outbox_id for each in withdrawal_notes.named_by(db, note.id)] == [seg.id]
+
+
+def test_a_page_that_shows_what_a_model_finds_no_longer_goes_with_it(db: Database, clock: FakeClock) -> None:
+    one = site(confirm="none")
+    both = (model(), model(name="lung"))
+    live = policy(*both).settings.models
+    used = Policy(one.settings.model_copy(update={"models": live}), both, ())
+    closed_study(db, clock, used)
+    ids = [read(db, clock, used) for _ in both]
+    rows = report(db, clock, used, uid="2.25.5") and report(db, clock, used, uid="2.25.6")
+    move(db, clock, rows, ResultState.SENT)
+    page = a_summary(db, clock, ids[1])
+    [old] = [each for each in outcomes.current(db, STUDY) if each.id == ids[0]]
+    clock.forward(60)
+    with db.transaction():
+        outcomes.move(db, clock.now(), old.id, OutcomeState.SUPERSEDED, "its input changed")
+        outcomes.add(
+            db,
+            clock.now(),
+            study=STUDY,
+            revision=2,
+            run_number=1,
+            model=old.model,
+            mode=old.mode,
+            model_digest=old.model_digest,
+            card_digest=old.card_digest,
+            series_instance_uid="",
+            content_digest="",
+            series=(),
+            state=OutcomeState.NOT_APPLICABLE,
+        )
+    assert take_back(db, clock, used) == 3
+    assert states(db, [page]) == [ResultState.WITHDRAWN]
+    assert states(db, [row for row in rows if row.outcome_id == ids[1]]) == [ResultState.SENT] * 2
+    [note] = withdrawal_notes.of_study(db, STUDY)
+    assert note.reason == "the model has no result for the study as it is now"
+    assert take_back(db, clock, used) == 0
