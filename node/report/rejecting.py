@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
@@ -15,7 +15,7 @@ from node.domain.time import Clock
 from node.domain.work import WorkKind
 from node.errors import Failed, MatinsError
 from node.loop import Handling
-from node.report import shelf
+from node.report import shelf, zone
 from node.report.rejection_note import PATIENT_AND_STUDY, NoteContent, build
 from node.store import artifacts, studies, withdrawal_notes, work_items
 from node.store.database import Database
@@ -58,7 +58,8 @@ def write_note(db: Database, clock: Clock, item: WorkItem) -> None:
         return
     named = [_placed(db, each) for each in withdrawal_notes.named_by(db, note.id)]
     header = _header(db, note.study_instance_uid, named)
-    decided_at = datetime.fromisoformat(note.created_at).astimezone(_zone(header))
+    # Where the header names no zone: this machine's.
+    decided_at = datetime.fromisoformat(note.created_at).astimezone(zone.named(header))
     content = NoteContent(title=note.title, reason=note.reason, named=named, header=header, decided_at=decided_at)
     profile = f"note {note.id}"
     built = shelf.store(db, REJECTION_NOTE, profile, build(content))
@@ -112,15 +113,6 @@ def _header(db: Database, study_instance_uid: str, named: Sequence[SentResult]) 
     if study.order.study_description:
         header.StudyDescription = study.order.study_description
     return header
-
-
-def _zone(header: Dataset) -> timezone | None:
-    """The zone that governs every date in an object with this header (0008,0201); `None`: this machine's."""
-    offset = str(header.get("TimezoneOffsetFromUTC", "")).strip()
-    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
-        return None
-    minutes = int(offset[1:3]) * 60 + int(offset[3:5])
-    return timezone(timedelta(minutes=minutes if offset[0] == "+" else -minutes))
 
 
 def _read(db: Database, named: SentResult, keywords: Sequence[str]) -> Dataset | None:

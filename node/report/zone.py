@@ -23,17 +23,24 @@ def offset(evidence: Evidence) -> timezone | None:
     It governs the study's own dates, which are copied as they are: so summer time counts as on that day, not as when
     the model was through. `None` where nobody says in which zone the scanner's clock runs.
     """
-    named = _OFFSET.fullmatch(str(evidence.source.get("TimezoneOffsetFromUTC", "")).strip())
-    if named:
-        minutes = int(named[2]) * 60 + int(named[3])
-        found = timedelta(minutes=minutes if named[1] == "+" else -minutes)
-        if _FARTHEST[0] <= found <= _FARTHEST[1]:
-            return timezone(found)
+    said = named(evidence.source)
+    if said is not None:
+        return said
     if evidence.zone is None:
         return None
     made = _study_time(evidence.source) or evidence.finished_at.astimezone(evidence.zone).replace(tzinfo=None)
     at_site = made.replace(tzinfo=evidence.zone).utcoffset()
     return None if at_site is None else timezone(timedelta(minutes=round(at_site.total_seconds() / 60)))
+
+
+def named(header: Dataset) -> timezone | None:
+    """The offset that a header names (0008,0201); `None` where it names none, or none that there is."""
+    parts = _OFFSET.fullmatch(str(header.get("TimezoneOffsetFromUTC", "")).strip())
+    if parts is None:
+        return None
+    minutes = int(parts[2]) * 60 + int(parts[3])
+    found = timedelta(minutes=minutes if parts[1] == "+" else -minutes)
+    return timezone(found) if _FARTHEST[0] <= found <= _FARTHEST[1] else None
 
 
 def moment(evidence: Evidence) -> datetime:
