@@ -12,7 +12,11 @@ from pydicom import dcmread
 from node.demo import head
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = "import sys; from node.demo.night import run_night; sys.exit(run_night(keep={keep}, open_browser=False))"
+#: With Python's own handler: a shell that starts the tests in the background has SIGINT ignored.
+PROGRAM = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from node.demo.night import run_night; sys.exit(run_night(keep={keep}, open_browser=False))"
+)
 
 
 def started(temporary: Path, *, keep: bool = False) -> subprocess.Popen[str]:
