@@ -57,12 +57,15 @@ class Recycler:
         busy = self._segments.begun > self._begun
         self._begun = self._segments.begun
         try:
-            while (
-                not busy and self._has_room() and self._segments.spares() < self._spares and not self._closing.is_set()
-            ):
+            while not busy and self._wants_a_spare():
                 self._segments.prepare()
         except OSError as error:
             raise Transient(f"no segment can be made ready: {error.strerror or error}") from error
+
+    def _wants_a_spare(self) -> bool:
+        if self._closing.is_set() or self._segments.spares() >= self._spares:
+            return False
+        return self._has_room() and self._segments.has_room_for_spares()
 
 
 def free_drained(db: Database, segments: Segments, *, most_spares: int = SPARES) -> int:

@@ -53,6 +53,11 @@ class Segments:
         """How many segments wait to be used."""
         return len(self._spares)
 
+    def has_room_for_spares(self) -> bool:
+        """Whether the disk holds a spare and, beside it, a segment that somebody may need while it is written."""
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize >= 2 * self.segment_bytes
+
     def begin(self) -> tuple[Use, int]:
         """Give a spare its next use; return it with a descriptor, which is the caller's to close.
 

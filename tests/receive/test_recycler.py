@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,23 @@ def test_a_disk_without_room_for_a_spare_does_not_end_the_thread(
         assert recycler._thread.is_alive()
         recycler._closing.wait(0.01)
     recycler.close()
+
+
+def test_on_a_disk_that_is_nearly_full_nothing_is_written_ahead_of_what_comes(
+    keeper: Keeper, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recycler_module, "_PERIOD_S", 0.01)
+    segments, asked = keeper.open(), threading.Event()
+    found = os.statvfs(settings.data.folder)
+    fields = list(found)
+    fields[4] = 2 * segments.segment_bytes // found.f_frsize - 1  # f_bavail
+
+    def nearly_full(_folder: Path) -> os.statvfs_result:
+        asked.set()
+        return os.statvfs_result(fields)
+
+    monkeypatch.setattr(os, "statvfs", nearly_full)
+    recycler = Recycler(segments, lambda: open_database(settings.data.folder, "listen"))
+    assert asked.wait(30)
+    recycler.close()
+    assert segments.spares() == 0
