@@ -9,9 +9,10 @@ from node.config import Peer, Settings
 from node.domain.time import Clock
 from node.domain.uid import is_usable_uid
 from node.domain.work import ResultState, WorkKind
-from node.errors import Failed, Transient
+from node.errors import Failed
 from node.loop import Handling
 from node.retrieve.calls import archives, count_question
+from node.retrieve.inquiry import answers
 from node.retrieve.question import Question
 from node.store import instances, outbox, studies, work_items
 from node.store.database import Database
@@ -19,8 +20,6 @@ from node.store.work_items import WorkItem
 
 OWNER = "retrieve:"
 _LEASE_S = 60.0
-#: A study waits for the answer after its quiet time, so it is tried only this often.
-_TRIES = 3
 
 #: Asks one peer about one study: the count, or `Failed`, or `Transient`.
 Ask = Callable[[Question], int]
@@ -58,21 +57,22 @@ class Counts:
             raise Failed("the study has no sound UID to ask for")
         counts: list[int] = []
         reasons: list[str] = []
-        for peer in archives_of(self._db, self._settings, uid):
-            try:
-                told = self._ask(count_question(self._settings, peer, uid))
-                counts.append(max(0, told - own_results_at(self._db, peer, uid)))
-            except Failed as error:
-                reasons.append(str(error))
-            except Transient as error:
-                if work_items.passing_faults(self._db, item) + 1 < _TRIES:
-                    raise
-                reasons.append(f"{error}; asked {_TRIES} times")
+        archives = archives_of(self._db, self._settings, uid)
+        for _, told in answers(self._db, item, archives, lambda peer: self._count(peer, uid)):
+            if isinstance(told, str):
+                reasons.append(told)
+            else:
+                counts.append(told)
         if not counts:
             raise Failed("; ".join(reasons) or "no archive sent this study")
         with self._db.transaction():
             if work_items.finish(self._db, self._clock.now(), item, f"{max(counts)} instances expected"):
                 studies.record_expected_count(self._db, uid, max(counts))
+
+    def _count(self, peer: Peer, study_instance_uid: str) -> int:
+        """Instances that the peer has of a study, without our own."""
+        told = self._ask(count_question(self._settings, peer, study_instance_uid))
+        return max(0, told - own_results_at(self._db, peer, study_instance_uid))
 
     def _finish(self, item: WorkItem, reason: str) -> None:
         work_items.finish(self._db, self._clock.now(), item, f"{reason}; the quiet time decides alone")

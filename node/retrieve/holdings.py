@@ -9,17 +9,17 @@ from node.config import Settings
 from node.domain.time import Clock
 from node.domain.uid import is_usable_uid
 from node.domain.work import WorkKind
-from node.errors import Failed, Transient
+from node.errors import Failed
 from node.loop import Handling
 from node.retrieve import calls
 from node.retrieve.counts import OWNER
+from node.retrieve.inquiry import answers
 from node.retrieve.question import ContentsQuery, Reply
 from node.store import retention, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
 
 _LEASE_S = 60.0
-_TRIES = 3
 
 #: Asks one archive which instances a study has.
 Ask = Callable[[ContentsQuery], Reply]
@@ -57,22 +57,17 @@ class Holdings:
             raise Failed("the study has no sound UID to ask for")
         listed: set[str] = set()
         told: list[str] = []
-        for peer in calls.archives(self._settings):
-            try:
-                reply = self._ask(calls.contents_query(self._settings, peer, uid))
-            except Failed as error:
-                told.append(str(error))
-                continue
-            except Transient as error:
-                if work_items.passing_faults(self._db, item) + 1 < _TRIES:
-                    raise
-                told.append(f"{error}; asked {_TRIES} times")
-                continue
-            if reply.contents is None:
+        archives = calls.archives(self._settings)
+        for peer, reply in answers(
+            self._db, item, archives, lambda peer: self._ask(calls.contents_query(self._settings, peer, uid))
+        ):
+            if isinstance(reply, str):
+                told.append(reply)
+            elif reply.contents is None:
                 told.append(f"{peer.name} does not list instances")
-                continue
-            told.append(f"{peer.name} lists {len(reply.contents)} instance(s)")
-            listed |= {each.sop_instance_uid for each in reply.contents}
+            else:
+                told.append(f"{peer.name} lists {len(reply.contents)} instance(s)")
+                listed |= {each.sop_instance_uid for each in reply.contents}
         with self._db.transaction():
             now = self._clock.now()
             if work_items.finish(self._db, now, item, "; ".join(told)):

@@ -9,11 +9,12 @@ from node.config import Peer, Settings
 from node.domain.retrieval import Purpose
 from node.domain.time import Clock
 from node.domain.work import WorkKind
-from node.errors import Failed, Transient
+from node.errors import Failed
 from node.loop import Handling
 from node.retrieve import calls
 from node.retrieve.answers import FoundStudy
 from node.retrieve.counts import OWNER
+from node.retrieve.inquiry import answers
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, StudyQuery
 from node.store import events, instances, retrievals, studies, work_items
@@ -24,7 +25,6 @@ from node.workflow import prefetch
 from node.workflow.prefetch import Candidate
 
 _LEASE_S = 60.0
-_TRIES = 3
 
 #: Asks one archive which studies match.
 Ask = Callable[[StudyQuery], Reply]
@@ -84,16 +84,12 @@ class Priors:
         """Every study that an archive tells for the patient, each once, and why an archive told nothing."""
         found: dict[str, Candidate] = {}
         problems: list[str] = []
-        for peer in calls.archives(self._settings):
-            try:
-                reply = self._ask(calls.study_query(self._settings, peer, keys))
-            except Failed as error:
-                problems.append(str(error))
-                continue
-            except Transient as error:
-                if work_items.passing_faults(self._db, item) + 1 < _TRIES:
-                    raise
-                problems.append(f"{error}; asked {_TRIES} times")
+        archives = calls.archives(self._settings)
+        for peer, reply in answers(
+            self._db, item, archives, lambda peer: self._ask(calls.study_query(self._settings, peer, keys))
+        ):
+            if isinstance(reply, str):
+                problems.append(reply)
                 continue
             for study in reply.studies:
                 found.setdefault(study.study_instance_uid, _candidate(peer, study))
