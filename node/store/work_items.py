@@ -167,12 +167,7 @@ def state(db: Database, kind: WorkKind, subject: str | int) -> WorkState | None:
 
 def unfinished(db: Database, study: str, kind: WorkKind) -> int:
     """How many items of a kind a study still waits for."""
-    row = db.row(
-        "SELECT count(*) AS number FROM work_item WHERE study_instance_uid = ? AND kind = ?"
-        " AND state IN ('ready', 'claimed')",
-        (study, kind),
-    )
-    return int(row["number"]) if row else 0
+    return len(unfinished_subjects(db, study, kind))
 
 
 def unfinished_subjects(db: Database, study: str, kind: WorkKind) -> frozenset[str]:
