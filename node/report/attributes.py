@@ -11,7 +11,7 @@ from highdicom import ContributingEquipment
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID
-from pydicom.valuerep import DT
+from pydicom.valuerep import DT, PersonName
 
 from node import IMPLEMENTATION_VERSION_NAME, __version__
 from node.domain.uid import IMPLEMENTATION_CLASS_UID
@@ -75,6 +75,38 @@ class Equipment(TypedDict):
     manufacturer_model_name: str
     software_versions: str
     device_serial_number: str
+
+
+class PatientAndStudy(TypedDict):
+    """Keywords of a highdicom constructor for Patient and General Study (PS3.3 §C.7.1.1, §C.7.2.1)."""
+
+    patient_id: str
+    patient_name: PersonName
+    patient_birth_date: str
+    patient_sex: str
+    accession_number: str
+    study_instance_uid: str
+    study_id: str
+    study_date: str
+    study_time: str
+    referring_physician_name: PersonName
+
+
+def patient_and_study(evidence: Evidence) -> PatientAndStudy:
+    """Whose study it is, as the sources say."""
+    source = evidence.source
+    return PatientAndStudy(
+        patient_id=source.PatientID,
+        patient_name=source.PatientName,
+        patient_birth_date=source.PatientBirthDate,
+        patient_sex=source.PatientSex,
+        accession_number=source.AccessionNumber,
+        study_instance_uid=source.StudyInstanceUID,
+        study_id=source.StudyID,
+        study_date=source.StudyDate,
+        study_time=source.StudyTime,
+        referring_physician_name=source.ReferringPhysicianName,
+    )
 
 
 def equipment(evidence: Evidence) -> Equipment:

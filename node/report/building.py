@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pydicom import dcmread
 
+from node.errors import Transient
 from node.report import shelf
 from node.report.composition import compose
 from node.report.evidence import Evidence
@@ -46,6 +47,24 @@ def by_scope(
         ]
         together = (evidence, *(replace(gather(db, policy, each), profile=evidence.profile) for each in others))
         yield replace(evidence, together=tuple(sorted(together, key=lambda each: each.card.name))), of_study
+
+
+def await_others(db: Database, outcome: Outcome, output: Output) -> None:
+    """See that what speaks of the whole study is not written before its other models are through.
+
+    Raises:
+        Transient: it would be.
+    """
+    if output.SCOPE == "study" and not reportable.is_last(db, outcome):
+        raise Transient(f"{output.KIND} speaks of the whole study, whose other models are not through")
+
+
+def evidence_for(
+    db: Database, policy: Policy, outcome: Outcome, gathered: Evidence, kind: str, available: Mapping[str, Output]
+) -> Evidence | None:
+    """What one output is written from; `None` where it cannot be written."""
+    scopes = by_scope(db, policy, outcome, gathered, [kind], available)
+    return next((evidence for evidence, fitting in scopes if kind in fitting), None)
 
 
 def fitting_kinds(evidence: Evidence, kinds: Sequence[str], available: Mapping[str, Output]) -> list[str]:

@@ -26,12 +26,6 @@ _RIGHT = ((0, 0), (0, -1), (-1, -1), (-1, 0))
 _Run = tuple[int, int, int]
 
 
-def largest_slice(mask: NDArray[np.uint8], segment_number: int) -> int:
-    """Index of the slice with most pixels of the segment; the first of several. mask: (slice, row, column)."""
-    counts = np.count_nonzero(mask == segment_number, axis=(1, 2))
-    return int(counts.argmax())
-
-
 def largest_region(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest region of pixels that share edges. plane: (row, column), with at least one pixel set."""
     whole = np.zeros_like(plane)

@@ -12,10 +12,10 @@ from pydicom import dcmread
 
 from node.domain.time import Clock
 from node.domain.work import WorkKind, WorkState
-from node.errors import Failed, MatinsError, Transient
+from node.errors import Failed, MatinsError
 from node.loop import Handling
 from node.report import shelf
-from node.report.building import built, by_scope
+from node.report.building import await_others, built, evidence_for
 from node.report.gathering import gather
 from node.report.outputs import Output
 from node.store import artifacts, outcomes, work_items
@@ -24,7 +24,7 @@ from node.store.outbox import OutboxRow
 from node.store.outcomes import Outcome
 from node.store.reconciliations import Correction
 from node.store.work_items import WorkItem
-from node.workflow import reconciliation, reportable
+from node.workflow import reconciliation
 from node.workflow.policy import Policy
 from node.workflow.reporting import BuiltResult
 
@@ -91,20 +91,19 @@ def _made(
     peer = policy.settings.peer_named(row.destination)
     if row.kind not in available or peer is None:
         raise Failed(f"there is no output {row.kind}, or no peer {row.destination}")
-    if available[row.kind].SCOPE == "study" and not reportable.is_last(db, outcome):
-        raise Transient(f"{row.kind} speaks of the whole study, whose other models are not through")
+    await_others(db, outcome, available[row.kind])
     recorded = reconciliation.variant(peer.profile, correction.values)
     for each in artifacts.of_outcome(db, outcome.id):
         if (each.profile, each.kind) == (recorded, row.kind):
             return replace(shelf.kept(each), profile=peer.profile)
     gathered = replace(gather(db, policy, outcome), profile=peer.profile)
-    for evidence, fitting in by_scope(db, policy, outcome, gathered, [row.kind], available):
-        if row.kind in fitting:
-            named = {"corrections": dict(correction.values), "corrected_by": correction.corrected_by}
-            together = tuple(replace(each, **named) for each in evidence.together)  # type: ignore[arg-type]
-            corrected = replace(evidence, together=together, **named)  # type: ignore[arg-type]
-            return built(db, corrected, [row.kind], available, {})[row.kind]
-    raise Failed("this result cannot be written so any more")
+    evidence = evidence_for(db, policy, outcome, gathered, row.kind, available)
+    if evidence is None:
+        raise Failed("this result cannot be written so any more")
+    named = {"corrections": dict(correction.values), "corrected_by": correction.corrected_by}
+    together = tuple(replace(each, **named) for each in evidence.together)  # type: ignore[arg-type]
+    corrected = replace(evidence, together=together, **named)  # type: ignore[arg-type]
+    return built(db, corrected, [row.kind], available, {})[row.kind]
 
 
 def _check(path: Path, correction: Correction) -> None:

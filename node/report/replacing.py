@@ -11,10 +11,10 @@ import structlog
 from node.config import Peer
 from node.domain.time import Clock
 from node.domain.work import WorkKind
-from node.errors import Failed, MatinsError, Transient
+from node.errors import Failed, MatinsError
 from node.loop import Handling
 from node.report import shelf
-from node.report.building import built, by_scope
+from node.report.building import await_others, built, evidence_for
 from node.report.evidence import Evidence
 from node.report.gathering import gather
 from node.report.outputs import Output
@@ -23,7 +23,7 @@ from node.store.database import Database
 from node.store.outbox import OutboxRow
 from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
-from node.workflow import fallback, reportable
+from node.workflow import fallback
 from node.workflow.policy import Policy
 from node.workflow.reporting import BuiltResult
 
@@ -110,15 +110,13 @@ class _Search:
         kept = {(each.profile, each.kind): shelf.kept(each) for each in artifacts.of_outcome(self.db, self.outcome.id)}
         if (profile, kind) in kept:
             return kept[profile, kind], ""
-        if self.available[kind].SCOPE == "study" and not reportable.is_last(self.db, self.outcome):
-            raise Transient(f"{kind} speaks of the whole study, whose other models are not through")
+        await_others(self.db, self.outcome, self.available[kind])
         try:
             if self.gathered is None:
                 self.gathered = replace(gather(self.db, self.policy, self.outcome), profile=profile)
-            scopes = by_scope(self.db, self.policy, self.outcome, self.gathered, [kind], self.available)
-            for evidence, fitting in scopes:
-                if kind in fitting:
-                    return built(self.db, evidence, [kind], self.available, kept)[kind], ""
+            evidence = evidence_for(self.db, self.policy, self.outcome, self.gathered, kind, self.available)
+            if evidence is None:
+                return None, "this result cannot be written so"
+            return built(self.db, evidence, [kind], self.available, kept)[kind], ""
         except Failed as error:
             return None, str(error)
-        return None, "this result cannot be written so"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from node.report.contour import largest_region, largest_slice, outline, polygons, regions, rings
+from node.report.contour import largest_region, outline, polygons, regions, rings
 
 PLANES = arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(lambda plane: bool(plane.any()))
 
@@ -84,14 +84,6 @@ def test_a_ragged_outline_fits_one_data_element() -> None:
     points = outline(largest_region(plane))
     assert points.size * 4 < 65534
     np.testing.assert_array_equal(points[0], points[-1])
-
-
-def test_the_largest_slice_has_most_pixels_of_that_segment() -> None:
-    mask = np.zeros((4, 3, 3), np.uint8)
-    mask[1, :2] = 1
-    mask[2, :1] = 1
-    mask[3] = 2
-    assert (largest_slice(mask, 1), largest_slice(mask, 2)) == (1, 3)
 
 
 def inside(point: tuple[float, float], ring: NDArray[np.float32]) -> bool:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from node.domain.finding import MILLILITRE, VOLUME, Measurement
+from node.domain.finding import MILLILITRE, VOLUME, Measurement, Segment
 from node.errors import Failed
 from node.report.evidence import Evidence, result_uid
-from tests.report.synthetic import SCANS, Scan, evidence_on
+from tests.report.synthetic import ANATOMY, BRAIN, SCANS, Scan, card, evidence_on
 
 
 @pytest.fixture
@@ -86,3 +86,14 @@ def test_a_result_uid_depends_on_all_that_went_in() -> None:
     for name, value in parts.items():
         uids.add(result_uid(**(parts | {name: 2 if isinstance(value, int) else value + "0"})))
     assert len(uids) == len(parts) + 1
+
+
+def test_the_largest_slice_has_most_pixels_of_that_segment(series: Callable[[Scan], list[Path]]) -> None:
+    mask = np.zeros((4, 3, 3), np.uint8)
+    mask[1, :2] = 1
+    mask[2, :1] = 1
+    mask[3] = 2
+    two = card(*(Segment(number=number, label="Part", category=ANATOMY, type=BRAIN) for number in (1, 2)))
+    one = evidence_on(series(Scan(slices=4, rows=3, columns=3)), (mask == 1).astype(np.uint8))
+    evidence = replace(one, mask=mask, card=two)
+    assert (evidence.largest_slice(1), evidence.largest_slice(2)) == (1, 3)

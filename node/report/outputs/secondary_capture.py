@@ -10,7 +10,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.domain.work import OutcomeState
-from node.report.attributes import equipment, model_equipment, series_description, stamp
+from node.report.attributes import equipment, model_equipment, patient_and_study, series_description, stamp
 from node.report.evidence import Evidence
 from node.report.pictures.body_part import state_body_part
 from node.report.pictures.drawing import PANELS, page
@@ -48,33 +48,23 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
 
 
 def _capture(evidence: Evidence) -> Dataset:
-    source = evidence.source
     capture = SCImage(
         pixel_array=page(evidence),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),  # taken back above: the constructor asks for one
-        study_instance_uid=source.StudyInstanceUID,
         series_instance_uid=evidence.uid(KIND, "series"),
         series_number=SERIES_NUMBER,
         sop_instance_uid=evidence.uid(KIND, "instance"),
         instance_number=1,
         **equipment(evidence),
-        patient_id=source.PatientID,
-        patient_name=source.PatientName,
-        patient_birth_date=source.PatientBirthDate,
-        patient_sex=source.PatientSex,
-        accession_number=source.AccessionNumber,
-        study_id=source.StudyID,
-        study_date=source.StudyDate,
-        study_time=source.StudyTime,
-        referring_physician_name=source.ReferringPhysicianName,
+        **patient_and_study(evidence),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         contributing_equipment=[model_equipment(each) for each in evidence.together or (evidence,)],
         series_description=series_description(evidence, "Summary"),
     )
-    capture.copy_patient_and_study_information(source)
+    capture.copy_patient_and_study_information(evidence.source)
     return capture
 
 

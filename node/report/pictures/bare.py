@@ -6,7 +6,7 @@ from highdicom.base import SOPClass
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from node.report.attributes import equipment, model_equipment, series_description
+from node.report.attributes import equipment, model_equipment, patient_and_study, series_description
 from node.report.evidence import Evidence
 
 
@@ -14,9 +14,7 @@ def bare_instance(
     evidence: Evidence, kind: str, *, sop_class_uid: str, modality: str, series_number: int, label: str
 ) -> Dataset:
     """Return a dataset with its file meta information, and with nothing yet of what its class is for."""
-    source = evidence.source
     instance = SOPClass(
-        study_instance_uid=source.StudyInstanceUID,
         series_instance_uid=evidence.uid(kind, "series"),
         series_number=series_number,
         sop_instance_uid=evidence.uid(kind, "instance"),
@@ -24,18 +22,10 @@ def bare_instance(
         instance_number=1,
         modality=modality,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        patient_id=source.PatientID,
-        patient_name=source.PatientName,
-        patient_birth_date=source.PatientBirthDate,
-        patient_sex=source.PatientSex,
-        accession_number=source.AccessionNumber,
-        study_id=source.StudyID,
-        study_date=source.StudyDate,
-        study_time=source.StudyTime,
-        referring_physician_name=source.ReferringPhysicianName,
+        **patient_and_study(evidence),
         series_description=series_description(evidence, label),
         **equipment(evidence),
     )
-    instance.copy_patient_and_study_information(source)
+    instance.copy_patient_and_study_information(evidence.source)
     instance.ContributingEquipmentSequence = [model_equipment(each) for each in evidence.together or (evidence,)]
     return instance
