@@ -52,6 +52,17 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A box on one image: rows and columns of its outer pixel edges, 0 is the outer edge of the first pixel."""
+
+    sop_instance_uid: str
+    #: 1 is the first; 0 where the image has a single one.
+    frame_number: int = 0
+    #: (first row, first column, last row, last column) as edges, so 0, 0, 1, 1 is the first pixel.
+    edges: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something a model noticed in one series."""
 
@@ -69,3 +80,15 @@ class Finding:
     #: Human tracking identifier and its UID (PS3.16 TID 1419 and 1411); the UID is derived, never random.
     tracking_identifier: str = ""
     tracking_uid: str = ""
+    #: One sentence for the reader: what, where, how sure, compared with which prior.
+    sentence: str = ""
+    #: 0–1 as the model gave it, where it is no probability: not calibrated.
+    score: float | None = None
+    #: Where a detector saw it, image by image.
+    regions: tuple[Region, ...] = ()
+    #: Disagreement of the model with itself (coefficient of variation or standard deviation), where it was asked.
+    uncertainty: float | None = None
+    #: Side in the patient's own axes (SNOMED CT 24028007 Right, 7771000 Left, 51440002 Right and left), if it has one.
+    laterality: Code | None = None
+    #: The images that show it best, at most a few.
+    key_images: tuple[str, ...] = ()

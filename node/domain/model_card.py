@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from node.domain.explanation import Explanation
 from node.domain.finding import Code, Segment
+from node.domain.gate import Gate, Uncertainty
 from node.domain.study import Instance, Order, Pixels
+from node.domain.target import Target
 
 _FORBID = {"extra": "forbid"}
 
@@ -20,6 +23,46 @@ class Mode(StrEnum):
     SHADOW = "shadow"
     #: Runs, ranks, and its results are sent.
     LIVE = "live"
+
+
+class Task(StrEnum):
+    """What comes out of a model."""
+
+    #: A label for every voxel or pixel.
+    SEGMENTATION = "segmentation"
+    #: A number for each target.
+    CLASSIFICATION = "classification"
+    #: Boxes, each with a target and a number.
+    DETECTION = "detection"
+
+
+class Scope(StrEnum):
+    """Over what a classifier's or detector's numbers are put together."""
+
+    #: Each image for itself.
+    IMAGE = "image"
+    #: The images of the series together.
+    SERIES = "series"
+    #: The chosen series of the study together.
+    STUDY = "study"
+
+
+class Intensity(StrEnum):
+    """Which values of the pixels a model wants."""
+
+    #: After the modality LUT: Hounsfield units in CT (PS3.3 §C.11.1).
+    RESCALED = "rescaled"
+    #: Rescaled, and then as the image asks to be shown, 0 to 1 (VOI LUT, PS3.3 §C.11.2).
+    SHOWN = "shown"
+
+
+class EngineChoice(StrEnum):
+    """How freely the way to compute may be chosen."""
+
+    #: The bundle's own steps, one after the other, in single precision.
+    EXACT = "exact"
+    #: The fastest way that was seen to give the same on the model's validation cases; without cases, single precision.
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +110,20 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """One of several series that a model reads together, for example the four of a brain tumour study.
+
+    Its series meets the card's `requires` and those of the role; all roles share one frame of reference.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    name: str
+    requires: tuple[Condition, ...] = ()
+    prefers: tuple[Preference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeMeasurement:
     """Volume of one segment, in mL, to be measured in source geometry."""
 
@@ -109,18 +166,34 @@ class ModelCard:
     pipeline: str
     #: Seconds of wall time that one study may take.
     time_limit_s: float = 600.0
+    task: Task = Task.SEGMENTATION
     weights: tuple[Weights, ...]
     #: Parameters of the pipeline, checked by the pipeline.
     parameters: dict[str, float | int | str | bool | tuple[float, ...]] = field(default_factory=dict)
     #: What every suitable series must meet.
     requires: tuple[Condition, ...]
     prefers: tuple[Preference, ...] = ()
+    #: The series that are read together, in the order of the network's channels; the first bears the result. None: one.
+    roles: tuple[Role, ...] = ()
     #: Must the slices form one regular volume.
     needs_volume: bool = True
+    intensity: Intensity = Intensity.RESCALED
+    engine: EngineChoice = EngineChoice.AUTO
+    #: Folder beside the card with validation cases (`.nii.gz` images), by which an engine is judged; empty: none.
+    validation: str = ""
+    gates: tuple[Gate, ...] = ()
+    uncertainty: Uncertainty | None = None
+    explanation: Explanation = field(default_factory=Explanation)
     #: Procedure reported in the SR (PS3.16 CID 100).
     procedure: Code
-    segments: tuple[Segment, ...]
+    #: What a segmentation shows.
+    segments: tuple[Segment, ...] = ()
     volumes: tuple[VolumeMeasurement, ...] = ()
+    #: What a classification or detection looks for.
+    targets: tuple[Target, ...] = ()
+    scope: Scope = Scope.SERIES
+    #: How the numbers of several images become one: "max" or "mean".
+    aggregate: str = "max"
 
 
 #: Fields of the volume that the slices form, beside those of the instances.

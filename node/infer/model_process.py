@@ -26,7 +26,7 @@ from node.catalogue.weights import digest_of_file, digest_of_model, files_of
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Transient, Unsuitable
 from node.imaging import mask, measure, pipelines
-from node.imaging.pipelines import Runner
+from node.imaging.pipelines import Fitting, Given, Runner
 from node.imaging.volume import read_volume
 from node.infer.messages import JOB, REPLY, START, Job, Reply, ReplyKind, Start, line
 from node.store.files import write_durably
@@ -70,11 +70,14 @@ def _read(job: Job, card: ModelCard, runner: Runner) -> Reply:
     slices = slices_of([each.instance for each in job.slices], card)
     volume = read_volume([(paths[each.sop_instance_uid], each) for each in slices])
     read_s = time.perf_counter() - started
-    segmentation = runner.run(volume)
-    _check_labels(segmentation.labels, volume.grid.shape, card)
+    reading = runner.run(Given(volumes={"": volume}))
+    labels = reading.labels
+    if labels is None:
+        raise Failed("the model made no mask")
+    _check_labels(labels, volume.grid.shape, card)
     measured = time.perf_counter()
-    findings = measure.findings(card, segmentation.labels, volume.grid)
-    content = mask.to_bytes(mask.Mask(segmentation.labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers))
+    findings = measure.findings(card, labels, volume.grid)
+    content = mask.to_bytes(mask.Mask(labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers))
     try:
         write_durably(Path(job.mask), content)
     except OSError as error:
@@ -83,7 +86,7 @@ def _read(job: Job, card: ModelCard, runner: Runner) -> Reply:
         id=job.id,
         kind=ReplyKind.DONE,
         findings=findings,
-        timings={"read_s": read_s, **segmentation.timings, "write_s": time.perf_counter() - measured},
+        timings={"read_s": read_s, **reading.timings, "write_s": time.perf_counter() - measured},
         mask_size=len(content),
         mask_digest=hashlib.sha256(content).hexdigest(),
     )
@@ -105,7 +108,14 @@ def _load(start: Start) -> tuple[Runner, str]:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
-    runner = pipelines.named(start.card.pipeline).load(start.card, weights, device)
+    fitting = Fitting(
+        card=start.card,
+        folder=Path(start.folder),
+        weights=weights,
+        device=device,
+        model_digest=start.model_digest,
+    )
+    runner = pipelines.named(start.card.pipeline).load(fitting)
     runner.warm_up()
     return runner, device
 

@@ -14,7 +14,7 @@ from node.domain.model_card import Mode
 from node.domain.study import Series
 from node.errors import Failed
 from node.imaging import measure, pipelines
-from node.imaging.pipelines import Runner
+from node.imaging.pipelines import Fitting, Given, Runner
 from node.imaging.volume import Volume, read_volume
 from node.triage.suitability import choose, judge
 from tests.conftest import ROOT
@@ -34,7 +34,9 @@ T1, FLAIR, CROP = f"{STUDY}/34909-T1prereg-84610", f"{STUDY}/36459-FLAIRreg-7624
 def runner() -> Runner:
     if MODEL.problem:
         pytest.skip(f"the brain model cannot run: {MODEL.problem}")
-    return pipelines.named(MODEL.card.pipeline).load(MODEL.card, MODEL.weights, "cpu")
+    return pipelines.named(MODEL.card.pipeline).load(
+        Fitting(card=MODEL.card, folder=MODEL.folder, weights=MODEL.weights, device="cpu")
+    )
 
 
 def template(kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +51,7 @@ def template(kind: str) -> tuple[np.ndarray, np.ndarray]:
 
 def volume_of(series: Slices, runner: Runner) -> float:
     volume = read_volume(series)
-    (brain,) = measure.findings(MODEL.card, runner.run(volume).labels, volume.grid)
+    (brain,) = measure.findings(MODEL.card, runner.run(Given(volumes={"": volume})).labels, volume.grid)
     return brain.measurements[0].value
 
 
@@ -61,7 +63,7 @@ def as_series(slices: Slices) -> Series:
 def test_the_template_has_the_known_volume_and_no_grey_or_white_matter_is_lost(runner: Runner):
     values, affine = template("t1")
     volume = Volume(values.astype(np.float32), grid_of(values.shape, affine), ())
-    labels = runner.run(volume).labels
+    labels = runner.run(Given(volumes={"": volume})).labels
     assert measure.volume_ml(labels, volume.grid, 1) == pytest.approx(1974, rel=0.02)
     for kind in ("gm", "wm"):
         share, _ = template(kind)
@@ -71,9 +73,9 @@ def test_the_template_has_the_known_volume_and_no_grey_or_white_matter_is_lost(r
 
 def test_an_oblique_study_of_384_slices_has_the_known_volume_and_the_same_mask_twice(test_data: Path, runner: Runner):
     volume = read_volume(real_series(test_data / "dicom" / "studyforrest_T1w"))
-    labels = runner.run(volume).labels
+    labels = runner.run(Given(volumes={"": volume})).labels
     assert measure.volume_ml(labels, volume.grid, 1) == pytest.approx(1825, rel=0.02)
-    assert runner.run(volume).labels.tobytes() == labels.tobytes()
+    assert runner.run(Given(volumes={"": volume})).labels.tobytes() == labels.tobytes()
 
 
 def test_thick_oblique_slices_still_give_a_brain(test_data: Path, runner: Runner):

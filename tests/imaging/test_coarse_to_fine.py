@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from node.domain.geometry import to_patient
+from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Misconfigured, Unsuitable
 from node.imaging import pipelines
-from node.imaging.pipelines import coarse_to_fine
+from node.imaging.pipelines import Fitting, Given, Runner, coarse_to_fine
 from node.imaging.volume import Volume
 from tests.imaging.networks import Bright, Constant, Half, OneNaN, coarse_to_fine_card, saved
 from tests.imaging.series import grid_of
@@ -25,6 +27,14 @@ CENTRE = np.array([12.0, -8.0, 20.0])
 def bright(tmp_path: Path) -> dict[str, Path]:
     file = saved(Bright(), tmp_path / "bright.pt")
     return {"coarse": file, "fine": file}
+
+
+def loaded(card: ModelCard, weights: Mapping[str, Path]) -> Runner:
+    return coarse_to_fine.load(Fitting(card=card, folder=Path(), weights=weights, device="cpu"))
+
+
+def given(volume: Volume) -> Given:
+    return Given(volumes={"": volume})
 
 
 def ball(
@@ -66,7 +76,7 @@ def test_a_ball_is_found_whole_and_in_its_place_however_the_slices_lie(
     bright: dict[str, Path], step: tuple[float, float, float], angles: tuple[float, float, float]
 ):
     volume = ball(step, angles)
-    result = coarse_to_fine.load(coarse_to_fine_card(), bright, "cpu").run(volume)
+    result = loaded(coarse_to_fine_card(), bright).run(given(volume))
     assert result.labels.shape == volume.grid.shape
     assert result.labels.dtype == np.uint8
     truth = inside(volume)
@@ -83,23 +93,23 @@ def test_slices_the_other_way_round_give_the_same_mask_the_other_way_round(brigh
     affine[:3, 3] += affine[:3, 0] * (volume.grid.shape[0] - 1)
     affine[:3, 0] *= -1
     turned = Volume(volume.array[::-1], grid_of(volume.grid.shape, affine), volume.sop_instance_uids[::-1])
-    runner = coarse_to_fine.load(coarse_to_fine_card(), bright, "cpu")
-    differing = runner.run(volume).labels != runner.run(turned).labels[::-1]
+    runner = loaded(coarse_to_fine_card(), bright)
+    differing = runner.run(given(volume)).labels != runner.run(given(turned)).labels[::-1]
     assert differing.mean() < 1e-5
 
 
 def test_the_same_volume_gives_the_same_mask_twice(bright: dict[str, Path]):
-    runner = coarse_to_fine.load(coarse_to_fine_card(), bright, "cpu")
+    runner = loaded(coarse_to_fine_card(), bright)
     runner.warm_up()
     volume = ball((2.0, 1.5, 1.0), (12.0, -8.0, 20.0))
-    assert runner.run(volume).labels.tobytes() == runner.run(volume).labels.tobytes()
+    assert runner.run(given(volume)).labels.tobytes() == runner.run(given(volume)).labels.tobytes()
 
 
 def test_scaling_the_intensities_changes_nothing(bright: dict[str, Path]):
-    runner = coarse_to_fine.load(coarse_to_fine_card(), bright, "cpu")
+    runner = loaded(coarse_to_fine_card(), bright)
     volume = ball()
     scaled = replace(volume, array=volume.array.astype(np.float32) * 0.001 - 40)
-    assert (runner.run(volume).labels != runner.run(scaled).labels).mean() < 1e-4
+    assert (runner.run(given(volume)).labels != runner.run(given(scaled)).labels).mean() < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -120,14 +130,14 @@ def test_unusable_output_fails_with_what_is_wrong(
 ):
     weights = {"coarse": saved(coarse, tmp_path / "coarse.pt"), "fine": saved(fine, tmp_path / "fine.pt")}
     with pytest.raises(Failed, match=reason):
-        coarse_to_fine.load(coarse_to_fine_card(), weights, "cpu").run(ball((4.0, 4.0, 4.0)))
+        loaded(coarse_to_fine_card(), weights).run(given(ball((4.0, 4.0, 4.0))))
 
 
 def test_a_blank_volume_does_not_suit(bright: dict[str, Path]):
     volume = ball()
-    runner = coarse_to_fine.load(coarse_to_fine_card(), bright, "cpu")
+    runner = loaded(coarse_to_fine_card(), bright)
     with pytest.raises(Unsuitable, match="blank"):
-        runner.run(replace(volume, array=np.full_like(volume.array, 7)))
+        runner.run(given(replace(volume, array=np.full_like(volume.array, 7))))
 
 
 def test_a_volume_with_values_that_are_not_numbers_does_not_suit(bright: dict[str, Path]):
@@ -135,7 +145,7 @@ def test_a_volume_with_values_that_are_not_numbers_does_not_suit(bright: dict[st
     values = volume.array.astype(np.float32)
     values[3, 3, 3] = np.nan
     with pytest.raises(Unsuitable, match="not numbers"):
-        coarse_to_fine.load(coarse_to_fine_card(), bright, "cpu").run(replace(volume, array=values))
+        loaded(coarse_to_fine_card(), bright).run(given(replace(volume, array=values)))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +161,7 @@ def test_a_volume_with_values_that_are_not_numbers_does_not_suit(bright: dict[st
 )
 def test_a_wrong_parameter_is_named(bright: dict[str, Path], parameters: dict[str, object], key: str):
     with pytest.raises(Misconfigured) as caught:
-        coarse_to_fine.load(coarse_to_fine_card(**parameters), bright, "cpu")
+        loaded(coarse_to_fine_card(**parameters), bright)
     assert caught.value.key == key
 
 
@@ -159,15 +169,15 @@ def test_missing_parameters_roles_and_networks_are_named(bright: dict[str, Path]
     card = coarse_to_fine_card()
     incomplete = replace(card, parameters={key: value for key, value in card.parameters.items() if key != "margin"})
     with pytest.raises(Misconfigured, match=r"parameters\.margin: is missing"):
-        coarse_to_fine.load(incomplete, bright, "cpu")
+        loaded(incomplete, bright)
     with pytest.raises(Misconfigured, match="role fine"):
-        coarse_to_fine.load(card, {"coarse": bright["coarse"]}, "cpu")
+        loaded(card, {"coarse": bright["coarse"]})
     (tmp_path / "text.pt").write_text("no network")
     with pytest.raises(Misconfigured, match=r"text\.pt is no TorchScript"):
-        coarse_to_fine.load(card, {**bright, "fine": tmp_path / "text.pt"}, "cpu")
+        loaded(card, {**bright, "fine": tmp_path / "text.pt"})
     two = replace(card, segments=(card.segments[0], replace(card.segments[0], number=2)))
     with pytest.raises(Misconfigured, match="2 segments"):
-        coarse_to_fine.load(two, bright, "cpu")
+        loaded(two, bright)
 
 
 @pytest.mark.parametrize("name", pipelines.names())

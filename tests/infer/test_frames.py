@@ -9,7 +9,7 @@ import numpy as np
 
 from node.domain.model_card import Condition
 from node.imaging.mask import read_mask
-from node.imaging.pipelines import Segmentation
+from node.imaging.pipelines import STILL, Given, Pulse, Reading
 from node.imaging.volume import Volume
 from node.infer.messages import JOB, Job, ReplyKind, Slice, line
 from node.infer.model_process import answer
@@ -23,8 +23,8 @@ class Marker:
     def warm_up(self) -> None:
         """Nothing to prepare."""
 
-    def run(self, volume: Volume) -> Segmentation:
-        return Segmentation((volume.array > 1500).astype(np.uint8), {})
+    def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
+        return Reading(labels=(given.volume.array > 1500).astype(np.uint8), timings={})
 
 
 def job_on(folder: Path, made: MultiFrame) -> Job:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -17,17 +17,76 @@ from numpy.typing import NDArray
 
 from node.domain.model_card import ModelCard
 from node.errors import Misconfigured
+from node.imaging.images import Image
 from node.imaging.volume import Volume
 
 
-@dataclass(frozen=True, slots=True)
-class Segmentation:
-    """What a pipeline makes of one volume."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a model is given of one study."""
 
-    #: (slice, row, column) of the source volume; 0 is background, else the card's segment number.
-    labels: NDArray[np.uint8]
+    #: Role → volume; a model that reads one series has it under "".
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    #: Where no volume is needed: the images of the series, one frame each, in order.
+    images: tuple[Image, ...] = ()
+
+    @property
+    def volume(self) -> Volume:
+        """The volume whose geometry the result has: that of the first role."""
+        return next(iter(self.volumes.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """What a detector saw: a target, its score, and where."""
+
+    target: int
+    #: 0–1.
+    score: float
+    #: (low, high) along each axis in index units of what was given, outer edges: (slice, row, column) or (row, column).
+    edges: tuple[tuple[float, float], ...]
+    #: Which of the given images; 0 for a volume.
+    image: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a model makes of what it was given."""
+
+    #: (slice, row, column) uint8 of the first role's volume, or of the images; 0 is background, else a segment number.
+    labels: NDArray[np.uint8] | None = None
+    #: (image, target) float32 logits of a classifier: one row an image, or one alone for all.
+    logits: NDArray[np.float32] | None = None
+    boxes: tuple[Box, ...] = ()
+    #: Segment or target number → disagreement of the model with itself.
+    uncertainty: Mapping[int, float] = field(default_factory=dict)
+    #: Sentences on how it was computed where that was not the plain way: smaller windows, half precision, the engine.
+    notes: tuple[str, ...] = ()
     #: Seconds: `prepare_s`, `model_s` (the networks alone), `finish_s`.
-    timings: dict[str, float]
+    timings: Mapping[str, float]
+
+
+class Pulse(Protocol):
+    """What a pipeline calls between two pieces of work, often, and from the thread that called it."""
+
+    def beat(self, done: int, total: int) -> None:
+        """`done` of `total` windows or images are through. More urgent work may be done before this returns.
+
+        Raises:
+            Failed: the time of this study is over.
+        """
+        ...
+
+
+class Still:
+    """A pulse that nobody feels."""
+
+    def beat(self, done: int, total: int) -> None:
+        """Do nothing."""
+
+
+#: For those who do not wait for anything.
+STILL: Pulse = Still()
 
 
 class Runner(Protocol):
@@ -37,21 +96,40 @@ class Runner(Protocol):
         """Run the networks once on nothing, so that the first study does not pay for their preparation."""
         ...
 
-    def run(self, volume: Volume) -> Segmentation:
-        """Segment one volume.
+    def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
+        """Read what is given.
 
         Raises:
-            Unsuitable: the volume is sound but nothing for this model.
+            Unsuitable: it is sound but nothing for this model.
             Failed: the networks gave no usable output; says what is wrong with it.
         """
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """All that loading a model needs."""
+
+    card: ModelCard
+    #: The model's folder.
+    folder: Path
+    #: Role → weights file.
+    weights: Mapping[str, Path]
+    #: "cpu" or "cuda".
+    device: str
+    #: SHA-256 over the model's files: an engine's evidence is kept under it.
+    model_digest: str = ""
+    #: Where engines' evidence is kept; `None`: nowhere.
+    evidence: Path | None = None
+    #: Whether the bundle's own Python was looked at and trusted.
+    own_code: bool = False
+
+
 class Pipeline(Protocol):
     """What a module of this package offers."""
 
-    def load(self, card: ModelCard, weights: Mapping[str, Path], device: str) -> Runner:
-        """Load the weights (role → file) once; `device` is "cpu" or "cuda".
+    def load(self, fitting: Fitting) -> Runner:
+        """Load the weights once.
 
         Raises:
             Misconfigured: the card's parameters, segments or weights do not fit the pipeline.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from node.domain.model_card import ModelCard
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.components import bounds, fill_holes, largest_component
-from node.imaging.pipelines import Segmentation
+from node.imaging.pipelines import STILL, Fitting, Given, Pulse, Reading
 from node.imaging.resample import Ranges, box_around, cover, grid_over, part, resample
 from node.imaging.volume import Volume
 
@@ -74,11 +74,12 @@ class CoarseToFine:
             for role, size in sizes.items():
                 self._networks[role](torch.zeros((1, 1, size, size, size), device=self._device))
 
-    def run(self, volume: Volume) -> Segmentation:
+    def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
         """Segment one volume (see `Runner`)."""
+        volume = given.volume
         started, self._model_s = time.perf_counter(), 0.0
         with torch.inference_mode():
-            probability, ranges = self._probability(volume)
+            probability, ranges = self._probability(volume, pulse)
         prepared = time.perf_counter()
         labels = np.zeros(volume.grid.shape, dtype=np.uint8)
         box = tuple(slice(start, stop) for start, stop in ranges)
@@ -93,9 +94,9 @@ class CoarseToFine:
             "model_s": self._model_s,
             "finish_s": time.perf_counter() - prepared,
         }
-        return Segmentation(labels, timings)
+        return Reading(labels=labels, timings=timings)
 
-    def _probability(self, volume: Volume) -> tuple[NDArray[np.float32], Ranges]:
+    def _probability(self, volume: Volume, pulse: Pulse) -> tuple[NDArray[np.float32], Ranges]:
         """Return the probability on a part of the source grid, and which part; elsewhere it is 0."""
         parameters = self._parameters
         values = torch.as_tensor(np.asarray(volume.array, dtype=np.float32), device=self._device)
@@ -110,6 +111,7 @@ class CoarseToFine:
         box = bounds(largest_component(found))
         if box is None:
             raise Failed("the first network finds nothing in the volume")
+        pulse.beat(1, 2)
         around = box_around(part(coarse_grid, (box[0], box[1], box[2]))).grown(parameters.margin).within(whole)
         fine_grid = grid_over(around, (parameters.fine_size,) * 3)
         fine = resample(values, volume.grid, fine_grid, outside=outside)
@@ -156,8 +158,9 @@ class CoarseToFine:
         return probability.contiguous()
 
 
-def load(card: ModelCard, weights: Mapping[str, Path], device: str) -> CoarseToFine:
+def load(fitting: Fitting) -> CoarseToFine:
     """Load both networks (see `Pipeline`)."""
+    card, weights = fitting.card, fitting.weights
     parameters = _parameters(card)
     if len(card.segments) != 1:
         raise Misconfigured("model.toml", "segments", f"{len(card.segments)} segments", "This pipeline makes one")
@@ -165,7 +168,7 @@ def load(card: ModelCard, weights: Mapping[str, Path], device: str) -> CoarseToF
     if missing:
         problem = f"no weights with the role {' and '.join(missing)}"
         raise Misconfigured("model.toml", "weights", problem, "This pipeline needs the roles coarse and fine")
-    place = torch.device(device)
+    place = torch.device(fitting.device)
     networks = {role: _network(weights[role], place) for role in (COARSE, FINE)}
     return CoarseToFine(parameters, card.segments[0].number, networks, place)
 
