@@ -10,7 +10,6 @@ import numpy as np
 from node.domain.model_card import Condition
 from node.imaging.mask import read_mask
 from node.imaging.pipelines import STILL, Given, Pulse, Reading
-from node.imaging.volume import Volume
 from node.infer.messages import JOB, Job, ReplyKind, Slice, line
 from node.infer.model_process import answer
 from tests.enhanced import MultiFrame, stack_of, write
