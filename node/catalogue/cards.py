@@ -49,6 +49,7 @@ def read_card(folder: Path) -> ModelCard:
         _check_condition(condition, f"requires[{index}]", complaint)
     for index, preference in enumerate(card.prefers):
         _check_condition(preference, f"prefers[{index}]", complaint)
+    _check_roles(card, complaint)
     return card
 
 
@@ -87,6 +88,21 @@ def _check_outputs(card: ModelCard, complaint: Complaint) -> None:
             raise complaint(f"{key}.segment_number", f"there is no segment {volume.segment_number}", "Name one above")
         if volume.plausible_ml and not 0 <= volume.plausible_ml[0] < volume.plausible_ml[1]:
             raise complaint(f"{key}.plausible_ml", "is not a range", "Give the least and the most, in mL")
+
+
+def _check_roles(card: ModelCard, complaint: Complaint) -> None:
+    names = [role.name for role in card.roles]
+    if "" in names or len(set(names)) < len(names):
+        raise complaint("roles", "two roles have one name, or one has none", "Give each role a name of its own")
+    if card.roles and not card.needs_volume:
+        raise complaint(
+            "roles", "several series are read as volumes alone", "Set needs_volume = true, or drop the roles"
+        )
+    for index, role in enumerate(card.roles):
+        for number, condition in enumerate(role.requires):
+            _check_condition(condition, f"roles[{index}].requires[{number}]", complaint)
+        for number, preference in enumerate(role.prefers):
+            _check_condition(preference, f"roles[{index}].prefers[{number}]", complaint)
 
 
 def _check_condition(row: Condition | Preference, key: str, complaint: Complaint) -> None:

@@ -44,7 +44,7 @@ def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
     if mask_file is None:
         if not found:
             raise Failed(f"{outcome.model} left neither a mask nor a finding: there is nothing to write down")
-        files, sources = _read(db, held)
+        files, sources = _read(db, [each for each in held if each.series_instance_uid == outcome.series_instance_uid])
         return _evidence(db, policy, outcome, sources=sources, paths=files, findings=found)
     mask = read_mask(db.folder / mask_file.path)
     strangers = [uid for uid in mask.sop_instance_uids if uid not in inputs]
@@ -120,6 +120,7 @@ def _evidence(db: Database, policy: Policy, outcome: Outcome, **loaded: object) 
         finished_at=datetime.fromisoformat(outcome.finished_at).astimezone(),
         state=outcome.state,
         reason=outcome.reason,
+        notes=outcome.notes,
         zone=_zone(policy, outcomes.sources(db, outcome.id)),
         predecessors=predecessors(db, outcome),
     )

@@ -39,6 +39,13 @@ class Outcome:
     #: ISO 8601 UTC; empty until final. Dates and times in the results come from here.
     finished_at: str
     timings: dict[str, float]
+    #: Sentences on how it was computed, where that was not the plain way.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Series Instance UID → role, where the model reads several series together."""
+        return {str(each["series_instance_uid"]): str(each["role"]) for each in self.series if each.get("role")}
 
 
 def add(
@@ -85,6 +92,7 @@ def move(
     reason: str = "",
     *,
     timings: Mapping[str, float] | None = None,
+    notes: Sequence[str] | None = None,
 ) -> bool:
     """Move an outcome, if the move is legal (`domain.work.OUTCOME_MOVES`); `False` if it is not."""
     row = db.row("SELECT state, model, study_instance_uid FROM outcome WHERE id = ?", (outcome_id,))
@@ -93,8 +101,13 @@ def move(
     final = after in (OutcomeState.RESULT, OutcomeState.NOT_APPLICABLE, OutcomeState.FAILED, OutcomeState.INCOMPLETE)
     db.execute(
         "UPDATE outcome SET state = ?, reason = ?, finished_at = CASE WHEN ? THEN ? ELSE finished_at END,"
-        " timings = coalesce(?, timings) WHERE id = ?",
-        (after, reason, final, now.iso, json.dumps(dict(timings)) if timings is not None else None, outcome_id),
+        " timings = coalesce(?, timings), notes = coalesce(?, notes) WHERE id = ?",
+        (
+            *(after, reason, final, now.iso),
+            json.dumps(dict(timings)) if timings is not None else None,
+            json.dumps(list(notes)) if notes is not None else None,
+            outcome_id,
+        ),
     )
     subject, study = f"{row['model']}:{outcome_id}", row["study_instance_uid"]
     events.record(db, now, "outcome", subject, before=row["state"], after=after, reason=reason, study=study)
@@ -195,4 +208,5 @@ def _outcome(row: sqlite3.Row) -> Outcome:
     values["state"] = OutcomeState(values["state"])
     values["series"] = tuple(json.loads(values["series"]))
     values["timings"] = json.loads(values["timings"])
+    values["notes"] = tuple(json.loads(values["notes"]))
     return Outcome(**values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -56,6 +56,8 @@ class Choice:
     verdicts: tuple[Verdict, ...]
     #: SOP Instance UIDs of the images to read: all of the series, or those of one of the volumes that share it.
     sop_instance_uids: frozenset[str] = frozenset()
+    #: Series Instance UID → role, where several series are read together (see `triage.roles`); else empty.
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge(series: Series, card: ModelCard) -> Verdict:
@@ -133,9 +135,12 @@ def _one_of_several(series: Series, slices: Sequence[Instance], card: ModelCard,
 
 
 def choose(series: Sequence[Series], card: ModelCard) -> Choice:
-    """Judge every series and choose the one to read: most points, then most slices, then the lowest UID."""
+    """Judge every series and choose the one to read: most points, then most slices, then the lowest UID.
+
+    For a card without roles; one with roles goes through `triage.roles.choose`.
+    """
     verdicts = [judge(each, card) for each in sorted(series, key=lambda each: each.series_instance_uid)]
-    names = {each.series_instance_uid: _name(each) for each in series}
+    names = {each.series_instance_uid: name_of(each) for each in series}
     suitable = [verdict for verdict in verdicts if verdict.suits]
     if not suitable:
         because = "; ".join(f"{names[verdict.series_instance_uid]}: {verdict.reason}" for verdict in verdicts)
@@ -164,7 +169,8 @@ def _beaten(verdict: Verdict, best: Verdict, name: str) -> Verdict:
     return replace(verdict, reason=f"{verdict.reason}; not read, because {name} {why}")
 
 
-def _name(series: Series) -> str:
+def name_of(series: Series) -> str:
+    """What a reader calls a series."""
     described = sorted({each.series_description for each in series.instances if each.series_description})
     return f"“{described[0]}”" if described else f"series {series.series_instance_uid}"
 

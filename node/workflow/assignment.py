@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from node.catalogue import Model
@@ -18,7 +18,8 @@ from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
-from node.triage.suitability import Choice, choose
+from node.triage.roles import choose
+from node.triage.suitability import Choice
 from node.workflow import reportable
 from node.workflow.policy import Policy
 
@@ -128,9 +129,16 @@ def supersede(db: Database, now: Instant, outcome: Outcome, reason: str) -> None
         outbox.move(db, now, row, ResultState.SUPERSEDED, reason)
 
 
-def content_digest(chosen: Sequence[HeldInstance]) -> str:
-    """SHA-256 over the SOP Instance UIDs and content digests of a model's inputs, in whatever order they came."""
-    lines = sorted(f"{each.sop_instance_uid} {each.content_digest}" for each in chosen)
+def content_digest(chosen: Sequence[HeldInstance], roles: Mapping[str, str]) -> str:
+    """SHA-256 over the SOP Instance UIDs and content digests of a model's inputs, in whatever order they came.
+
+    `roles` (Series Instance UID → role) enters it: the same series in other roles are another input.
+    """
+
+    def line(each: HeldInstance) -> str:
+        return " ".join(filter(None, (each.sop_instance_uid, each.content_digest, roles.get(each.series_instance_uid))))
+
+    lines = sorted(map(line, chosen))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -145,23 +153,27 @@ def _plan(model: Model, held: Sequence[HeldInstance], incomplete: str, prior: st
     ]
     choice = choose(series, model.card)
     verdicts: list[dict[str, object]] = [
-        {"series_instance_uid": each.series_instance_uid, "suits": each.suits, "reason": each.reason}
+        {
+            "series_instance_uid": each.series_instance_uid,
+            "suits": each.suits,
+            "reason": each.reason,
+            **({"role": role} if (role := choice.roles.get(each.series_instance_uid)) else {}),
+        }
         for each in choice.verdicts
     ]
     unread = [each for each in held if each.instance is None]
     undescribed = f"{len(unread)} instance(s) could not be described: {unread[0].reason}" if unread else ""
     left_out = [sentence for sentence in (_what_is_rejected(held), undescribed) if sentence]
     verdicts += [{"series_instance_uid": "", "suits": False, "reason": sentence} for sentence in left_out]
-    chosen = [
-        each for each in by_series.get(choice.chosen or "", []) if each.sop_instance_uid in choice.sop_instance_uids
-    ]
+    read = choice.roles or ((choice.chosen,) if choice.chosen else ())
+    chosen = [each for uid in read for each in by_series[uid] if each.sop_instance_uid in choice.sop_instance_uids]
     state, reason = _first_state(model, choice, left_out, incomplete, prior)
     if state is OutcomeState.PENDING:
         state, reason = _readable(chosen)
     return _Plan(
         model=model,
         series_instance_uid=choice.chosen or "",
-        content_digest=content_digest(chosen) if chosen else "",
+        content_digest=content_digest(chosen, choice.roles) if chosen else "",
         inputs=tuple(each.id for each in chosen),
         series=tuple(verdicts),
         state=state,

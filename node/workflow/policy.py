@@ -33,7 +33,9 @@ class Policy:
         """Those of them that read a whole series before its study is complete."""
         sections = self.settings.models
         return tuple(
-            model for model in self.active_models if model.card.name in sections and sections[model.card.name].early
+            model
+            for model in self.active_models
+            if model.card.name in sections and sections[model.card.name].early and not model.card.roles
         )
 
     def model(self, name: str) -> Model | None:
