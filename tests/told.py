@@ -15,7 +15,7 @@ from node.store.database import Database, open_database
 from node.store.files import write_durably
 from node.workflow import closing, reading, reporting
 from node.workflow.policy import Policy
-from node.workflow.reading import MaskFile
+from node.workflow.reading import MadeFile
 from node.workflow.reporting import BuiltResult
 from tests.fakes import FakeClock, arrive, model, policy, slice_of, volume_finding
 
@@ -45,10 +45,10 @@ def night(folder: Path) -> tuple[Database, FakeClock, Policy]:
 
 def _read_and_send(db: Database, clock: FakeClock, rules: Policy) -> None:
     (item,) = work_items.claim(db, clock.now(), WorkKind.INFER, "infer", 60)
-    mask = MaskFile(path="masks/one.npz", size=1, digest="d")
+    mask = MadeFile(kind="mask", path="masks/one.npz", size=1, digest="d")
     with db.transaction():
         reading.begin(db, clock.now(), item)
-        reading.complete(db, clock.now(), rules, item, [volume_finding()], mask, {"model_s": 1.5})
+        reading.complete(db, clock.now(), rules, item, [volume_finding()], [mask], {"model_s": 1.5})
     (item,) = work_items.claim(db, clock.now(), WorkKind.REPORT, "report", 60)
     write_durably(db.folder / "results/one.dcm", b"a segmentation")
     built = BuiltResult(

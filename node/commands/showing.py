@@ -164,6 +164,8 @@ def _show_outcomes(told: dict[str, Any]) -> None:
     for outcome in told["outcomes"]:
         reason = f": {outcome['reason']}" if outcome["reason"] else ""
         say(f"model     {outcome['model']} ({outcome['mode']}): {outcome['state'].replace('_', ' ')}{reason}")
+        for note in outcome["notes"]:
+            say(f"          {note}")
         for series in outcome["series"]:
             verdict = "suits" if series["suits"] else f"does not suit: {series['reason']}"
             say(f"          {series['series_instance_uid'] or '(undescribed)'} {verdict}")

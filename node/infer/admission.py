@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -48,8 +49,11 @@ def to_unload(residents: Sequence[Resident], needed_bytes: int, budget_bytes: in
 class Residence:
     """The model processes of this room, one a model digest. For the main thread alone."""
 
-    def __init__(self, settings: InferSettings, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, settings: InferSettings, command: Sequence[str] = COMMAND, *, evidence: Path | None = None
+    ) -> None:
         self._settings = settings
+        self._evidence = evidence
         self._command = command
         self._children: dict[str, ModelChild] = {}
         self._last_used_s: dict[str, float] = {}
@@ -64,7 +68,7 @@ class Residence:
             present = None
         self._make_room(digest, _bytes_of(present) if present else _expected_bytes(model))
         if present is None:
-            present = self._children[digest] = ModelChild(model, self._settings, self._command)
+            present = self._children[digest] = ModelChild(model, self._settings, self._command, evidence=self._evidence)
         return present
 
     def preload(self, models: Iterable[Model], beat: Callable[[], None]) -> list[str]:

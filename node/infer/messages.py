@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter
@@ -13,6 +14,9 @@ from node.domain.model_card import ModelCard
 from node.domain.study import Instance
 
 Message = TypeVar("Message")
+
+#: The kind of artifact that a mask is.
+MASK = "mask"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,10 @@ class Start:
     device: str
     #: Threads on a CPU; 0 takes every core.
     threads: int
+    #: Folder below which engines' evidence is kept; empty: nowhere.
+    evidence: str = ""
+    #: Whether the bundle's own Python was looked at and trusted.
+    own_code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +47,30 @@ class Slice:
     #: Its Part 10 file.
     path: str
     instance: Instance
+    #: Which of the card's roles its series has; empty where the card has none.
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Every further line to a model process: one series to read."""
+    """Every further line to a model process: one series to read, or those of several roles."""
 
     id: str
     slices: tuple[Slice, ...]
-    #: Where the mask goes.
-    mask: str
+    #: Where its files go, each under this path with an ending of its own (`file_of`).
+    stem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyFile:
+    """One durable file of a reading."""
+
+    #: "mask", "saliency": the kind of artifact that it is.
+    kind: str
+    path: str
+    size: int
+    #: SHA-256 of the file.
+    digest: str
 
 
 class ReplyKind(StrEnum):
@@ -56,7 +78,7 @@ class ReplyKind(StrEnum):
 
     #: The model is loaded.
     READY = "ready"
-    #: The mask is durable.
+    #: The study is read, and its files are durable.
     DONE = "done"
     #: As `errors.Unsuitable`, with the reason.
     UNSUITABLE = "unsuitable"
@@ -77,9 +99,9 @@ class Reply:
     findings: tuple[Finding, ...] = ()
     #: Seconds by step.
     timings: dict[str, float] = field(default_factory=dict)
-    mask_size: int = 0
-    #: SHA-256 of the mask file.
-    mask_digest: str = ""
+    files: tuple[ReplyFile, ...] = ()
+    #: Sentences on how it was computed, where that was not the plain way.
+    notes: tuple[str, ...] = ()
     #: "cpu" or "cuda".
     device: str = ""
     #: Largest memory that the process has held so far.
@@ -94,3 +116,8 @@ REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 def line(adapter: TypeAdapter[Message], message: Message) -> bytes:
     """Return the message as one line, defaults left out."""
     return adapter.dump_json(message, exclude_defaults=True) + b"\n"
+
+
+def file_of(stem: str, kind: str) -> Path:
+    """Where the file of a kind lies: the mask has the plain name, others have theirs before the ending."""
+    return Path(f"{stem}.npz" if kind == MASK else f"{stem}.{kind}.npz")

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 from pydantic import ValidationError
@@ -47,7 +48,9 @@ class ModelDied(Exception):
 class ModelChild:
     """One running model process. Create and use it in the main thread: it dies with the thread that made it."""
 
-    def __init__(self, model: Model, settings: InferSettings, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, model: Model, settings: InferSettings, command: Sequence[str] = COMMAND, *, evidence: Path | None = None
+    ) -> None:
         self.model = model
         #: "cpu" or "cuda" once it is ready.
         self.device = ""
@@ -67,7 +70,7 @@ class ModelChild:
         )
         self._listener = threading.Thread(target=self._listen, name="model-stderr", daemon=True)
         self._listener.start()
-        self._unsent = line(START, _start_of(model, settings))
+        self._unsent = line(START, _start_of(model, settings, evidence))
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
@@ -194,7 +197,7 @@ class ModelChild:
                     log.info("model_says", model=self.model.card.name, text=text)
 
 
-def _start_of(model: Model, settings: InferSettings) -> Start:
+def _start_of(model: Model, settings: InferSettings, evidence: Path | None) -> Start:
     return Start(
         card=model.card,
         folder=str(model.folder),
@@ -202,6 +205,7 @@ def _start_of(model: Model, settings: InferSettings) -> Start:
         model_digest=model.model_digest,
         device=settings.device,
         threads=settings.threads,
+        evidence=str(evidence) if evidence else "",
     )
 
 

@@ -19,16 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from node.catalogue.weights import digest_of_file, digest_of_model, files_of
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Transient, Unsuitable
-from node.imaging import mask, measure, pipelines
+from node.imaging import pipelines
 from node.imaging.pipelines import Fitting, Given, Runner
 from node.imaging.volume import read_volume
-from node.infer.messages import JOB, REPLY, START, Job, Reply, ReplyKind, Start, line
+from node.infer.findings import Content, conclude
+from node.infer.messages import JOB, REPLY, START, Job, Reply, ReplyFile, ReplyKind, Start, file_of, line
 from node.store.files import write_durably
 from node.triage.suitability import slices_of
 
@@ -57,7 +55,7 @@ def main() -> int:
 
 
 def answer(job: Job, card: ModelCard, runner: Runner) -> Reply:
-    """Read one series, measure it, keep the mask durably, and say how that went."""
+    """Read one series, measure it, keep its files durably, and say how that went."""
     try:
         return _read(job, card, runner)
     except (Unsuitable, Failed, Transient) as error:
@@ -66,30 +64,40 @@ def answer(job: Job, card: ModelCard, runner: Runner) -> Reply:
 
 def _read(job: Job, card: ModelCard, runner: Runner) -> Reply:
     started = time.perf_counter()
-    paths = {each.instance.sop_instance_uid: Path(each.path) for each in job.slices}
-    slices = slices_of([each.instance for each in job.slices], card)
-    volume = read_volume([(paths[each.sop_instance_uid], each) for each in slices])
+    given = _given(job, card)
     read_s = time.perf_counter() - started
-    reading = runner.run(Given(volumes={"": volume}))
-    labels = reading.labels
-    if labels is None:
-        raise Failed("the model made no mask")
-    _check_labels(labels, volume.grid.shape, card)
+    reading = runner.run(given)
     measured = time.perf_counter()
-    findings = measure.findings(card, labels, volume.grid)
-    content = mask.to_bytes(mask.Mask(labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers))
-    try:
-        write_durably(Path(job.mask), content)
-    except OSError as error:
-        raise Transient(f"the mask cannot be written: {error.strerror}") from error
+    concluded = conclude(card, given, reading, runner)
+    files = tuple(_kept(job, each) for each in concluded.files)
     return Reply(
         id=job.id,
         kind=ReplyKind.DONE,
-        findings=findings,
+        findings=concluded.findings,
+        notes=(*reading.notes, *concluded.notes),
         timings={"read_s": read_s, **reading.timings, "write_s": time.perf_counter() - measured},
-        mask_size=len(content),
-        mask_digest=hashlib.sha256(content).hexdigest(),
+        files=files,
     )
+
+
+def _given(job: Job, card: ModelCard) -> Given:
+    """Read what the model is given: a volume a role, in the card's order."""
+    paths = {each.instance.sop_instance_uid: Path(each.path) for each in job.slices}
+    volumes = {}
+    for role in [each.name for each in card.roles] or [""]:
+        slices = slices_of([each.instance for each in job.slices if each.role == role], card)
+        volumes[role] = read_volume([(paths[each.sop_instance_uid], each) for each in slices])
+    return Given(volumes=volumes)
+
+
+def _kept(job: Job, made: Content) -> ReplyFile:
+    path = file_of(job.stem, made.kind)
+    try:
+        write_durably(path, made.content)
+    except OSError as error:
+        raise Transient(f"the {made.kind} cannot be written: {error.strerror}") from error
+    digest = hashlib.sha256(made.content).hexdigest()
+    return ReplyFile(kind=made.kind, path=str(path), size=len(made.content), digest=digest)
 
 
 def _load(start: Start) -> tuple[Runner, str]:
@@ -114,6 +122,8 @@ def _load(start: Start) -> tuple[Runner, str]:
         weights=weights,
         device=device,
         model_digest=start.model_digest,
+        evidence=Path(start.evidence) if start.evidence else None,
+        own_code=start.own_code,
     )
     runner = pipelines.named(start.card.pipeline).load(fitting)
     runner.warm_up()
@@ -130,15 +140,6 @@ def _verify(start: Start, weights: dict[str, Path]) -> None:
         name = start.card.name
         problem = f"the files of the model {name} are not those that were trusted"
         raise Failed(f"{problem}. Look at them, then run `matins models trust {name}`")
-
-
-def _check_labels(labels: NDArray[np.uint8], shape: tuple[int, int, int], card: ModelCard) -> None:
-    """A pipeline's mask must lie on the volume and speak of the card's segments alone."""
-    if labels.shape != shape or labels.dtype != np.uint8:
-        raise Failed(f"the mask is {labels.dtype} {labels.shape}, the volume {shape}")
-    undeclared = int(labels.max()) not in {0, *(segment.number for segment in card.segments)}
-    if undeclared:
-        raise Failed(f"the mask holds {int(labels.max())}, which is no segment of the card")
 
 
 def _kind_of(error: MatinsError) -> ReplyKind:

@@ -21,7 +21,7 @@ from node.domain.uid import derived_uid
 from node.domain.work import WorkKind
 from node.errors import Failed, MatinsError, Transient, Unsuitable
 from node.infer.admission import Residence
-from node.infer.messages import Job, Reply, ReplyKind, Slice
+from node.infer.messages import Job, Reply, ReplyFile, ReplyKind, Slice, file_of
 from node.infer.model_child import COMMAND, ModelDied
 from node.loop import Handling, Herald, Stop, run, stop_on_signals, work_step
 from node.store import artifacts, files, instances, outcomes, work_items
@@ -30,9 +30,11 @@ from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
 from node.workflow import reading, recovery
 from node.workflow.policy import Policy, load_policy
-from node.workflow.reading import MaskFile
+from node.workflow.reading import MadeFile
 
 _OWNER = "infer:"
+#: Below the data folder: what was measured of engines.
+_EVIDENCE = "engines"
 _LEASE_S = 30.0
 #: Asked to stop, the room lets a study end for this long, then gives it back; less than the supervisor's patience.
 _GRACE_S = 15.0
@@ -49,7 +51,8 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
     db = open_database(settings.data.folder, "infer")
     clock = SystemClock()
     herald, stop = Herald(), stop_on_signals()
-    room = InferRoom(db, clock, load_policy(settings), Residence(settings.infer, command), Patience(herald, stop))
+    residence = Residence(settings.infer, command, evidence=db.folder / _EVIDENCE)
+    room = InferRoom(db, clock, load_policy(settings), residence, Patience(herald, stop))
     (db.folder / artifacts.MASKS).mkdir(exist_ok=True)
     files.sync_folder(db.folder)
     files.sweep_temporary(db.folder / artifacts.MASKS)
@@ -180,7 +183,7 @@ class InferRoom:
         ]
         if len(slices) < len(held) or not slices:
             raise Failed(f"{len(held) - len(slices)} of {len(held)} inputs are not described")
-        return Job(id=str(outcome.id), slices=tuple(slices), mask=str(self._db.folder / _mask_path(outcome)))
+        return Job(id=str(outcome.id), slices=tuple(slices), stem=str(self._db.folder / _stem(outcome)))
 
     def _record(self, item: WorkItem, outcome: Outcome, job: Job, reply: Reply) -> None:
         if reply.kind is ReplyKind.UNSUITABLE:
@@ -190,9 +193,11 @@ class InferRoom:
         if reply.kind is not ReplyKind.DONE:
             raise Failed(reply.reason)
         found = [_tracked(finding, outcome) for finding in reply.findings]
-        mask = MaskFile(path=_mask_path(outcome), size=reply.mask_size, digest=reply.mask_digest)
+        made = [self._made(job, file) for file in reply.files]
         with self._db.transaction():
-            kept = reading.complete(self._db, self._clock.now(), self._policy, item, found, mask, reply.timings)
+            kept = reading.complete(
+                self._db, self._clock.now(), self._policy, item, found, made, reply.timings, reply.notes
+            )
         if not kept:
             log.warning("result_not_wanted", work_item=f"{item.kind}:{item.subject}", study=item.study_instance_uid)
             return
@@ -204,6 +209,17 @@ class InferRoom:
             slices=len(job.slices),
             **timings,
         )
+
+    def _made(self, job: Job, file: ReplyFile) -> MadeFile:
+        """The file as the outcome keeps it.
+
+        Raises:
+            Failed: it lies where this study's files do not.
+        """
+        path = file_of(job.stem, file.kind)
+        if str(path) != file.path:
+            raise Failed(f"the model process names a {file.kind} that is not of this study")
+        return MadeFile(kind=file.kind, path=str(path.relative_to(self._db.folder)), size=file.size, digest=file.digest)
 
     def _mourn(self, item: WorkItem, model: Model, reason: str) -> None:
         """The model process died over the item: the item is counted, and the next one finds a model loading."""
@@ -225,9 +241,9 @@ def _is_that_of(model: Model, outcome: Outcome) -> bool:
     return model.model_digest == outcome.model_digest and model.card_digest == outcome.card_digest
 
 
-def _mask_path(outcome: Outcome) -> str:
-    """Where the mask lies, below the data folder: the same run has the same file."""
-    return f"{artifacts.MASKS}/{derived_uid('mask', *_identity(outcome))}.npz"
+def _stem(outcome: Outcome) -> str:
+    """How the names of its files begin, below the data folder: the same run has the same files."""
+    return f"{artifacts.MASKS}/{derived_uid('mask', *_identity(outcome))}"
 
 
 def _tracked(finding: Finding, outcome: Outcome) -> Finding:

@@ -80,6 +80,8 @@ class Evidence:
     mask: NDArray[np.uint8] | None = None
     saliency: NDArray[np.float32] | None = None
     findings: tuple[Finding, ...] = ()
+    #: Sentences on how it was computed, where that was not the plain way.
+    notes: tuple[str, ...] = ()
     card: ModelCard
     #: SHA-256 over the model's files.
     model_digest: str

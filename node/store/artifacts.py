@@ -17,7 +17,7 @@ class Artifact:
 
     id: int
     outcome_id: int
-    #: "mask", or the KIND of an output of `report/outputs`.
+    #: "mask", "saliency", or the KIND of an output of `report/outputs`.
     kind: str
     profile: str
     #: Relative to the data folder.
@@ -53,7 +53,7 @@ def record(
         "INSERT INTO artifact (outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid,"
         " created_at, series_instance_uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (outcome_id, kind, profile) DO UPDATE SET"
-        " path = excluded.path, size = excluded.size, digest = excluded.digest WHERE kind = 'mask'",
+        " path = excluded.path, size = excluded.size, digest = excluded.digest WHERE sop_instance_uid = ''",
         (
             *(outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid, now.iso),
             series_instance_uid,

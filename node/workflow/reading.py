@@ -19,9 +19,11 @@ from node.workflow.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaskFile:
-    """A mask that is durable on disk."""
+class MadeFile:
+    """A file of a reading that is durable on disk."""
 
+    #: "mask", "saliency": the kind of artifact that it is.
+    kind: str
     #: Relative to the data folder.
     path: str
     size: int
@@ -47,19 +49,23 @@ def complete(
     policy: Policy,
     item: WorkItem,
     found: Sequence[Finding],
-    mask: MaskFile | None,
+    files: Sequence[MadeFile],
     timings: Mapping[str, float],
+    notes: Sequence[str] = (),
 ) -> bool:
-    """Keep findings, mask and outcome, rank anew and hand on to the report; `False` if the item was taken."""
+    """Keep findings, files and outcome, rank anew and hand on to the report; `False` if the item was taken.
+
+    `notes` are sentences on how it was computed, where that was not the plain way.
+    """
     if not work_items.finish(db, now, item):
         return False
     outcome_id = int(item.subject)
-    if not outcomes.move(db, now, outcome_id, OutcomeState.RESULT, timings=timings):
+    if not outcomes.move(db, now, outcome_id, OutcomeState.RESULT, timings=timings, notes=notes):
         return False
     findings.record(db, outcome_id, found)
-    if mask is not None:
+    for file in files:
         artifacts.record(
-            db, now, outcome_id=outcome_id, kind="mask", path=mask.path, size=mask.size, digest=mask.digest
+            db, now, outcome_id=outcome_id, kind=file.kind, path=file.path, size=file.size, digest=file.digest
         )
     _report(db, now, policy, outcome_id)
     ranking.rerank(db, now, policy, item.study_instance_uid)

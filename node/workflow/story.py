@@ -186,6 +186,7 @@ def _outcome(outcome: Outcome) -> Story:
         "created_at": outcome.created_at,
         "finished_at": outcome.finished_at,
         "timings": outcome.timings,
+        "notes": list(outcome.notes),
     }
 
 

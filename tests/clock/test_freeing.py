@@ -86,7 +86,7 @@ class Node:
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(b"a file")
         with self.db.transaction():
-            reading.complete(self.db, self.clock.now(), self.policy, item, [volume_finding()], mask(item), {})
+            reading.complete(self.db, self.clock.now(), self.policy, item, [volume_finding()], [mask(item)], {})
             [report] = self.db.rows("SELECT id FROM work_item WHERE kind = 'report'")
             self.db.execute("UPDATE work_item SET state = 'finished' WHERE id = ?", (report["id"],))
             made = artifacts.record(

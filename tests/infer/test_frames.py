@@ -28,7 +28,7 @@ class Marker:
 
 def job_on(folder: Path, made: MultiFrame) -> Job:
     path = write(folder / "a.dcm", made)
-    job = Job(id="1", slices=(Slice(path=str(path), instance=described([path])[0]),), mask=str(folder / "mask.npz"))
+    job = Job(id="1", slices=(Slice(path=str(path), instance=described([path])[0]),), stem=str(folder / "mask"))
     return JOB.validate_json(line(JOB, job))
 
 

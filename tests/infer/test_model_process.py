@@ -31,7 +31,7 @@ def job(site: Site, mask: Path) -> Job:
         for held in instances.of_study(site.db, STUDY)
         if held.instance is not None
     ]
-    return Job(id="7", slices=tuple(slices), mask=str(mask))
+    return Job(id="7", slices=tuple(slices), stem=str(mask.with_suffix("")))
 
 
 def test_nothing_that_is_printed_reaches_the_channel(site: Site, tmp_path: Path):

@@ -13,8 +13,9 @@ from node.workflow import operations, reading, recovery, reporting
 from node.workflow.closing import close_due
 from node.workflow.identity import gate
 from node.workflow.policy import Policy
-from node.workflow.reading import MaskFile
+from node.workflow.reading import MadeFile
 from node.workflow.reporting import BuiltResult
+from node.workflow.story import study_story
 from tests.fakes import PATIENT, STUDY, FakeClock, arrive, model, policy, slice_of, volume_finding
 
 QUIET_S = 601.0
@@ -26,8 +27,8 @@ def closed_study(db: Database, clock: FakeClock, used: Policy, *, sources: tuple
     assert close_due(db, clock.forward(QUIET_S), used) == 1
 
 
-def mask(item: WorkItem) -> MaskFile:
-    return MaskFile(path=f"masks/{item.subject}.npz", size=10, digest="d" * 64)
+def mask(item: WorkItem) -> MadeFile:
+    return MadeFile(kind="mask", path=f"masks/{item.subject}.npz", size=10, digest="d" * 64)
 
 
 def begun(db: Database, clock: FakeClock) -> WorkItem:
@@ -40,7 +41,7 @@ def begun(db: Database, clock: FakeClock) -> WorkItem:
 def read(db: Database, clock: FakeClock, used: Policy) -> int:
     item = begun(db, clock)
     with db.transaction():
-        assert reading.complete(db, clock.now(), used, item, [volume_finding()], mask(item), {"model_s": 1.0})
+        assert reading.complete(db, clock.now(), used, item, [volume_finding()], [mask(item)], {"model_s": 1.0})
     return int(item.subject)
 
 
@@ -193,7 +194,7 @@ def test_a_worker_that_lost_its_item_writes_nothing(db: Database, clock: FakeClo
     lost = begun(db, clock)
     recovery.recover_expired(db, clock.forward(31), used)
     with db.transaction():
-        assert not reading.complete(db, clock.now(), used, lost, [volume_finding()], mask(lost), {})
+        assert not reading.complete(db, clock.now(), used, lost, [volume_finding()], [mask(lost)], {})
     assert findings.of_outcome(db, int(lost.subject)) == []
 
 
@@ -272,3 +273,20 @@ def test_a_report_that_failed_is_built_again_of_the_result(db: Database, clock: 
     assert operations.retry(db, clock.now(), used, STUDY) == ["the report of brain is built again"]
     assert outcomes.current(db, STUDY)[0].state is OutcomeState.RESULT
     assert len(report(db, clock, used)) == 2
+
+
+def test_what_is_said_of_how_a_result_was_computed_is_kept_with_it_and_told(db: Database, clock: FakeClock):
+    used = policy(model())
+    closed_study(db, clock, used)
+    item = begun(db, clock)
+    note = "Too little memory: computed in smaller windows."
+    made = [mask(item), MadeFile(kind="saliency", path="masks/one.saliency.npz", size=3, digest="e" * 64)]
+    with db.transaction():
+        assert reading.complete(db, clock.now(), used, item, [volume_finding()], made, {}, [note])
+    outcome = outcomes.outcome(db, int(item.subject))
+    assert outcome is not None
+    assert outcome.notes == (note,)
+    assert [each.kind for each in artifacts.of_outcome(db, outcome.id)] == ["mask", "saliency"]
+    told = study_story(db, STUDY)
+    assert told is not None
+    assert told["outcomes"][0]["notes"] == [note]

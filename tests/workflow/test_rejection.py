@@ -192,7 +192,7 @@ def test_a_model_at_work_on_what_is_rejected_hands_nothing_on(db: Database, cloc
     item = begun(db, clock)
     come(db, clock, note(1))
     with db.transaction():
-        assert not reading.complete(db, clock.now(), USED, item, [volume_finding()], mask(item), {})
+        assert not reading.complete(db, clock.now(), USED, item, [volume_finding()], [mask(item)], {})
     assert outbox.of_study(db, STUDY) == []
     assert work_items.state(db, WorkKind.INFER, item.subject) is WorkState.CANCELLED
 
@@ -307,7 +307,7 @@ def test_what_a_model_is_at_is_withdrawn_too_and_another_content_is_read(db: Dat
     item = begun(db, clock)
     assert operations.withdraw(db, clock.now(), USED, STUDY, "") == ["what brain does is withdrawn"]
     with db.transaction():
-        assert not reading.complete(db, clock.now(), USED, item, [volume_finding()], mask(item), {})
+        assert not reading.complete(db, clock.now(), USED, item, [volume_finding()], [mask(item)], {})
     send(db, clock, range(6, 7))
     close(db, clock)
     (outcome,) = outcomes.current(db, STUDY)

@@ -129,7 +129,10 @@ def language() -> LanguageOfContentItemAndDescendants:
 
 
 def algorithm(evidence: Evidence, *parameters: str) -> AlgorithmIdentification:
-    """Which algorithm, with what, found this (PS3.16 TID 4019); `parameters` beside the digests, as "name=value"."""
+    """Which algorithm, with what, found this (PS3.16 TID 4019).
+
+    `parameters` stand beside the digests as "name=value", and so do the notes on how it was computed.
+    """
     card = evidence.card
     return AlgorithmIdentification(
         name=card.name,
@@ -138,6 +141,7 @@ def algorithm(evidence: Evidence, *parameters: str) -> AlgorithmIdentification:
             f"model={evidence.model_digest}",
             f"card={evidence.card_digest}",
             *(fitted(each, _TEXT) for each in parameters),
+            *(fitted(f"note={each}", _TEXT) for each in evidence.notes),
         ],
         family=codes.DCM.ArtificialIntelligence,
         manufacturer=vendor(evidence),
@@ -181,6 +185,7 @@ def algorithm_in_words(evidence: Evidence) -> list[ContentItem]:
         text(codes.DCM.AlgorithmVersion, card.version),
         text(codes.DCM.AlgorithmManufacturer, vendor(evidence)),
         text(codes.DCM.AlgorithmParameters, f"model={evidence.model_digest} card={evidence.card_digest}"),
+        *(text(codes.DCM.AlgorithmParameters, fitted(f"note={each}", _TEXT)) for each in evidence.notes),
     ]
 
 

@@ -13,6 +13,7 @@ from node.store.migrations import confirmations  # isort: skip
 from node.store.migrations import deliveries  # isort: skip
 from node.store.migrations import withdrawals  # isort: skip
 from node.store.migrations import retention  # isort: skip
+from node.store.migrations import readings  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -21,6 +22,7 @@ __all__ = [
     "deliveries",
     "first",
     "journal",
+    "readings",
     "rejections",
     "retention",
     "retrievals",

@@ -125,6 +125,18 @@ def test_it_says_whether_what_a_segment_shows_counts_as_there(present: bool | No
     assert "operating_point=0.5" in {item.TextValue for item in items(report, codes.DCM.AlgorithmParameters)}
 
 
+@pytest.mark.parametrize("kind", ["measurement_sr", "classification_sr", "basic_text_sr"])
+def test_it_says_how_it_was_computed_where_that_was_not_the_plain_way(
+    kind: str, series: Series, tmp_path: Path
+) -> None:
+    note = "The device had too little memory: computed in windows of half the size."
+    report = build(replace(evidence_for(kind, series(SCANS["axial"])), notes=(note,)), kind)
+    assert f"note={note}" in {item.TextValue for item in items(report, codes.DCM.AlgorithmParameters)}
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(encode(report))
+    assert errors_of(path) == []
+
+
 def test_it_is_preliminary_unverified_and_complete(series: Series) -> None:
     report = build(evidence_on(series(SCANS["axial"])), "measurement_sr")
     flags = (report.PreliminaryFlag, report.VerificationFlag, report.CompletionFlag)

@@ -1,0 +1,65 @@
+"""From what a model answered to what is kept of it: findings and files, by the task of its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.domain.finding import Finding
+from node.domain.model_card import ModelCard, Task
+from node.errors import Failed
+from node.imaging import mask, measure
+from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
+from node.infer.messages import MASK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A file that is to be kept."""
+
+    #: The kind of artifact that it is: "mask", "saliency".
+    kind: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """What is kept of one reading."""
+
+    findings: tuple[Finding, ...] = ()
+    files: tuple[Content, ...] = ()
+    #: Sentences, after those of the reading itself.
+    notes: tuple[str, ...] = ()
+
+
+def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pulse: Pulse = STILL) -> Conclusion:  # noqa: ARG001
+    """Return the findings and files that a reading comes to; `runner` and `pulse` serve what asks the model again.
+
+    Raises:
+        Failed: the reading cannot be right, with the reason.
+    """
+    if card.task is Task.SEGMENTATION:
+        return _segmented(card, given, reading)
+    raise Failed(f"the answer of a {card.task.value} is not understood")
+
+
+def _segmented(card: ModelCard, given: Given, reading: Reading) -> Conclusion:
+    labels = reading.labels
+    if labels is None:
+        raise Failed("the model made no mask")
+    volume = given.volume
+    _check_labels(labels, volume.grid.shape, card)
+    found = measure.findings(card, labels, volume.grid)
+    content = mask.to_bytes(mask.Mask(labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers))
+    return Conclusion(findings=found, files=(Content(kind=MASK, content=content),))
+
+
+def _check_labels(labels: NDArray[np.uint8], shape: tuple[int, int, int], card: ModelCard) -> None:
+    """A pipeline's mask must lie on the volume and speak of the card's segments alone."""
+    if labels.shape != shape or labels.dtype != np.uint8:
+        raise Failed(f"the mask is {labels.dtype} {labels.shape}, the volume {shape}")
+    undeclared = int(labels.max()) not in {0, *(segment.number for segment in card.segments)}
+    if undeclared:
+        raise Failed(f"the mask holds {int(labels.max())}, which is no segment of the card")
