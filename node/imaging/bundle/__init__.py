@@ -1,0 +1,1 @@
+"""MONAI bundles: what they say, and how they are run."""
