@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,8 @@ class Content:
 
     #: The kind of artifact that it is: "mask", "saliency".
     kind: str
-    content: bytes
+    #: Makes the file's content; called once, in another thread, while the next study is read.
+    encode: Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,8 @@ def _segmented(card: ModelCard, given: Given, reading: Reading) -> Conclusion:
     volume = given.volume
     _check_labels(labels, volume.grid.shape, card)
     found = measure.findings(card, labels, volume.grid)
-    content = mask.to_bytes(mask.Mask(labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers))
-    return Conclusion(findings=found, files=(Content(kind=MASK, content=content),))
+    made = mask.Mask(labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers)
+    return Conclusion(findings=found, files=(Content(kind=MASK, encode=partial(mask.to_bytes, made)),))
 
 
 def _check_labels(labels: NDArray[np.uint8], shape: tuple[int, int, int], card: ModelCard) -> None:

@@ -28,6 +28,7 @@ from node.imaging.volume import read_volume
 from node.infer.findings import Content, conclude
 from node.infer.messages import JOB, REPLY, START, Job, Reply, ReplyFile, ReplyKind, Start, file_of, line
 from node.store.files import write_durably
+from node.triage.roles import card_of
 from node.triage.suitability import slices_of
 
 #: prctl(2): the signal that this process gets when its parent dies.
@@ -85,19 +86,20 @@ def _given(job: Job, card: ModelCard) -> Given:
     paths = {each.instance.sop_instance_uid: Path(each.path) for each in job.slices}
     volumes = {}
     for role in [each.name for each in card.roles] or [""]:
-        slices = slices_of([each.instance for each in job.slices if each.role == role], card)
+        slices = slices_of([each.instance for each in job.slices if each.role == role], card_of(card, role))
         volumes[role] = read_volume([(paths[each.sop_instance_uid], each) for each in slices])
     return Given(volumes=volumes)
 
 
 def _kept(job: Job, made: Content) -> ReplyFile:
     path = file_of(job.stem, made.kind)
+    content = made.encode()
     try:
-        write_durably(path, made.content)
+        write_durably(path, content)
     except OSError as error:
         raise Transient(f"the {made.kind} cannot be written: {error.strerror}") from error
-    digest = hashlib.sha256(made.content).hexdigest()
-    return ReplyFile(kind=made.kind, path=str(path), size=len(made.content), digest=digest)
+    digest = hashlib.sha256(content).hexdigest()
+    return ReplyFile(kind=made.kind, path=str(path), size=len(content), digest=digest)
 
 
 def _load(start: Start) -> tuple[Runner, str]:

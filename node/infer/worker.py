@@ -179,7 +179,13 @@ class InferRoom:
     def _job(self, outcome: Outcome) -> Job:
         held = instances.with_ids(self._db, outcomes.inputs(self._db, outcome.id))
         slices = [
-            Slice(path=str(self._db.folder / each.path), instance=each.instance) for each in held if each.instance
+            Slice(
+                path=str(self._db.folder / each.path),
+                instance=each.instance,
+                role=outcome.roles.get(each.series_instance_uid, ""),
+            )
+            for each in held
+            if each.instance
         ]
         if len(slices) < len(held) or not slices:
             raise Failed(f"{len(held) - len(slices)} of {len(held)} inputs are not described")
