@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.domain.geometry import Grid, stack
+from node.domain.model_card import Intensity
 from node.domain.study import Instance, Pixels, Plane
 from node.errors import Unsuitable
-from node.imaging.pixel_data import Stored, stored_frames, stored_values
+from node.imaging import shading
+from node.imaging.pixel_data import PixelFile, Stored, read_file
+from node.imaging.shading import Shading, Values
 
-Values = NDArray[np.int16] | NDArray[np.float32]
+__all__ = ["Values", "Volume", "read_volume"]
 
-_INT16 = np.iinfo(np.int16)
 #: Threads that read; more gain nothing, the decoding is bound by memory.
 _THREADS = 4
 
@@ -29,7 +31,8 @@ class Volume:
     """One series as an array in patient space.
 
     array: (slice, row, column), rescaled values (Hounsfield units in CT); int16 where that holds them
-        exactly, else float32. MONOCHROME1 is inverted, so that more is always brighter.
+        exactly, else float32; or float32 from 0 to 1, as the images ask to be shown. MONOCHROME1 is inverted, so that
+        more is always brighter; what the images say is padding is as dark as their darkest pixel.
     """
 
     array: Values
@@ -40,7 +43,7 @@ class Volume:
     frame_numbers: tuple[int, ...] = ()
 
 
-def read_volume(slices: Sequence[tuple[Path, Instance]]) -> Volume:
+def read_volume(slices: Sequence[tuple[Path, Instance]], *, intensity: Intensity = Intensity.RESCALED) -> Volume:
     """Read the described slices of one series, in any order, from their Part 10 files.
 
     A frame of a multi-frame image is described as a slice of its own (see `domain.frames`).
@@ -52,12 +55,14 @@ def read_volume(slices: Sequence[tuple[Path, Instance]]) -> Volume:
     instances = [instance for _, instance in slices]
     described = _pixels_of(instances)
     order, grid = stack(_planes_of(instances), described[0].rows, described[0].columns)
-    dtype: np.dtype[Any] = np.dtype(np.int16 if all(map(_fits_int16, described)) else np.float32)
-    array: Values = np.empty(grid.shape, dtype)
+    building = _Building(grid.shape, [described[index] for index in order], intensity)
 
     def read(path: Path, places: Sequence[int]) -> None:
-        for place, stored in zip(places, _stored(path, [instances[order[place]] for place in places]), strict=True):
-            array[place] = _rescaled(stored, described[order[place]], dtype)
+        file = read_file(path, instances[order[places[0]]].sop_instance_uid)
+        frames = _stored(file, [instances[order[place]] for place in places])
+        for place, stored in zip(places, frames, strict=True):
+            frame = instances[order[place]].frame
+            building.put(place, stored, file, frame.number if frame else 0)
 
     places: dict[Path, list[int]] = {}
     for place, index in enumerate(order):
@@ -65,6 +70,7 @@ def read_volume(slices: Sequence[tuple[Path, Instance]]) -> Volume:
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as readers:
         for _ in readers.map(read, places.keys(), places.values()):
             pass
+    array = building.finished()
     array.flags.writeable = False
     return Volume(
         array,
@@ -74,15 +80,77 @@ def read_volume(slices: Sequence[tuple[Path, Instance]]) -> Volume:
     )
 
 
-def _stored(path: Path, slices: Sequence[Instance]) -> Iterator[Stored]:
+class _Building:
+    """The array while slices come in, from several threads and in any order, each to its own place."""
+
+    def __init__(self, shape: tuple[int, int, int], described: Sequence[Pixels], intensity: Intensity) -> None:
+        self._described = described
+        self._is_shown = intensity is Intensity.SHOWN
+        is_int16 = not self._is_shown and all(map(shading.fits_int16, described))
+        self._array: Values = np.empty(shape, np.int16) if is_int16 else np.empty(shape, np.float32)
+        #: Place → what int16 does not hold.
+        self._wider: dict[int, Values] = {}
+        #: Place → packed bits of the padding, and the darkest of the other pixels, if there are others.
+        self._padding: dict[int, tuple[NDArray[np.uint8], float | None]] = {}
+        #: Place → slices that do not say how they want to be shown: the range that they have.
+        self._spans: dict[int, tuple[Shading, tuple[float, float]]] = {}
+
+    def put(self, place: int, stored: Stored, file: PixelFile, frame_number: int) -> None:
+        """Take one slice."""
+        pixels = self._described[place]
+        outside = shading.padded(stored, file.padding(pixels))
+        found: Shading | None = None
+        if self._is_shown or file.has_modality_lut:
+            found = shading.shading(file.header(), frame_number)
+        values = self._values(stored, pixels, found)
+        if found is not None and self._is_shown:
+            span = shading.span_of(values, pixels, outside)
+            if found.voi is None:
+                self._spans[place] = found, span
+            else:
+                values = shading.shown(values, found, span)
+        if values.dtype != np.int16 and self._array.dtype == np.int16:
+            self._wider[place] = values
+        else:
+            self._array[place] = values
+        if outside is not None:
+            there = values[~outside]
+            darkest = 0.0 if self._is_shown else float(there.min()) if there.size else None
+            self._padding[place] = np.packbits(outside), darkest
+
+    def finished(self) -> Values:
+        """The array once every slice is in."""
+        if self._wider:
+            self._array = self._array.astype(np.float32)
+            for place, values in self._wider.items():
+                self._array[place] = values
+        if self._spans:
+            common = min(span[0] for _, span in self._spans.values()), max(span[1] for _, span in self._spans.values())
+            for place, (found, _) in self._spans.items():
+                self._array[place] = shading.shown(self._array[place], found, common)
+        darkest = min((value for _, value in self._padding.values() if value is not None), default=None)
+        for place, (packed, _) in self._padding.items() if darkest is not None else ():
+            plane = self._array[place]
+            plane[np.unpackbits(packed, count=plane.size).view(bool).reshape(plane.shape)] = darkest
+        return self._array
+
+    def _values(self, stored: Stored, pixels: Pixels, found: Shading | None) -> Values:
+        if found is not None and found.modality is not None:
+            is_inverse = pixels.photometric_interpretation == "MONOCHROME1"
+            return shading.looked_up(stored, found.modality, inverts=is_inverse and not self._is_shown)
+        dtype: np.dtype[Any] = self._array.dtype
+        return shading.rescaled(stored, pixels, dtype, inverts=not self._is_shown)
+
+
+def _stored(file: PixelFile, slices: Sequence[Instance]) -> Iterator[Stored]:
     """The stored values of what one file holds: one image, or frames of one."""
     first = slices[0]
     assert first.pixels is not None
     numbers = [each.frame.number for each in slices if each.frame is not None]
     if not numbers:
-        yield stored_values(path, first.pixels, first.sop_instance_uid)
+        yield file.single(first.pixels)
     else:
-        yield from stored_frames(path, first.pixels, first.sop_instance_uid, numbers)
+        yield from file.frames(first.pixels, numbers)
 
 
 def _pixels_of(instances: Sequence[Instance]) -> list[Pixels]:
@@ -119,29 +187,3 @@ def _planes_of(instances: Sequence[Instance]) -> list[Plane]:
     if len({instance.frame_of_reference_uid for instance in instances}) > 1:
         raise Unsuitable("slices of several frames of reference in one series")
     return planes
-
-
-def _range(pixels: Pixels) -> tuple[int, int]:
-    """Least and greatest stored value that Bits Stored allows."""
-    if pixels.pixel_representation:
-        return -(1 << (pixels.bits_stored - 1)), (1 << (pixels.bits_stored - 1)) - 1
-    return 0, (1 << pixels.bits_stored) - 1
-
-
-def _fits_int16(pixels: Pixels) -> bool:
-    low, high = (value + pixels.rescale_intercept for value in _range(pixels))
-    exact = pixels.rescale_slope == 1 and float(pixels.rescale_intercept).is_integer()
-    return exact and low >= _INT16.min and high <= _INT16.max
-
-
-def _rescaled(stored: Stored, pixels: Pixels, dtype: np.dtype[Any]) -> Values:
-    """Modality LUT by slope and intercept (PS3.3 §C.11.1), after inverting MONOCHROME1."""
-    values: NDArray[np.integer | np.floating] = stored
-    if pixels.photometric_interpretation == "MONOCHROME1":
-        low, high = _range(pixels)
-        values = np.int64(low + high) - stored
-    if pixels.rescale_slope == 1 and pixels.rescale_intercept == 0:
-        return values.astype(dtype, copy=False)
-    if dtype == np.int16:
-        return (values.astype(np.int32) + np.int32(pixels.rescale_intercept)).astype(np.int16)
-    return values.astype(np.float32) * np.float32(pixels.rescale_slope) + np.float32(pixels.rescale_intercept)
