@@ -6,14 +6,16 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from node.catalogue import code
 from node.catalogue.cards import CARD, NAME, read_card
 from node.catalogue.toml_file import read_document, validate
 from node.catalogue.weights import digest_of_file, digest_of_model, files_of, locate_all
+from node.domain.model_card import ModelCard
 from node.errors import Misconfigured, Unsuitable
 
 _FORBID = {"extra": "forbid"}
@@ -28,6 +30,27 @@ class Entry:
     model_digest: str
     card_digest: str
     files: dict[str, str]
+    #: What a bundle's configuration builds and evaluates, as it was when it was trusted (`code.runs`).
+    runs: tuple[str, ...] = ()
+    #: Whether somebody looked at the code that the model brings, and allowed it.
+    own_code: bool = False
+
+    def has_digests_of(self, other: Entry) -> bool:
+        """Whether both speak of the same card and files."""
+        return (self.model_digest, self.card_digest, self.files) == (
+            other.model_digest,
+            other.card_digest,
+            other.files,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the locks say of a model as it lies on disk."""
+
+    #: Why it may not run, with the remedy; empty if it may.
+    problem: str = ""
+    own_code: bool = False
 
 
 _LOCK: TypeAdapter[dict[str, Entry]] = TypeAdapter(dict[str, Entry])
@@ -46,25 +69,47 @@ def read_lock(lock: Path) -> dict[str, Entry]:
     return validate(_LOCK, read_document(lock), lock) if lock.exists() else {}
 
 
-def why_not_trusted(name: str, entry: Entry, locks: Sequence[Path]) -> str:
-    """Say why the model as found (`entry`) may not run, with the remedy; empty if one of `locks` has it so.
+def standing(card: ModelCard, folder: Path, found: Entry, locks: Sequence[Path]) -> Standing:
+    """Say whether the model as `found` in `folder` may run: one of `locks` has it so, and allows the code it brings.
 
     Raises:
-        Misconfigured: a lock cannot be read.
+        Misconfigured: a lock or a configuration of the bundle cannot be read.
     """
-    changed = ""
+    changed, name = "", card.name
     for lock in locks:
         locked = read_lock(lock).get(name)
-        if locked == entry:
-            return ""
+        if locked is not None and locked.has_digests_of(found):
+            needed = () if locked.own_code else code.needs(card, folder)
+            return Standing(problem=code.refusal(name, needed), own_code=locked.own_code)
         if locked is not None:
-            changed = f"{_difference(locked, entry)} not what {lock} has locked"
+            changed = f"{_difference(locked, found)} not what {lock} has locked"
     remedy = f"Look at it, then run `matins models trust {name}`"
-    return f"{changed or f'{name} is in no models.lock'}. {remedy}"
+    return Standing(problem=f"{changed or f'{name} is in no models.lock'}. {remedy}")
 
 
-def trust(models_folder: Path, name: str, lock: Path) -> str:
+def trust(models_folder: Path, name: str, lock: Path, *, own_code: bool = False) -> str:
     """Lock the model as it lies on disk now and return its digest; other entries of `lock` stay.
+
+    Args:
+        models_folder: where the model's folder lies.
+        name: of the model.
+        lock: the file that is written.
+        own_code: allow the code that the model brings.
+
+    Raises:
+        Misconfigured: the card is wrong, weights are missing, or it brings code and `own_code` is not given.
+    """
+    card, found = examine(models_folder, name)
+    needed = () if own_code else code.needs(card, models_folder / name)
+    if needed:
+        problem, _, remedy = code.refusal(name, needed).partition(". ")
+        raise Misconfigured(models_folder / name, "", problem, remedy)
+    write_entry(lock, name, replace(found, own_code=own_code))
+    return found.model_digest
+
+
+def examine(models_folder: Path, name: str) -> tuple[ModelCard, Entry]:
+    """Return the card of a model as it lies on disk, and the entry that trusting it would write.
 
     Raises:
         Misconfigured: the card is wrong, or weights are missing.
@@ -79,8 +124,16 @@ def trust(models_folder: Path, name: str, lock: Path) -> str:
     except Unsuitable as error:
         raise Misconfigured(card_file, "weights", str(error), "Then trust it") from None
     entry = entry_of(card_file, files_of(card, folder, weights))
+    return card, replace(entry, runs=code.runs(card, folder))
+
+
+def write_entry(lock: Path, name: str, entry: Entry) -> None:
+    """Write one model's entry; the others stay.
+
+    Raises:
+        Misconfigured: what is there is no lock.
+    """
     _write_atomically(lock, _render({**read_lock(lock), name: entry}))
-    return entry.model_digest
 
 
 def entry_of(card_file: Path, files: Mapping[str, Path]) -> Entry:
@@ -106,9 +159,15 @@ def _render(entries: Mapping[str, Entry]) -> str:
         digests = "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in sorted(entry.files.items()))
         blocks.append(
             f"[{name}]\nmodel_digest = {json.dumps(entry.model_digest)}\n"
-            f"card_digest = {json.dumps(entry.card_digest)}\n\n[{name}.files]\n{digests}"
+            f"card_digest = {json.dumps(entry.card_digest)}\n{_optional(entry)}\n[{name}.files]\n{digests}"
         )
     return "\n".join(blocks)
+
+
+def _optional(entry: Entry) -> str:
+    """What only some models have, so that the lock of the others stays as it is."""
+    runs = "".join(f"    {json.dumps(each)},\n" for each in entry.runs)
+    return (f"runs = [\n{runs}]\n" if runs else "") + ("own_code = true\n" if entry.own_code else "")
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from node.catalogue.cards import CARD, read_card
-from node.catalogue.lock import entry_of, why_not_trusted
+from node.catalogue.lock import entry_of, standing
 from node.catalogue.weights import digest_of_file, files_of, locate_all
 from node.domain.model_card import Mode, ModelCard
 from node.domain.rule import finding_key
@@ -30,6 +30,8 @@ class Model:
     mode: Mode
     #: Why it cannot run, with the remedy; empty if it can.
     problem: str = ""
+    #: Whether the code that it brings was looked at and allowed.
+    own_code: bool = False
 
     @property
     def runs(self) -> bool:
@@ -97,6 +99,7 @@ def _load(folder: Path, locks: Sequence[Path], mode: Mode) -> Model:
             mode=mode,
             problem=str(error),
         )
+    said = standing(card, folder, entry, locks)
     return Model(
         card=card,
         folder=folder,
@@ -104,5 +107,6 @@ def _load(folder: Path, locks: Sequence[Path], mode: Mode) -> Model:
         model_digest=entry.model_digest,
         card_digest=entry.card_digest,
         mode=mode,
-        problem=why_not_trusted(card.name, entry, locks),
+        problem=said.problem,
+        own_code=said.own_code,
     )

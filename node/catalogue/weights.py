@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+from node.catalogue.cards import CARD
 from node.domain.model_card import ModelCard, Weights
 from node.errors import Misconfigured, Unsuitable
 
@@ -33,18 +34,26 @@ def locate(source: str, folder: Path, card_file: Path, key: str) -> Path:
 
 
 def files_of(card: ModelCard, folder: Path, weights: Mapping[str, Path]) -> dict[str, Path]:
-    """Return every file that decides what the model computes, by a name that holds on any machine.
+    """Return every file that the model may read, by a name that holds on any machine.
+
+    That is all in its folder but the card, whatever its kind: code, what Python made of it, weights, validation cases.
 
     Raises:
-        Misconfigured: a file of the bundle leads out of the model's folder.
+        Misconfigured: one leads out of the folder, or is no file.
     """
     files = {f"weights:{weight.role}": weights[weight.role] for weight in card.weights}
-    bundle = folder / "bundle"
-    for path in sorted(bundle.rglob("*")) if bundle.is_dir() else ():
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise Misconfigured(path, "", "leads out of the model's folder", "Copy the file into the bundle")
-        if path.is_file():
-            files[path.relative_to(folder).as_posix()] = path
+    known = set(files.values())
+    root = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        beside = path.relative_to(folder).as_posix()
+        if beside == CARD or (path.is_dir() and not path.is_symlink()):
+            continue
+        if not path.resolve().is_relative_to(root):
+            raise Misconfigured(path, "", "leads out of the model's folder", "Copy the file into it")
+        if not path.is_file():
+            raise Misconfigured(path, "", "is no plain file: what it holds cannot be locked", "Remove it")
+        if path.resolve() not in known:
+            files[beside] = path
     return files
 
 
