@@ -22,6 +22,13 @@ VOLUME = Code("118565006", "SCT", "Volume")
 #: UCUM units.
 MILLILITRE = Code("mL", "UCUM", "mL")
 MILLIMETRE = Code("mm", "UCUM", "mm")
+#: UCUM unit → as it is shown.
+_UNITS = {"[hnsf'U]": "HU", "mm2": "mm²", "1": ""}
+
+#: PS3.16 CID 244; in the patient's own axes.
+RIGHT = Code("24028007", "SCT", "Right")
+LEFT = Code("7771000", "SCT", "Left")
+RIGHT_AND_LEFT = Code("51440002", "SCT", "Bilateral")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,29 @@ class Measurement:
     quantity: Code
     value: float
     unit: Code
+    #: What the number is of many values, such as their mean (PS3.16 CID 7464).
+    derivation: Code | None = None
+    #: How it was measured, where the quantity leaves that open.
+    method: Code | None = None
+    #: The other structure, where the number lies between two.
+    toward: Code | None = None
+    #: How far two measurements of the same patient lie apart in 95 of 100 pairs, in the same unit, where it is known.
+    repeats_within: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it: "Mean of attenuation coefficient", "Distance to liver (…)"."""
+        name = self.quantity.meaning
+        if self.derivation is not None:
+            name = f"{self.derivation.meaning} of {_lowered(name)}"
+        if self.toward is not None:
+            name = f"{name} to {_lowered(self.toward.meaning)}"
+        return name if self.method is None else f"{name} ({_lowered(self.method.meaning)})"
+
+    @property
+    def unit_name(self) -> str:
+        """What a reader calls the unit; empty where there is none."""
+        return _UNITS.get(self.unit.value, self.unit.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +118,16 @@ class Finding:
     regions: tuple[Region, ...] = ()
     #: Disagreement of the model with itself (coefficient of variation or standard deviation), where it was asked.
     uncertainty: float | None = None
-    #: Side in the patient's own axes (SNOMED CT 24028007 Right, 7771000 Left, 51440002 Right and left), if it has one.
+    #: Side in the patient's own axes (SNOMED CT 24028007 Right, 7771000 Left, 51440002 Bilateral), if it has one.
     laterality: Code | None = None
     #: The images that show it best, at most a few.
     key_images: tuple[str, ...] = ()
+    #: Finding site, where the card says it of a target.
+    site: Code | None = None
+    #: Which lesion of its segment it is, 1 is the largest; 0: it is of the whole segment, or of none.
+    lesion_number: int = 0
+
+
+def _lowered(text: str) -> str:
+    """With a small first letter, unless an abbreviation begins there."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from node.domain.explanation import Explanation
 from node.domain.finding import Code, Segment
 from node.domain.gate import Gate, Uncertainty
+from node.domain.measures import Lesions, Measure, Sided
 from node.domain.study import Instance, Order, Pixels
 from node.domain.target import Target
 
@@ -189,6 +190,10 @@ class ModelCard:
     #: What a segmentation shows.
     segments: tuple[Segment, ...] = ()
     volumes: tuple[VolumeMeasurement, ...] = ()
+    #: What else is measured, of which lesions, and which segments have a side.
+    measures: tuple[Measure, ...] = ()
+    lesions: tuple[Lesions, ...] = ()
+    sides: tuple[Sided, ...] = ()
     #: What a classification or detection looks for.
     targets: tuple[Target, ...] = ()
     scope: Scope = Scope.SERIES

@@ -1,6 +1,6 @@
-"""Shape of a mask: its largest component, and its holes.
+"""Shape of a mask: its components, and its holes.
 
-Both work on runs, the stretches of equal voxels along the last axis: a mask of ten million voxels has some
+All work on runs, the stretches of equal voxels along the last axis: a mask of ten million voxels has some
 hundred thousand, and joining those takes a tenth of the time that labelling the voxels does.
 """
 
@@ -60,6 +60,36 @@ def fill_holes(mask: Mask) -> Mask:
     return _changed(mask, runs, ~open_[runs.components], value=True)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Component:
+    """Voxels of a mask that hang together, cut out of it."""
+
+    #: (slice, row, column) in the mask of the first voxel of the cut-out.
+    start: tuple[int, int, int]
+    #: (slice, row, column) of the cut-out.
+    mask: Mask
+    voxels: int
+    #: Index of its first voxel in the flattened mask: no two components share it.
+    first: int
+
+
+def components(mask: Mask, least_voxels: int = 1) -> list[Component]:
+    """Groups of voxels of a 3-D mask that share a face, an edge or a corner; the largest first, then as they lie."""
+    runs = _runs(mask, corners=True)
+    if not len(runs.starts):
+        return []
+    sizes = np.bincount(runs.components, weights=runs.stops - runs.starts).astype(np.int64)
+    by_component = np.argsort(runs.components, kind="stable")
+    ends = np.cumsum(np.bincount(runs.components))
+    planes, rows, columns = runs.places()
+    found = []
+    for number in np.flatnonzero(sizes >= least_voxels):
+        chosen = by_component[ends[number - 1] if number else 0 : ends[number]]
+        lengths = (runs.stops - runs.starts)[chosen]
+        found.append(_cut_out(mask, planes[chosen], rows[chosen], columns[chosen], lengths))
+    return sorted(found, key=lambda each: (-each.voxels, each.first))
+
+
 def bounds(mask: Mask) -> tuple[tuple[int, int], ...] | None:
     """Return start and stop along each axis of the box around the true voxels, `None` if there are none."""
     found = []
@@ -71,8 +101,19 @@ def bounds(mask: Mask) -> tuple[tuple[int, int], ...] | None:
     return tuple(found)
 
 
-def _runs(mask: Mask) -> _Runs:
-    """Find the runs and join those that share a face."""
+def _cut_out(mask: Mask, planes: Indices, rows: Indices, columns: Indices, lengths: Indices) -> Component:
+    """The component that these runs are: plane, row and first column of each, and how many voxels it has."""
+    start = (int(planes.min()), int(rows.min()), int(columns.min()))
+    shape = (int(planes.max()) + 1, int(rows.max()) + 1, int((columns + lengths).max()))
+    within = np.zeros([stop - first for first, stop in zip(start, shape, strict=True)], dtype=bool)
+    first = ((planes - start[0]) * within.shape[1] + rows - start[1]) * within.shape[2] + columns - start[2]
+    within.ravel()[_spans(first, lengths)] = True
+    origin = int(np.ravel_multi_index((planes[0], rows[0], columns[0]), mask.shape))
+    return Component(start, within, int(lengths.sum()), origin)
+
+
+def _runs(mask: Mask, *, corners: bool = False) -> _Runs:
+    """Find the runs and join those that share a face, with `corners` also those that share an edge or a corner."""
     planes, rows, columns = mask.shape
     padded = np.zeros((planes, rows + 1, columns + 1), dtype=bool)
     padded[:, :rows, :columns] = mask
@@ -81,17 +122,22 @@ def _runs(mask: Mask) -> _Runs:
     if flat[0]:
         edges = np.concatenate(([0], edges))
     starts, stops = edges[0::2], edges[1::2]
-    ones, others = zip(*(_touching(starts, stops, step) for step in (columns + 1, flat.size // planes)), strict=True)
+    row, plane = columns + 1, flat.size // planes
+    steps = (row, plane - row, plane, plane + row) if corners else (row, plane)
+    ones, others = zip(*(_touching(starts, stops, step, int(corners)) for step in steps), strict=True)
     one, other = np.concatenate(ones), np.concatenate(others)
     graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(len(starts), len(starts)))
     components = connected_components(graph, directed=False)[1] if len(starts) else np.zeros(0, dtype=np.int32)
     return _Runs(starts, stops, (planes, rows, columns), components)
 
 
-def _touching(starts: Indices, stops: Indices, step: int) -> tuple[Indices, Indices]:
-    """Return the pairs (run, run that it overlaps once moved by `step`): neighbours in the next row or plane."""
-    low = np.searchsorted(stops, starts + step, side="right")
-    high = np.searchsorted(starts, stops + step, side="left")
+def _touching(starts: Indices, stops: Indices, step: int, reach: int) -> tuple[Indices, Indices]:
+    """Return the pairs (run, run that it overlaps once moved by `step`): neighbours in the next row or plane.
+
+    With a `reach` of 1 those too that follow each other without a gap; the padding keeps rows apart.
+    """
+    low = np.searchsorted(stops, starts + step - reach, side="right")
+    high = np.searchsorted(starts, stops + step + reach, side="left")
     counts = high - low
     one = np.repeat(np.arange(len(starts)), counts)
     return one, _spans(low, counts)
