@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from node.catalogue.measures import check_measures
+from node.catalogue.targets import check_targets
 from node.catalogue.toml_file import read_document, validate
 from node.domain.model_card import NUMBER_FIELDS, TEXT_FIELDS, Condition, ModelCard, Preference
 from node.errors import Misconfigured
@@ -89,6 +90,7 @@ def _check_outputs(card: ModelCard, complaint: Complaint) -> None:
             raise complaint(f"{key}.segment_number", f"there is no segment {volume.segment_number}", "Name one above")
         if volume.plausible_ml and not 0 <= volume.plausible_ml[0] < volume.plausible_ml[1]:
             raise complaint(f"{key}.plausible_ml", "is not a range", "Give the least and the most, in mL")
+    check_targets(card, complaint)
     check_measures(card, complaint)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
+from node.domain.colour import Colour
+from node.domain.detection import Detection
 from node.domain.explanation import Explanation
 from node.domain.finding import Code, Segment
 from node.domain.gate import Gate, Uncertainty
@@ -179,6 +181,8 @@ class ModelCard:
     #: Must the slices form one regular volume.
     needs_volume: bool = True
     intensity: Intensity = Intensity.RESCALED
+    #: How images reach a model that needs no volume.
+    colour: Colour = Colour.REFUSED
     engine: EngineChoice = EngineChoice.AUTO
     #: Folder beside the card with validation cases (`.nii.gz` images), by which an engine is judged; empty: none.
     validation: str = ""
@@ -196,6 +200,9 @@ class ModelCard:
     sides: tuple[Sided, ...] = ()
     #: What a classification or detection looks for.
     targets: tuple[Target, ...] = ()
+    #: Do the targets of a classification exclude each other: a softmax over all channels, else a sigmoid of each.
+    exclusive: bool = False
+    detection: Detection = field(default_factory=Detection)
     scope: Scope = Scope.SERIES
     #: How the numbers of several images become one: "max" or "mean".
     aggregate: str = "max"
