@@ -1,0 +1,119 @@
+"""When memory runs out: fewer windows at once, smaller ones, half precision, the CPU; each step is told."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+
+from node.errors import Failed
+from node.imaging.bundle.plan import Plan, Window
+from node.imaging.engines import PLAIN, Way, named
+from node.imaging.engines.layers import example_of, multiple
+from node.imaging.engines.windows import Triple
+
+Result = TypeVar("Result")
+#: A way that needs less than the given one, and what is told of it; `None` where there is none.
+Rung = Callable[[Way], tuple[Way, str] | None]
+
+#: How often it is tried again with less.
+MOST_TRIES = 3
+#: What PyTorch and its libraries say where they raise a plain RuntimeError.
+_TELLS = ("out of memory", "can't allocate memory", "not enough memory", "cudnn_status_alloc_failed", "bad_alloc")
+_HALF = "bf16"
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(tell in str(error).lower() for tell in _TELLS)
+
+
+def descend(run: Callable[[Way], Result], way: Way, rungs: Sequence[Rung]) -> tuple[Result, tuple[str, ...]]:
+    """Run, and where memory runs out run again from the start with less, at most three times; also return the notes.
+
+    Rungs are taken in order; the last try takes all that are left together.
+
+    Raises:
+        Failed: memory ran out with the least, too.
+    """
+    left, told = list(rungs), list[str]()
+    for attempt in range(MOST_TRIES + 1):
+        try:
+            return run(way), tuple(told)
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory(error):
+                raise
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        lesser = None
+        while left and (lesser is None or attempt == MOST_TRIES - 1):
+            found = left.pop(0)(way)
+            if found is not None:
+                lesser = found
+                way = found[0]
+                told.append(f"memory ran out: {found[1]}")
+        if lesser is None:
+            break
+    raise Failed("; ".join((*told, "memory ran out, and there is no way that needs less")))
+
+
+def rungs_for(network: torch.nn.Module, plan: Plan, shape: Triple) -> tuple[Rung, ...]:
+    """Return what can be tried for a network on a volume of `shape`, in order."""
+
+    def fewer(way: Way) -> tuple[Way, str] | None:
+        return (replace(way, batch=1), "one window at a time") if way.batch > 1 else None
+
+    def smaller(way: Way) -> tuple[Way, str] | None:
+        window = way.window(shape)
+        if window.roi != plan.window.roi and window.roi:
+            return _rebuilt(way, plan.window), "windows instead of the whole volume at once"
+        for each in _smaller(plan.window):
+            if _accepts(way, network, each):
+                extent = " × ".join(str(size) for size in each.roi)
+                return _rebuilt(way, each), f"smaller windows than the bundle's, {extent} voxels"
+        return None
+
+    def half(way: Way) -> tuple[Way, str] | None:
+        if way.dtype != "float32" or named(_HALF).available(way.device):
+            return None
+        lesser = named(_HALF).build(network, plan, way.device)
+        return replace(lesser, window=way.window, batch=1), "half precision (bfloat16)"
+
+    def on_cpu(way: Way) -> tuple[Way, str] | None:
+        if way.device.type == "cpu":
+            return None
+        lesser = named(PLAIN if way.dtype == "float32" else _HALF).build(network, plan, torch.device("cpu"))
+        return replace(lesser, window=way.window), "on the CPU"
+
+    def _rebuilt(way: Way, window: Window) -> Way:
+        # Some engines are made for one extent.
+        plainer = named(PLAIN if way.dtype == "float32" else _HALF).build(network, plan, way.device)
+        return replace(plainer, window=lambda _: window, batch=1)
+
+    return fewer, smaller, half, on_cpu
+
+
+def _smaller(window: Window) -> list[Window]:
+    """Windows of half the extent, and of that cut to what the bundle's own is a multiple of."""
+    if not window.roi or min(window.roi) <= 0:
+        return []
+    step = multiple(window)
+    halves = tuple(size // 2 for size in window.roi)
+    cut = tuple(max(step, size // step * step) for size in halves)
+    rois = [roi for roi in dict.fromkeys((halves, cut)) if roi != window.roi and min(roi) > 0]
+    return [replace(window, roi=roi) for roi in rois]
+
+
+def _accepts(way: Way, network: torch.nn.Module, window: Window) -> bool:
+    try:
+        example = example_of(network, window, 1)
+        with torch.no_grad():
+            return way.forward(example).shape[2:] == example.shape[2:]
+    except (RuntimeError, ValueError, Failed):
+        return False

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from node.errors import Failed
+from node.imaging.engines import Way, named
+from node.imaging.engines.ladder import MOST_TRIES, descend, is_memory, rungs_for
+from tests.imaging.engines.small import PLAN, network
+
+SHAPE = (32, 32, 32)
+CPU = torch.device("cpu")
+
+
+class Allocator:
+    """Gives way only to what is small enough."""
+
+    def __init__(self, enough: object, error: Exception | None = None) -> None:
+        self.enough, self.tried = enough, []
+        self.error = error or RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    def __call__(self, way: Way) -> str:
+        self.tried.append((way.batch, way.window(SHAPE).roi, way.dtype))
+        if not self.enough(way):
+            raise self.error
+        return "done"
+
+
+@pytest.fixture(scope="module")
+def rungs():
+    return rungs_for(network(), PLAN, SHAPE)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return named("fp32").build(network(), PLAN, CPU)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried …")])
+def test_first_one_window_at_a_time_is_tried(rungs, plain, error):
+    allocator = Allocator(lambda way: way.batch == 1, error)
+    assert descend(allocator, plain, rungs) == ("done", ("memory ran out: one window at a time",))
+    assert allocator.tried[-1] == (1, (16, 16, 16), "float32")
+
+
+def test_then_smaller_windows_and_then_half_precision(rungs, plain):
+    allocator = Allocator(lambda way: way.dtype == "bfloat16")
+    _, notes = descend(allocator, plain, rungs)
+    assert [each[1:] for each in allocator.tried[1:]] == [
+        ((16, 16, 16), "float32"), ((8, 8, 8), "float32"), ((8, 8, 8), "bfloat16"),
+    ]  # fmt: skip
+    assert notes == (
+        "memory ran out: one window at a time",
+        "memory ran out: smaller windows than the bundle's, 8 × 8 × 8 voxels",
+        "memory ran out: half precision (bfloat16)",
+    )
+
+
+def test_after_three_more_tries_it_fails_and_says_what_was_tried(rungs, plain):
+    allocator = Allocator(lambda way: False)
+    with pytest.raises(Failed, match=r"one window at a time.*smaller windows.*half precision.*no way that needs less"):
+        descend(allocator, plain, rungs)
+    assert len(allocator.tried) == MOST_TRIES + 1
+
+
+def test_the_last_try_takes_all_that_is_left(plain):
+    def step(name: str):
+        return lambda way: (way, name)
+
+    allocator = Allocator(lambda way: len(allocator.tried) == 4)
+    _, notes = descend(allocator, plain, [step("a"), step("b"), step("c"), step("d")])
+    assert [note.rpartition(" ")[2] for note in notes] == ["a", "b", "c", "d"]
+
+
+def test_a_volume_in_one_piece_is_first_given_in_the_bundles_windows(rungs):
+    whole = named("bf16-whole").build(network(), PLAN, CPU)
+    assert whole.window(SHAPE).roi == SHAPE
+    allocator = Allocator(lambda way: way.window(SHAPE).roi == (16, 16, 16))
+    assert descend(allocator, whole, rungs)[1] == ("memory ran out: windows instead of the whole volume at once",)
+
+
+def test_a_network_that_takes_no_smaller_window_keeps_its_own(plain):
+    class Fixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv3d(1, 3, 3, padding=1)
+            self.place = torch.nn.Parameter(torch.zeros(1, 1, 16, 16, 16))
+
+        def forward(self, windows: torch.Tensor) -> torch.Tensor:
+            return self.layer(windows + self.place)
+
+    fixed = Fixed().eval()
+    allocator = Allocator(lambda way: way.dtype == "bfloat16")
+    _, notes = descend(allocator, named("fp32").build(fixed, PLAN, CPU), rungs_for(fixed, PLAN, SHAPE))
+    assert not any("smaller" in note for note in notes)
+    assert allocator.tried[-1] == (1, (16, 16, 16), "bfloat16")
+
+
+def test_another_error_is_no_lack_of_memory(rungs, plain):
+    allocator = Allocator(lambda way: False, RuntimeError("sizes of tensors must match"))
+    with pytest.raises(RuntimeError, match="sizes"):
+        descend(allocator, plain, rungs)
+    assert len(allocator.tried) == 1
+    assert not is_memory(ValueError("out of memory"))
