@@ -162,14 +162,33 @@ def work_step(db: Database, clock: Clock, handling: Handling) -> Callable[[], bo
 
 def _handle(db: Database, clock: Clock, handling: Handling, item: WorkItem) -> None:
     started = clock.now()
-    logged = log.bind(work_item=f"{item.kind}:{item.subject}", study=item.study_instance_uid, attempt=item.attempts)
-    try:
+
+    def handle() -> None:
         with kept_alive(db, clock, item, handling.lease_s):
             handling.handle(item)
+
+    if attempt(db, clock, item, handle, reject=handling.reject, died=handling.died):
+        duration_s = round(elapsed_s(started, clock.now()), 3)
+        _logged(item).info("work_finished", duration_s=duration_s)
+
+
+def attempt(
+    db: Database,
+    clock: Clock,
+    item: WorkItem,
+    act: Callable[[], None],
+    *,
+    reject: Callable[[WorkItem, MatinsError], None],
+    died: Callable[[WorkItem, str], None],
+) -> bool:
+    """Do something for a claimed item, and record what it raises as `Handling` says; whether it raised nothing."""
+    logged = _logged(item)
+    try:
+        act()
     except (Unsuitable, Failed) as error:
         logged.warning("work_rejected", reason=str(error))
         with db.transaction():
-            handling.reject(item, error)
+            reject(item, error)
     except Transient as error:
         logged.warning("work_waits", reason=str(error))
         with db.transaction():
@@ -177,9 +196,17 @@ def _handle(db: Database, clock: Clock, handling: Handling, item: WorkItem) -> N
     except Exception as error:
         logged.exception("work_died", reason=describe_error(error))
         with db.transaction():
-            handling.died(item, describe_error(error))
+            died(item, describe_error(error))
     else:
-        logged.info("work_finished", duration_s=round(elapsed_s(started, clock.now()), 3))
+        return True
+    return False
+
+
+def _logged(item: WorkItem) -> structlog.stdlib.BoundLogger:
+    found: structlog.stdlib.BoundLogger = log.bind(
+        work_item=f"{item.kind}:{item.subject}", study=item.study_instance_uid, attempt=item.attempts
+    )
+    return found
 
 
 @contextmanager

@@ -180,7 +180,7 @@ def _warmed(settings: Settings, model: Model, found: str) -> Check:
         return Check(about="model", subject=name, ok=False, file=card, problem=str(error), remedy=remedy)
     finally:
         child.end()
-    return Check(about="model", subject=name, ok=True, found=f"{found}; runs on {child.device}")
+    return Check(about="model", subject=name, ok=True, found=f"{found}; runs on {child.device}; {child.confinement}")
 
 
 def _rules(settings: Settings) -> Iterator[Check]:

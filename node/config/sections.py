@@ -46,6 +46,8 @@ class InferSettings(Section):
     threads: Annotated[int, Field(ge=0)] = 0
     #: Models stay loaded while their processes together stay below this, bytes.
     resident_bytes: Annotated[int, Field(ge=1 << 28)] = 8 << 30
+    #: The same of the GPU's memory, bytes; 0 takes nine tenths of what it has.
+    device_bytes: Annotated[int, Field(ge=0)] = 0
 
 
 class DeliverSettings(Section):

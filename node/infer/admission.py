@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,33 @@ import structlog
 from node.catalogue import Model
 from node.config import InferSettings
 from node.errors import Failed
-from node.infer.model_child import COMMAND, ModelChild, ModelDied
+from node.infer.model_child import COMMAND, ModelChild, ModelDied, key_of
 
 #: What a model takes before it has told: interpreter and PyTorch, and its weights with room to work.
 _BASE_BYTES = 1 << 30
 _BYTES_PER_WEIGHT_BYTE = 8
+#: Of the GPU's memory, where no budget is set: the rest is for contexts and the fragments between allocations.
+_DEVICE_SHARE = 0.9
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of the machine and of the GPU."""
+
+    main: int
+    device: int = 0
+
+    def __add__(self, other: Memory) -> Memory:
+        return Memory(self.main + other.main, self.device + other.device)
+
+    def __sub__(self, other: Memory) -> Memory:
+        return Memory(self.main - other.main, self.device - other.device)
+
+    def within(self, budget: Memory) -> bool:
+        """Whether neither is more than the budget's."""
+        return self.main <= budget.main and self.device <= budget.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +47,25 @@ class Resident:
     """One loaded model."""
 
     model_digest: str
-    resident_bytes: int
+    memory: Memory
     #: When it last had work; any clock that only goes forward.
     last_used_s: float
+    #: Whether a study is under way in it.
+    at_work: bool = False
 
 
-def to_unload(residents: Sequence[Resident], needed_bytes: int, budget_bytes: int) -> list[str]:
-    """Return the digests of the models to unload, longest unused first, so that `needed_bytes` fit the budget.
+def to_unload(residents: Sequence[Resident], needed: Memory, budget: Memory) -> list[str]:
+    """Return the digests of the models to unload, so that what is `needed` fits the budget.
 
-    A model that is larger than the whole budget gets it for itself alone.
+    The longest unused goes first, and one that is at work last of all. A model that is larger than the whole budget
+    gets it for itself alone.
     """
-    held = sum(resident.resident_bytes for resident in residents)
+    held = sum((resident.memory for resident in residents), Memory(0))
     leaving = []
-    for resident in sorted(residents, key=lambda resident: resident.last_used_s):
-        if held + needed_bytes <= budget_bytes:
+    for resident in sorted(residents, key=lambda resident: (resident.at_work, resident.last_used_s)):
+        if (held + needed).within(budget):
             break
-        held -= resident.resident_bytes
+        held -= resident.memory
         leaving.append(resident.model_digest)
     return leaving
 
@@ -58,24 +82,46 @@ class Residence:
         self._children: dict[str, ModelChild] = {}
         self._last_used_s: dict[str, float] = {}
 
-    def child(self, model: Model) -> ModelChild:
-        """Return the process of `model`, started if need be (it may still be loading); others make room."""
-        digest = _key(model)
+    def child(self, model: Model, *, frugal: bool = False) -> ModelChild:
+        """Return the process of `model`, started if need be (it may still be loading); others make room.
+
+        One that is not as `frugal` as is asked gives way to one that is, unless it is at work.
+
+        Raises:
+            OSError: the system has no room for a process now.
+        """
+        digest = key_of(model)
         self._last_used_s[digest] = time.monotonic()
         present = self._children.get(digest)
-        if present is not None and not present.alive:
-            self.dismiss(model)
+        if present is not None and not (present.alive and (present.owes or present.frugal == frugal)):
+            self.dismiss(present)
             present = None
-        self._make_room(digest, _bytes_of(present) if present else _expected_bytes(model))
+        for child in self.making_room(model):
+            log.info("model_unloaded", model=child.model.card.name)
+            self._children.pop(key_of(child.model)).end()
         if present is None:
-            present = self._children[digest] = ModelChild(model, self._settings, self._command, evidence=self._evidence)
+            present = ModelChild(model, self._settings, self._command, evidence=self._evidence, frugal=frugal)
+            self._children[digest] = present
         return present
+
+    def making_room(self, model: Model) -> list[ModelChild]:
+        """The processes that have to end before that of `model` fits the budget, those at work last."""
+        digest = key_of(model)
+        present = self._children.get(digest)
+        needed = _memory_of(present) if present else _expected(model)
+        leaving = to_unload(self._others(digest), needed, self._budget())
+        return [self._children[each] for each in leaving]
+
+    @property
+    def children(self) -> list[ModelChild]:
+        """Every process, loading ones too."""
+        return list(self._children.values())
 
     def preload(self, models: Iterable[Model], beat: Callable[[], None]) -> list[str]:
         """Load what fits the budget before work comes; return one line a model on how that went."""
         told = []
         for model in models:
-            if to_unload(self._others(""), _expected_bytes(model), self._settings.resident_bytes):
+            if self.making_room(model):
                 told.append(f"{model.card.name} loads when it is needed")
                 continue
             try:
@@ -84,15 +130,15 @@ class Residence:
                 told.append(f"{model.card.name} on {child.device}")
             except (Failed, ModelDied) as error:
                 log.error("model_not_loaded", model=model.card.name, reason=str(error))
-                self.dismiss(model)
+                self._forget(model)
                 told.append(f"{model.card.name} does not load")
         return told
 
-    def dismiss(self, model: Model) -> None:
-        """End the process of `model`, if there is one."""
-        child = self._children.pop(_key(model), None)
-        if child is not None:
-            child.kill()
+    def dismiss(self, child: ModelChild) -> None:
+        """End a process now, whatever it does."""
+        if self._children.get(key_of(child.model)) is child:
+            del self._children[key_of(child.model)]
+        child.kill()
 
     def end(self) -> None:
         """End all of them."""
@@ -100,27 +146,32 @@ class Residence:
             child.end()
         self._children.clear()
 
-    def _make_room(self, digest: str, needed_bytes: int) -> None:
-        for leaving in to_unload(self._others(digest), needed_bytes, self._settings.resident_bytes):
-            log.info("model_unloaded", model=self._children[leaving].model.card.name)
-            self._children.pop(leaving).end()
+    def _forget(self, model: Model) -> None:
+        child = self._children.get(key_of(model))
+        if child is not None:
+            self.dismiss(child)
+
+    def _budget(self) -> Memory:
+        """What all may take together; of a GPU that no process has told of yet, without bounds."""
+        whole = max((child.device_total_bytes for child in self._children.values()), default=0)
+        share = self._settings.device_bytes or int(whole * _DEVICE_SHARE)
+        return Memory(self._settings.resident_bytes, share or sys.maxsize)
 
     def _others(self, digest: str) -> list[Resident]:
         return [
-            Resident(other, _bytes_of(child), self._last_used_s[other])
+            Resident(other, _memory_of(child), self._last_used_s[other], bool(child.owes))
             for other, child in self._children.items()
             if other != digest and child.alive
         ]
 
 
-def _key(model: Model) -> str:
-    # The card's parameters are part of what a process has loaded.
-    return f"{model.model_digest}:{model.card_digest}"
+def _memory_of(child: ModelChild) -> Memory:
+    expected = _expected(child.model)
+    if not child.ready:
+        return expected
+    return Memory(child.resident_bytes or expected.main, child.device_bytes)
 
 
-def _bytes_of(child: ModelChild) -> int:
-    return child.resident_bytes or _expected_bytes(child.model)
-
-
-def _expected_bytes(model: Model) -> int:
-    return _BASE_BYTES + _BYTES_PER_WEIGHT_BYTE * sum(path.stat().st_size for path in model.weights.values())
+def _expected(model: Model) -> Memory:
+    room = _BYTES_PER_WEIGHT_BYTE * sum(path.stat().st_size for path in model.weights.values())
+    return Memory(_BASE_BYTES + room, _BASE_BYTES + room)

@@ -38,6 +38,8 @@ class Start:
     evidence: str = ""
     #: Whether the bundle's own Python was looked at and trusted.
     own_code: bool = False
+    #: Whether the pipeline must make do with less memory than it would take: it ran out of it before.
+    frugal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +55,36 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Every further line to a model process: one series to read, or those of several roles."""
+    """One study to read: a series, or those of several roles."""
 
     id: str
     slices: tuple[Slice, ...]
     #: Where its files go, each under this path with an ending of its own (`file_of`).
     stem: str
+
+
+class OrderKind(StrEnum):
+    """What a model process is to do."""
+
+    #: Read a study's pixels ahead, as far as memory allows.
+    PREPARE = "prepare"
+    #: Have the network read a study that was prepared: at once, or in the midst of the one that it reads now.
+    GO = "go"
+    #: Wait at the next beat. What it is told to read meanwhile, it reads.
+    PAUSE = "pause"
+    #: Go on.
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Every further line to a model process."""
+
+    kind: OrderKind
+    #: Of PREPARE.
+    job: Job | None = None
+    #: The job's, of GO.
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +104,12 @@ class ReplyKind(StrEnum):
 
     #: The model is loaded.
     READY = "ready"
+    #: The network begins with the job.
+    STARTED = "started"
+    #: The pause has begun.
+    PAUSED = "paused"
+    #: The network is free again; the job's files are being written, and a last reply follows.
+    COMPUTED = "computed"
     #: The study is read, and its files are durable.
     DONE = "done"
     #: As `errors.Unsuitable`, with the reason.
@@ -92,7 +124,7 @@ class ReplyKind(StrEnum):
 class Reply:
     """A line from a model process."""
 
-    #: The job's; empty for the start.
+    #: The job's; empty for the start and for PAUSED.
     id: str = ""
     kind: ReplyKind
     reason: str = ""
@@ -106,11 +138,19 @@ class Reply:
     device: str = ""
     #: Largest memory that the process has held so far.
     resident_bytes: int = 0
+    #: Largest memory of the GPU that it has held so far, and how much there is.
+    device_bytes: int = 0
+    device_total_bytes: int = 0
+    #: What the process was confined to, and what the system does not permit: one line for people.
+    confinement: str = ""
 
 
 START: TypeAdapter[Start] = TypeAdapter(Start)
-JOB: TypeAdapter[Job] = TypeAdapter(Job)
+ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+#: The replies after which nothing more is said of a job.
+LAST_REPLIES = frozenset({ReplyKind.DONE, ReplyKind.UNSUITABLE, ReplyKind.FAILED, ReplyKind.TRANSIENT})
 
 
 def line(adapter: TypeAdapter[Message], message: Message) -> bytes:

@@ -1,4 +1,4 @@
-"""The parent's end of a model process: start, ask with a deadline, end. It knows every way to die."""
+"""The parent's end of a model process: start, order, listen, end. It never waits; it knows every way to die."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from node.catalogue import Model
 from node.config import InferSettings
 from node.errors import Failed
-from node.infer.messages import JOB, REPLY, START, Job, Reply, ReplyKind, Start, line
+from node.infer.messages import LAST_REPLIES, ORDER, REPLY, START, Job, Order, OrderKind, Reply, ReplyKind, Start, line
 
 COMMAND = (sys.executable, "-m", "node.infer.model_process")
 #: Loading and warming up may take this long.
@@ -31,6 +31,7 @@ _END_S = 2.0
 _TICK_S = 0.2
 #: A reply is some kilobytes; more without an end of line is no reply.
 _LONGEST_REPLY = 1 << 20
+_CHUNK = 1 << 16
 _STDERR_LINES = 20
 #: Volumes are allocated and freed by the hundred megabytes. Given back to the kernel each time, every page is
 #: zeroed anew: that is a fifth of all time. Kept, and in huge pages, it is none.
@@ -44,19 +45,37 @@ log = structlog.get_logger()
 class ModelDied(Exception):
     """The model process crashed, hung, or answered garbage; it is gone, and the text says how."""
 
+    def __init__(self, how: str, *, for_memory: bool = False) -> None:
+        super().__init__(how)
+        #: Whether somebody killed it (SIGKILL), as the kernel does when memory runs out.
+        self.for_memory = for_memory
+
 
 class ModelChild:
     """One running model process. Create and use it in the main thread: it dies with the thread that made it."""
 
     def __init__(
-        self, model: Model, settings: InferSettings, command: Sequence[str] = COMMAND, *, evidence: Path | None = None
+        self,
+        model: Model,
+        settings: InferSettings,
+        command: Sequence[str] = COMMAND,
+        *,
+        evidence: Path | None = None,
+        frugal: bool = False,
     ) -> None:
         self.model = model
+        #: Whether it makes do with less memory.
+        self.frugal = frugal
+        #: Whether the model is loaded.
+        self.ready = False
         #: "cpu" or "cuda" once it is ready.
         self.device = ""
-        #: The largest memory it has told of.
-        self.resident_bytes = 0
-        self._ready = False
+        #: What it is confined to, once it is ready.
+        self.confinement = ""
+        #: The largest memory it has told of, of the machine and of the GPU; and the GPU's whole.
+        self.resident_bytes = self.device_bytes = self.device_total_bytes = 0
+        #: The jobs of which it owes the last reply.
+        self.owes: set[str] = set()
         self._buffer = b""
         self._said: deque[str] = deque(maxlen=_STDERR_LINES)
         self._started_s = time.monotonic()
@@ -70,7 +89,7 @@ class ModelChild:
         )
         self._listener = threading.Thread(target=self._listen, name="model-stderr", daemon=True)
         self._listener.start()
-        self._unsent = line(START, _start_of(model, settings, evidence))
+        self._unsent = line(START, _start_of(model, settings, evidence, frugal))
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
@@ -80,36 +99,53 @@ class ModelChild:
         """Whether the process still runs."""
         return self._process.poll() is None
 
+    @property
+    def readable(self) -> int:
+        """The descriptor on which it answers, for `select`."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    @property
+    def writable(self) -> int | None:
+        """The descriptor for what is not sent yet, for `select`; `None` if all is."""
+        assert self._process.stdin is not None
+        return self._process.stdin.fileno() if self._unsent else None
+
+    def order(self, kind: OrderKind, job: Job | None = None, *, job_id: str = "") -> None:
+        """Tell it what to do; sent as it takes it."""
+        if job is not None:
+            self.owes.add(job.id)
+        self._unsent += line(ORDER, Order(kind=kind, job=job, id=job_id))
+
+    def heard(self) -> list[Reply]:
+        """Send what it takes and return what it has said since, without waiting; the word that it is ready is kept.
+
+        Raises:
+            Failed: the model cannot be loaded, with the reason; the process is gone.
+            ModelDied: it died, answered what it was not asked, or is not ready in time.
+        """
+        self._send()
+        replies = [self._understood(text) for text in self._lines()]
+        if not self.ready and time.monotonic() > self._started_s + LOAD_LIMIT_S:
+            raise self.killed(f"was not ready within {LOAD_LIMIT_S:g} s")
+        return [reply for reply in replies if reply.kind is not ReplyKind.READY]
+
+    def killed(self, why: str) -> ModelDied:
+        """End the process, and return that as an error: "the model process <why> and was ended"."""
+        self.kill()
+        return ModelDied(f"the model process {why} and was ended")
+
     def wait_until_ready(self, beat: Callable[[], None]) -> None:
         """Wait until the model is loaded; `beat` is called several times a second and may raise.
 
         Raises:
-            Failed: it cannot be loaded, with the reason.
-            ModelDied: the process died over it.
+            Failed, ModelDied: as `heard`.
         """
-        if self._ready:
-            return
-        reply = self._exchange(self._started_s + LOAD_LIMIT_S, f"was not ready within {LOAD_LIMIT_S:g} s", beat)
-        if reply.kind is not ReplyKind.READY:
-            self.kill()
-            raise Failed(f"the model {self.model.card.name} cannot be loaded: {reply.reason}")
-        self._ready, self.device, self.resident_bytes = True, reply.device, reply.resident_bytes
-        log.info("model_ready", model=self.model.card.name, device=self.device, **_rounded(reply))
-
-    def ask(self, job: Job, limit_s: float, beat: Callable[[], None]) -> Reply:
-        """Have one series read within `limit_s`; `beat` as above.
-
-        Raises:
-            Failed, ModelDied: as `wait_until_ready`.
-        """
-        self.wait_until_ready(beat)
-        self._unsent = line(JOB, job)
-        reply = self._exchange(time.monotonic() + limit_s, f"did not end within {limit_s:g} s", beat)
-        if reply.id != job.id:
-            self.kill()
-            raise ModelDied("the model process answered something that was not asked")
-        self.resident_bytes = max(self.resident_bytes, reply.resident_bytes)
-        return reply
+        while not self.ready:
+            beat()
+            writable = [] if self.writable is None else [self.writable]
+            select.select([self.readable], writable, [], _TICK_S)
+            self.heard()
 
     def end(self) -> None:
         """Let an idle process end by itself; end a busy one."""
@@ -132,58 +168,73 @@ class ModelChild:
                 with suppress(OSError):
                     stream.close()
 
-    def _exchange(self, deadline_s: float, late: str, beat: Callable[[], None]) -> Reply:
-        """Send what is unsent and return the next reply."""
+    def _understood(self, text: bytes) -> Reply:
         try:
-            text = self._next_line(deadline_s, late, beat)
-            return REPLY.validate_json(text)
+            reply = REPLY.validate_json(text)
         except ValidationError:
             self.kill()
             raise ModelDied("the model process answered garbage") from None
+        self.resident_bytes = max(self.resident_bytes, reply.resident_bytes)
+        self.device_bytes = max(self.device_bytes, reply.device_bytes)
+        self.device_total_bytes = reply.device_total_bytes or self.device_total_bytes
+        if not self.ready:
+            self._begin(reply)
+        elif reply.id not in self.owes and reply.kind is not ReplyKind.PAUSED:
+            self.kill()
+            raise ModelDied("the model process answered something that was not asked")
+        if reply.kind in LAST_REPLIES:
+            self.owes.discard(reply.id)
+        return reply
 
-    def _next_line(self, deadline_s: float, late: str, beat: Callable[[], None]) -> bytes:
-        questions, answers = self._process.stdin, self._process.stdout
-        assert questions is not None
+    def _begin(self, reply: Reply) -> None:
+        if reply.kind is not ReplyKind.READY:
+            self.kill()
+            raise Failed(f"the model {self.model.card.name} cannot be loaded: {reply.reason}")
+        self.ready, self.device, self.confinement = True, reply.device, reply.confinement
+        log.info(
+            "model_ready",
+            model=self.model.card.name,
+            device=self.device,
+            confinement=self.confinement,
+            **_rounded(reply),
+        )
+
+    def _lines(self) -> list[bytes]:
+        answers = self._process.stdout
         assert answers is not None
-        while b"\n" not in self._buffer:
-            if time.monotonic() > deadline_s:
-                self.kill()
-                raise ModelDied(f"the model process {late} and was ended")
-            beat()
-            readable, writable, _ = select.select([answers], [questions] if self._unsent else [], [], _TICK_S)
-            if writable:
-                self._send(questions.fileno())
-            if readable:
-                self._take_in(os.read(answers.fileno(), 1 << 16))
-        found, _, self._buffer = self._buffer.partition(b"\n")
-        return found
+        with suppress(BlockingIOError):
+            read = os.read(answers.fileno(), _CHUNK)
+            if not read:
+                raise self._how_it_ended()
+            self._buffer += read
+        *lines, self._buffer = self._buffer.split(b"\n")
+        if len(self._buffer) > _LONGEST_REPLY:
+            self.kill()
+            raise ModelDied("the model process answered garbage")
+        return lines
 
-    def _send(self, questions: int) -> None:
+    def _send(self) -> None:
+        questions = self._process.stdin
+        assert questions is not None
         try:
-            self._unsent = self._unsent[os.write(questions, self._unsent) :]
+            while self._unsent:
+                self._unsent = self._unsent[os.write(questions.fileno(), self._unsent) :]
         except BrokenPipeError:
             self._unsent = b""  # it has ended: the next read says so
         except BlockingIOError:
             pass
 
-    def _take_in(self, read: bytes) -> None:
-        if not read:
-            raise ModelDied(self._how_it_ended())
-        self._buffer += read
-        if len(self._buffer) > _LONGEST_REPLY:
-            self.kill()
-            raise ModelDied("the model process answered garbage")
-
-    def _how_it_ended(self) -> str:
+    def _how_it_ended(self) -> ModelDied:
         """Bury the process and say how it came to its end."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)  # its channel closes a moment before it ends
         self.kill()
         code = self._process.returncode
         if code < 0:
-            return f"the model process was killed by {signal.Signals(-code).name}"
+            how = f"the model process was killed by {signal.Signals(-code).name}"
+            return ModelDied(how, for_memory=-code == signal.SIGKILL)
         last = self._said[-1] if self._said else ""
-        return f"the model process ended with exit code {code}" + (f": {last}" if last else "")
+        return ModelDied(f"the model process ended with exit code {code}" + (f": {last}" if last else ""))
 
     def _listen(self) -> None:
         """Keep the last lines of the child's standard error, and pass them on to the log."""
@@ -197,15 +248,22 @@ class ModelChild:
                     log.info("model_says", model=self.model.card.name, text=text)
 
 
-def _start_of(model: Model, settings: InferSettings, evidence: Path | None) -> Start:
+def key_of(model: Model) -> str:
+    """What a process has loaded: the model, and the card, whose parameters are part of it."""
+    return f"{model.model_digest}:{model.card_digest}"
+
+
+def _start_of(model: Model, settings: InferSettings, evidence: Path | None, frugal: bool) -> Start:
     return Start(
         card=model.card,
         folder=str(model.folder),
         weights={role: str(path) for role, path in model.weights.items()},
         model_digest=model.model_digest,
+        own_code=model.own_code,
         device=settings.device,
         threads=settings.threads,
         evidence=str(evidence) if evidence else "",
+        frugal=frugal,
     )
 
 

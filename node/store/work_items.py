@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from node.domain.priority import Lane
 from node.domain.time import Instant
 from node.domain.work import WORK_MOVES, WorkKind, WorkState
 from node.store import events
@@ -74,19 +75,23 @@ def claim(
     limit: int = 1,
     study: str = "",
     subject_prefix: str = "",
+    above: Lane | None = None,
 ) -> list[WorkItem]:
     """Take up to `limit` ready items, most urgent first, in one statement; opens its own transaction.
 
     Each attempt is counted here, before the work starts, so that an item that kills its worker is known.
-    Items about studies of which nothing is here yet (they are being fetched) come first.
+    Items about studies of which nothing is here yet (they are being fetched) come first. With `above`, only items of
+    studies in a more urgent lane are taken.
     """
     narrowed = " AND w.study_instance_uid = ?" if study else ""
     narrowed += " AND substr(w.subject, 1, ?) = ?" if subject_prefix else ""
+    narrowed += " AND s.lane_order < ?" if above else ""
     values: tuple[Value, ...] = (
         *(now.boot_id, now.boottime_s + lease_s, owner, now.iso),
         *(kind, now.boot_id, now.boottime_s),
         *((study,) if study else ()),
         *((len(subject_prefix), subject_prefix) if subject_prefix else ()),
+        *((above.order,) if above else ()),
         limit,
     )
     with db.transaction():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,10 @@ from node.domain.model_card import Mode
 from node.domain.study import Instance
 from node.domain.work import OutcomeState, WorkKind
 from node.infer.admission import Residence
-from node.infer.model_child import COMMAND
-from node.infer.worker import InferRoom, Patience
-from node.loop import Herald, Stop, work_step
+from node.infer.ledger import Ledger
+from node.infer.messages import LAST_REPLIES, Job, OrderKind, Reply
+from node.infer.model_child import COMMAND, ModelChild
+from node.infer.room import InferRoom
 from node.receive.fields import instance_of
 from node.store import instances, outcomes, work_items
 from node.store.database import Database, open_database
@@ -30,6 +32,32 @@ FAKE_CHILD = Path(__file__).with_name("fake_child.py")
 def fake(*arguments: object) -> list[str]:
     """The command of a process that behaves as `arguments` say."""
     return [sys.executable, str(FAKE_CHILD), *map(str, arguments)]
+
+
+def run_dry(room: InferRoom) -> bool:
+    """Let the room work until nothing is under way; whether there was anything."""
+    worked = False
+    while room.step():
+        worked = True
+    return worked
+
+
+def begun(room: InferRoom) -> None:
+    """Let the room work until a network has begun with a study."""
+    while room._stack.top is None or not room._stack.top.started:
+        room.step()
+
+
+def ask(child: ModelChild, job: Job) -> Reply:
+    """Have a process read one study; return its last reply."""
+    child.wait_until_ready(lambda: None)
+    child.order(OrderKind.PREPARE, job)
+    child.order(OrderKind.GO, job_id=job.id)
+    while True:
+        for reply in child.heard():
+            if reply.kind in LAST_REPLIES:
+                return reply
+        select.select([child.readable], [], [], 0.1)
 
 
 @pytest.fixture
@@ -65,7 +93,6 @@ class Site:
     clock: FakeClock
     settings: Settings
     policy: Policy
-    stop: Stop
     rooms: list[InferRoom]
 
     @property
@@ -107,24 +134,21 @@ class Site:
             work_items.add(self.db, self.clock.now(), WorkKind.INFER, outcome_id, study)
         return outcome_id
 
-    def room(
-        self, command: Sequence[str] = COMMAND, *, time_limit_s: float | None = None, grace_s: float = 0.0
-    ) -> InferRoom:
+    def room(self, command: Sequence[str] = COMMAND, *, time_limit_s: float | None = None) -> InferRoom:
         """A room whose model processes are started by `command`."""
         policy = self.policy
         if time_limit_s is not None:
             limited = replace(self.model, card=replace(self.model.card, time_limit_s=time_limit_s))
             policy = Policy(policy.settings, (limited,), policy.rules)
-        residence = Residence(self.settings.infer, command)
-        patience = Patience(Herald(), self.stop, grace_s)
-        room = InferRoom(self.db, self.clock, policy, residence, patience)
+        ledger = Ledger(self.db, self.clock, policy, "infer:test")
+        room = InferRoom(self.db, ledger, Residence(self.settings.infer, command))
         self.rooms.append(room)
         return room
 
     def step(self, room: InferRoom) -> bool:
-        """Claim and handle one study, as the loop does."""
+        """Let the room do all that there is to do at one moment of the clock; whether there was anything."""
         self.clock.forward(10)
-        return work_step(self.db, self.clock, room.handling())()
+        return run_dry(room)
 
     def outcome(self, outcome_id: int) -> outcomes.Outcome:
         found = outcomes.outcome(self.db, outcome_id)
@@ -138,7 +162,7 @@ class Site:
 
 @pytest.fixture
 def site(db: Database, clock: FakeClock, settings: Settings) -> Iterator[Site]:
-    made = Site(db, clock, settings, load_policy(settings), Stop(), [])
+    made = Site(db, clock, settings, load_policy(settings), [])
     yield made
     for room in made.rooms:
         room.end()

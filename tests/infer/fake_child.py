@@ -55,16 +55,24 @@ def main() -> None:
         return
     say(kind="ready", device="cpu", resident_bytes=int(sys.argv[2]) if behaviour == "large" else 1000)
     for line in sys.stdin:
-        job = json.loads(line)
-        if behaviour == "once" and not Path(sys.argv[2]).exists():
-            Path(sys.argv[2]).write_text("died")
-            die("segfault")
-        if behaviour in ("unsuitable", "failed", "transient"):
-            say(id=job["id"], kind=behaviour, reason=f"{behaviour} for {start['card']['name']}")
-        elif behaviour not in ("once", "large", "fine"):
-            die(behaviour)
-        else:
-            say(id=job["id"], kind="done", timings={"model_s": 0.1})
+        order = json.loads(line)
+        if order["kind"] == "go":
+            read(behaviour, order["id"], start["card"]["name"])
+
+
+def read(behaviour: str, job_id: str, name: str) -> None:
+    """Answer, or misbehave, as asked."""
+    say(id=job_id, kind="started")
+    if behaviour == "once" and not Path(sys.argv[2]).exists():
+        Path(sys.argv[2]).write_text("died")
+        die("segfault")
+    if behaviour in ("unsuitable", "failed", "transient"):
+        say(id=job_id, kind=behaviour, reason=f"{behaviour} for {name}")
+    elif behaviour not in ("once", "large", "fine"):
+        die(behaviour)
+    else:
+        say(id=job_id, kind="computed")
+        say(id=job_id, kind="done", timings={"model_s": 0.1})
 
 
 if __name__ == "__main__":

@@ -7,27 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.config import InferSettings
-from node.infer.admission import Residence, Resident, to_unload
+from node.infer.admission import Memory, Residence, Resident, to_unload
 from tests.infer.conftest import Site, fake
 
 GIB = 1 << 30
-residents = st.lists(st.builds(Resident, st.uuids().map(str), st.integers(1, 100), st.floats(0, 1e6)), max_size=8)
+memories = st.builds(Memory, st.integers(1, 100), st.integers(0, 100))
+residents = st.lists(st.builds(Resident, st.uuids().map(str), memories, st.floats(0, 1e6), st.booleans()), max_size=8)
 
 
-@given(residents, st.integers(1, 200), st.integers(1, 200))
-def test_what_stays_fits_the_budget_with_the_new_one_and_is_the_most_recently_used(
-    held: list[Resident], needed: int, budget: int
+@given(residents, memories, memories)
+def test_what_stays_fits_both_budgets_with_the_new_one_and_is_at_work_or_the_most_recently_used(
+    held: list[Resident], needed: Memory, budget: Memory
 ):
     leaving = set(to_unload(held, needed, budget))
     stay = [each for each in held if each.model_digest not in leaving]
-    assert not stay or sum(each.resident_bytes for each in stay) + needed <= budget
-    gone = [each for each in held if each.model_digest in leaving]
-    assert max((each.last_used_s for each in gone), default=-1) <= min((each.last_used_s for each in stay), default=1e9)
+    assert not stay or sum((each.memory for each in stay), needed).within(budget)
+    gone = [(each.at_work, each.last_used_s) for each in held if each.model_digest in leaving]
+    assert max(gone, default=(False, -1.0)) <= min(
+        ((each.at_work, each.last_used_s) for each in stay), default=(True, 1e9)
+    )
 
 
-@given(residents, st.integers(1, 200))
-def test_nothing_leaves_while_there_is_room(held: list[Resident], needed: int):
-    assert to_unload(held, needed, sum(each.resident_bytes for each in held) + needed) == []
+@given(residents, memories)
+def test_nothing_leaves_while_there_is_room(held: list[Resident], needed: Memory):
+    assert to_unload(held, needed, sum((each.memory for each in held), needed)) == []
 
 
 def test_the_model_unused_for_longest_makes_room(site: Site):
@@ -76,5 +79,5 @@ def test_no_process_is_left(site: Site, ended: str):
     if ended == "end":
         residence.end()
     else:
-        residence.dismiss(site.model)
+        residence.dismiss(child)
     assert not child.alive

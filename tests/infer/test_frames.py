@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from node.domain.model_card import Condition
+from node.domain.model_card import Condition, ModelCard
 from node.imaging.mask import read_mask
-from node.imaging.pipelines import STILL, Given, Pulse, Reading
-from node.infer.messages import JOB, Job, ReplyKind, Slice, line
-from node.infer.model_process import answer
+from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
+from node.infer.messages import LAST_REPLIES, ORDER, Job, Order, OrderKind, Reply, ReplyKind, Slice, line
+from node.infer.reader import Reader
 from tests.enhanced import MultiFrame, stack_of, write
 from tests.report.gathered import VOLUME, described
 
@@ -26,10 +26,21 @@ class Marker:
         return Reading(labels=(given.volume.array > 1500).astype(np.uint8), timings={})
 
 
+def answer(job: Job, card: ModelCard, runner: Runner) -> Reply:
+    replies: list[Reply] = []
+    with Reader(card, runner, replies.append) as reader:
+        reader.prepare(job)
+        reader.read(job.id)
+    (last,) = (reply for reply in replies if reply.kind in LAST_REPLIES)
+    return last
+
+
 def job_on(folder: Path, made: MultiFrame) -> Job:
     path = write(folder / "a.dcm", made)
     job = Job(id="1", slices=(Slice(path=str(path), instance=described([path])[0]),), stem=str(folder / "mask"))
-    return JOB.validate_json(line(JOB, job))
+    order = ORDER.validate_json(line(ORDER, Order(kind=OrderKind.PREPARE, job=job)))
+    assert order.job is not None
+    return order.job
 
 
 def test_the_mask_names_the_frames_that_it_lies_on(tmp_path: Path) -> None:

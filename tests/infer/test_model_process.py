@@ -19,7 +19,7 @@ from node.infer.messages import Job, ReplyKind, Slice
 from node.infer.model_child import ModelChild
 from node.store import instances
 from tests.conftest import ROOT
-from tests.infer.conftest import Site
+from tests.infer.conftest import Site, ask
 
 STUDY = "1.2.3.1"
 
@@ -39,19 +39,19 @@ def test_nothing_that_is_printed_reaches_the_channel(site: Site, tmp_path: Path)
     noisy.write_text(
         textwrap.dedent("""
             import os, sys
-            from node.infer import model_process
-            load = model_process._load
+            from node.infer import model_process, serving
+            load = serving.load
             def loudly(start):
                 print("python prints"); os.write(1, b"C prints\\n"); sys.stdout.flush()
                 os.system("echo a child prints")
                 return load(start)
-            model_process._load = loudly
+            serving.load = loudly
             sys.exit(model_process.main())
         """)
     )
     child = ModelChild(site.model, InferSettings(device="cpu"), [sys.executable, str(noisy)])
     try:
-        reply = child.ask(job(site, tmp_path / "mask.npz"), 100, lambda: None)
+        reply = ask(child, job(site, tmp_path / "mask.npz"))
         assert (reply.kind, reply.reason) == (ReplyKind.DONE, "")
         assert {"python prints", "C prints", "a child prints"} <= set(child._said)
     finally:
@@ -65,7 +65,7 @@ def test_signals_meant_for_the_room_do_not_cost_it_a_study(site: Site, tmp_path:
         child.wait_until_ready(lambda: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             os.kill(child._process.pid, number)
-        assert child.ask(job(site, tmp_path / "mask.npz"), 100, lambda: None).kind is ReplyKind.DONE
+        assert ask(child, job(site, tmp_path / "mask.npz")).kind is ReplyKind.DONE
     finally:
         child.end()
 
@@ -74,7 +74,7 @@ def test_a_mask_that_cannot_be_written_is_a_passing_fault(site: Site, tmp_path: 
     (tmp_path / "file").write_text("no folder")
     child = ModelChild(site.model, InferSettings(device="cpu"))
     try:
-        reply = child.ask(job(site, tmp_path / "file" / "mask.npz"), 100, lambda: None)
+        reply = ask(child, job(site, tmp_path / "file" / "mask.npz"))
     finally:
         child.end()
     assert reply.kind is ReplyKind.TRANSIENT

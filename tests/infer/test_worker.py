@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from node.imaging.mask import read_mask
 from node.infer import model_child
 from node.store import artifacts, findings, work_items
 from tests.imaging.networks import OneNaN, saved
-from tests.infer.conftest import Site, fake
+from tests.infer.conftest import Site, begun, fake, run_dry
 
 FIRST, SECOND = "1.2.3.1", "1.2.3.2"
 
@@ -163,7 +162,7 @@ def test_a_model_that_nobody_trusted_never_runs(site: Site):
         site.model, problem="tiny is in no models.lock. Look at it, then run `matins models trust tiny`"
     )
     room = site.room(fake("fine"))
-    room._policy = replace(site.policy, models=(untrusted,))
+    room._ledger.policy = replace(site.policy, models=(untrusted,))
     site.step(room)
     assert site.outcome(outcome_id).state is OutcomeState.FAILED
     assert "matins models trust tiny" in site.outcome(outcome_id).reason
@@ -192,16 +191,13 @@ def test_a_volume_that_cannot_be_built_is_not_applicable_with_the_reason(site: S
 def test_a_result_that_nobody_wants_any_more_is_dropped(site: Site):
     outcome_id = site.waits(FIRST)
     room = site.room(fake("fine"))
-    ask = room._residence.child(site.model).ask
-
-    def superseded_meanwhile(*arguments: object) -> object:
-        with site.db.transaction():
-            work_items.cancel(site.db, site.clock.now(), WorkKind.INFER, outcome_id, "superseded")
-            site.db.execute("UPDATE outcome SET state = 'superseded'")
-        return ask(*arguments)  # type: ignore[arg-type]
-
-    room._residence.child(site.model).ask = superseded_meanwhile  # type: ignore[method-assign, assignment]
-    site.step(room)
+    site.clock.forward(10)
+    while site.outcome(outcome_id).state is not OutcomeState.RUNNING:
+        room.step()
+    with site.db.transaction():
+        work_items.cancel(site.db, site.clock.now(), WorkKind.INFER, outcome_id, "superseded")
+        site.db.execute("UPDATE outcome SET state = 'superseded'")
+    run_dry(room)
     assert site.outcome(outcome_id).state is OutcomeState.SUPERSEDED
     assert artifacts.of_outcome(site.db, outcome_id) == []
     assert site.item_state(outcome_id, WorkKind.REPORT) == "none"
@@ -210,22 +206,22 @@ def test_a_result_that_nobody_wants_any_more_is_dropped(site: Site):
 def test_asked_to_stop_the_room_gives_the_study_back_and_leaves_no_process(site: Site):
     outcome_id = site.waits(FIRST)
     room = site.room(fake("hang"))
-    pid = room._residence.child(site.model)._process.pid
-    threading.Timer(0.5, site.stop.set).start()
-    site.step(room)
+    begun(room)
+    (child,) = room._residence.children
+    room.drain(lambda: None, grace_s=0.0)
     assert site.item_state(outcome_id) == "ready"
     assert site.outcome(outcome_id).state is OutcomeState.PENDING
     row = site.db.row("SELECT attempts, not_before_boot_s FROM work_item WHERE kind = 'infer'")
     assert row is not None
     assert (row["attempts"], row["not_before_boot_s"]) == (0, site.clock.now().boottime_s)
-    assert not Path(f"/proc/{pid}").exists()
+    assert not child.alive
 
 
 def test_asked_to_stop_the_room_still_finishes_a_study_that_ends_in_time(site: Site):
     outcome_id = site.waits(FIRST)
-    room = site.room(grace_s=60.0)
-    site.stop.set()
-    site.step(room)
+    room = site.room()
+    begun(room)
+    room.drain(lambda: None, grace_s=60.0)
     assert site.outcome(outcome_id).state is OutcomeState.RESULT
 
 
@@ -247,9 +243,9 @@ def _is_gone(pid: int) -> bool:
 
 
 def test_preloading_tells_what_is_loaded_and_what_is_not(site: Site):
-    assert site.room(fake("fine")).preload() == "tiny on cpu"
-    assert site.room(fake("no-load")).preload() == "tiny does not load"
-    assert site.room(fake("refuses")).preload() == "tiny does not load"
+    assert site.room(fake("fine")).preload(lambda: None) == "tiny on cpu"
+    assert site.room(fake("no-load")).preload(lambda: None) == "tiny does not load"
+    assert site.room(fake("refuses")).preload(lambda: None) == "tiny does not load"
 
 
 def test_a_model_that_never_gets_ready_is_ended_and_counted(site: Site, monkeypatch: pytest.MonkeyPatch):

@@ -123,6 +123,8 @@ class Fitting:
     evidence: Path | None = None
     #: Whether the bundle's own Python was looked at and trusted.
     own_code: bool = False
+    #: Whether to make do with less memory, however long it takes: the process was ended for want of it.
+    frugal: bool = False
 
 
 class Pipeline(Protocol):

@@ -1,0 +1,174 @@
+"""One model at work: a study in the network, the next one read ahead, the last one written.
+
+The orders come from the parent, which alone decides what is read when; here they are obeyed at every beat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Self
+
+from node.domain.model_card import ModelCard
+from node.errors import Failed, MatinsError, Transient, Unsuitable
+from node.imaging.pipelines import Given, Runner
+from node.infer.findings import Conclusion, Content, conclude
+from node.infer.given import fits_ahead, given_of
+from node.infer.messages import ORDER, Job, Order, OrderKind, Reply, ReplyFile, ReplyKind, file_of
+from node.store.files import write_durably
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    job: Job
+    #: `None`: there was no memory to read it ahead.
+    reading: Future[tuple[Given, float]] | None
+
+
+class Reader:
+    """Obeys orders until they end; itself the pulse of what it runs. All but `listen`'s thread is the main thread's."""
+
+    def __init__(
+        self, card: ModelCard, runner: Runner, say: Callable[[Reply], None], *, notes: tuple[str, ...] = ()
+    ) -> None:
+        self._card = card
+        self._runner = runner
+        self._say = say
+        self._notes = notes
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._prepared: dict[str, _Prepared] = {}
+        self._paused = False
+        self._ahead = ThreadPoolExecutor(1, "read-ahead")
+        self._behind = ThreadPoolExecutor(1, "write")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Finish what is being written."""
+        self._ahead.shutdown()
+        self._behind.shutdown()
+
+    def listen(self, questions: int) -> None:
+        """Take orders from the file descriptor, in a thread; reading ahead begins while the network is busy."""
+        threading.Thread(target=self._listen, args=(questions,), name="orders", daemon=True).start()
+
+    def serve(self) -> None:
+        """Obey orders until they end."""
+        while (order := self._orders.get()) is not None:
+            self._obey(order)
+
+    def beat(self, done: int, total: int) -> None:  # noqa: ARG002 - nobody is shown progress yet
+        """Between two windows: read what is more urgent, and wait while the device is somebody else's."""
+        while self._paused or not self._orders.empty():
+            order = self._orders.get()
+            if order is None:
+                raise SystemExit(0)  # whoever asked is gone
+            self._obey(order)
+
+    def prepare(self, job: Job) -> None:
+        """Begin to read a study ahead, if it fits beside the one that is read."""
+        reading = self._ahead.submit(self._given, job) if fits_ahead(job) else None
+        self._prepared[job.id] = _Prepared(job, reading)
+
+    def read(self, job_id: str) -> None:
+        """Have the network read a study that was prepared; its last reply may come later, from the writing."""
+        prepared = self._prepared.pop(job_id)
+        self._say(Reply(id=job_id, kind=ReplyKind.STARTED))
+        try:
+            reply, concluded = self._concluded(prepared)
+        except (Unsuitable, Failed, Transient) as error:
+            self._say(Reply(id=job_id, kind=kind_of(error), reason=str(error)))
+            return
+        self._say(Reply(id=job_id, kind=ReplyKind.COMPUTED))
+        if self._writing is not None:
+            self._writing.result()  # not more than one: each holds a study's results
+        self._writing = self._behind.submit(self._write, prepared.job, reply, concluded)
+        self._writing.add_done_callback(_end_if_broken)
+
+    def _obey(self, order: Order) -> None:
+        if order.kind is OrderKind.GO:
+            self.read(order.id)
+        elif order.kind is OrderKind.PAUSE:
+            self._paused = True
+            self._say(Reply(kind=ReplyKind.PAUSED))
+        elif order.kind is OrderKind.RESUME:
+            self._paused = False
+
+    def _listen(self, questions: int) -> None:
+        # No buffered reader: a thread that waits in one cannot be left behind when the process ends.
+        left = b""
+        while chunk := os.read(questions, _CHUNK):
+            *lines, left = (left + chunk).split(b"\n")
+            for line in lines:
+                order = ORDER.validate_json(line)
+                if order.kind is OrderKind.PREPARE and order.job is not None:
+                    self.prepare(order.job)
+                else:
+                    self._orders.put(order)
+        self._orders.put(None)
+
+    def _given(self, job: Job) -> tuple[Given, float]:
+        started = time.perf_counter()
+        return given_of(job, self._card), time.perf_counter() - started
+
+    def _concluded(self, prepared: _Prepared) -> tuple[Reply, Conclusion]:
+        started = time.perf_counter()
+        given, read_s = prepared.reading.result() if prepared.reading else self._given(prepared.job)
+        waited_s = time.perf_counter() - started
+        reading = self._runner.run(given, self)
+        concluded = conclude(self._card, given, reading, self._runner, self)
+        reply = Reply(
+            id=prepared.job.id,
+            kind=ReplyKind.DONE,
+            findings=concluded.findings,
+            notes=(*self._notes, *reading.notes, *concluded.notes),
+            timings={"read_s": read_s, "waited_s": waited_s, **reading.timings},
+        )
+        return reply, concluded
+
+    def _write(self, job: Job, reply: Reply, concluded: Conclusion) -> None:
+        started = time.perf_counter()
+        try:
+            files = tuple(_kept(job, each) for each in concluded.files)
+        except (Failed, Transient) as error:
+            self._say(Reply(id=job.id, kind=kind_of(error), reason=str(error)))
+            return
+        timings = {**reply.timings, "write_s": time.perf_counter() - started}
+        self._say(replace(reply, files=files, timings=timings))
+
+
+def kind_of(error: MatinsError) -> ReplyKind:
+    """The reply that an error is told by."""
+    if isinstance(error, Unsuitable):
+        return ReplyKind.UNSUITABLE
+    return ReplyKind.TRANSIENT if isinstance(error, Transient) else ReplyKind.FAILED
+
+
+def _kept(job: Job, made: Content) -> ReplyFile:
+    path = file_of(job.stem, made.kind)
+    content = made.encode()
+    try:
+        write_durably(path, content)
+    except OSError as error:
+        raise Transient(f"the {made.kind} cannot be written: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    return ReplyFile(kind=made.kind, path=str(path), size=len(content), digest=digest)
+
+
+def _end_if_broken(writing: Future[None]) -> None:
+    """A fault in the writing thread ends the process as one in the network does: the parent counts it."""
+    error = writing.exception()
+    if error is not None:
+        traceback.print_exception(error)
+        os._exit(1)

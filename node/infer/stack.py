@@ -1,0 +1,84 @@
+"""Who has the network: the studies that were begun, the most urgent on top, and the processes that stand back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from node.infer.messages import OrderKind
+from node.infer.model_child import ModelChild
+from node.infer.turn import Turn
+
+
+class Stack:
+    """The last study computes; each other stands back until those over it are through."""
+
+    def __init__(self) -> None:
+        self._turns: list[Turn] = []
+        #: Processes that were told to wait.
+        self._paused: set[ModelChild] = set()
+
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """All of them, the top one last."""
+        return tuple(self._turns)
+
+    @property
+    def top(self) -> Turn | None:
+        """The one that computes."""
+        return self._turns[-1] if self._turns else None
+
+    def push(self, turn: Turn, child: ModelChild) -> None:
+        """Give a study that its process knows the network, over whatever has it."""
+        self._turns.append(turn)
+        child.order(OrderKind.GO, job_id=turn.job.id)
+        self._let_the_top_run()
+
+    def remove(self, turn: Turn) -> None:
+        """A study no longer computes; what stood back for it goes on."""
+        if turn in self._turns:
+            self._turns.remove(turn)
+        self._let_the_top_run()
+
+    def current(self, child: ModelChild) -> Turn | None:
+        """What a process computes, or has before it."""
+        of_child = [turn for turn in self._turns if turn.child is child]
+        started = [turn for turn in of_child if turn.started]
+        return started[-1] if started else (of_child[0] if of_child else None)
+
+    def is_paused(self, child: ModelChild) -> bool:
+        """Whether a process was told to wait."""
+        return child in self._paused
+
+    def started(self, child: ModelChild, turn: Turn) -> None:
+        """The network has begun with a study, perhaps in the midst of another."""
+        outer, now_s = self.current(child), time.monotonic()
+        if outer is not None and outer is not turn:
+            outer.stand_still(now_s)
+        turn.started = True
+        turn.run(now_s)
+
+    def paused(self, child: ModelChild) -> None:
+        """A process waits, as it was told to."""
+        current = self.current(child)
+        if current is not None and child in self._paused:
+            current.stand_still(time.monotonic())
+
+    def go_on(self, child: ModelChild) -> None:
+        """The time of what a process computes runs, if it is loaded and was not told to wait."""
+        current = self.current(child)
+        if current is not None and child.ready and child not in self._paused:
+            current.run(time.monotonic())
+
+    def forget(self, child: ModelChild) -> None:
+        """A process is gone."""
+        self._paused.discard(child)
+
+    def _let_the_top_run(self) -> None:
+        top = self._turns[-1].child if self._turns else None
+        held_back = {turn.child for turn in self._turns if turn.child is not None and turn.child is not top}
+        for child in held_back - self._paused:
+            child.order(OrderKind.PAUSE)
+        for child in self._paused - held_back:
+            child.order(OrderKind.RESUME)
+        self._paused = held_back
