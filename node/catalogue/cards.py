@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from node.catalogue.measures import check_measures
 from node.catalogue.targets import check_targets
+from node.catalogue.preparations import check_preparation
 from node.catalogue.toml_file import read_document, validate
 from node.domain.model_card import NUMBER_FIELDS, TEXT_FIELDS, Condition, ModelCard, Preference
 from node.errors import Misconfigured
@@ -47,6 +48,7 @@ def read_card(folder: Path) -> ModelCard:
 
     _check_head(card, folder.name, complaint)
     _check_outputs(card, complaint)
+    check_preparation(card, complaint)
     for index, condition in enumerate(card.requires):
         _check_condition(condition, f"requires[{index}]", complaint)
     for index, preference in enumerate(card.prefers):

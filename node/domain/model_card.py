@@ -11,6 +11,7 @@ from node.domain.explanation import Explanation
 from node.domain.finding import Code, Segment
 from node.domain.gate import Gate, Uncertainty
 from node.domain.measures import Lesions, Measure, Sided
+from node.domain.preparation import Architecture, Preparation
 from node.domain.study import Instance, Order, Pixels
 from node.domain.target import Target
 
@@ -173,6 +174,10 @@ class ModelCard:
     weights: tuple[Weights, ...]
     #: Parameters of the pipeline, checked by the pipeline.
     parameters: dict[str, float | int | str | bool | tuple[float, ...]] = field(default_factory=dict)
+    #: How the input of a network without a bundle is prepared, and its output read.
+    preparation: Preparation = field(default_factory=Preparation)
+    #: The network that weights alone are put into.
+    architecture: Architecture | None = None
     #: What every suitable series must meet.
     requires: tuple[Condition, ...]
     prefers: tuple[Preference, ...] = ()

@@ -1,0 +1,64 @@
+"""How the input of a network without a bundle is prepared, and what its output means, as the card declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+_FORBID = {"extra": "forbid"}
+
+
+class Values(StrEnum):
+    """What is done to the values of a volume before a network sees it."""
+
+    #: Nothing.
+    NONE = "none"
+    #: `window` becomes 0 to 1; what lies outside is held at its ends.
+    WINDOW = "window"
+    #: Least and greatest value of the volume become 0 and 1.
+    STRETCH = "stretch"
+    #: Mean 0 and standard deviation 1, over the volume.
+    ZSCORE = "zscore"
+    #: The same over what is not zero.
+    ZSCORE_NONZERO = "zscore-nonzero"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """The `[preparation]` table of a card. Axes are those of the network, in the order of `axes`."""
+
+    __pydantic_config__ = _FORBID
+
+    #: Axes of the network's input, one letter each: "RAS" runs towards right, anterior, superior.
+    axes: str = "RAS"
+    #: Spacing that the network was trained at; empty keeps that of the series.
+    spacing_mm: tuple[float, ...] = ()
+    values: Values = Values.NONE
+    #: Lowest and highest value, in the unit of the images (HU in CT), where `values` is "window".
+    window: tuple[float, ...] = ()
+    #: Voxels that the network sees at once; empty: the whole volume in one piece.
+    patch: tuple[int, ...] = ()
+    #: Share that neighbouring patches have in common.
+    overlap: float = 0.25
+    #: Weight of overlapping patches: "gaussian" or "constant".
+    blend: str = "gaussian"
+    #: Patches in one batch; 1 where the file was exported with a fixed batch.
+    batch: int = 1
+    #: What turns the network's numbers into shares: "softmax", "sigmoid", or "none" where the file does so itself.
+    activation: str = "softmax"
+    #: From which share on a voxel belongs to its segment, where the activation is "sigmoid".
+    threshold: float = 0.5
+    #: Of each segment only the largest connected part is kept.
+    largest: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """The `[architecture]` table: a network of MONAI that weights alone are put into."""
+
+    __pydantic_config__ = _FORBID
+
+    #: Its name, such as "UNet" or "monai.networks.nets.SegResNet".
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
