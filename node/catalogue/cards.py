@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from node.catalogue.measures import check_measures
-from node.catalogue.targets import check_targets
 from node.catalogue.preparations import check_preparation
+from node.catalogue.targets import check_targets
 from node.catalogue.toml_file import read_document, validate
 from node.domain.model_card import NUMBER_FIELDS, TEXT_FIELDS, Condition, ModelCard, Preference
 from node.errors import Misconfigured
