@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from node.domain.model_card import ModelCard
+from node.domain.study import Instance
+from node.imaging.images import read_images
 from node.imaging.pipelines import Given
 from node.imaging.volume import read_volume
 from node.infer.messages import Job
@@ -19,17 +21,22 @@ _MEMORY = Path("/proc/meminfo")
 
 
 def given_of(job: Job, card: ModelCard) -> Given:
-    """Read what the model is given: a volume a role, in the card's order.
+    """Read what the model is given: a volume a role in the card's order, or the images where it wants no volume.
 
     Raises:
-        Unsuitable, Failed: as `imaging.volume.read_volume`.
+        Unsuitable, Failed: as `imaging.volume.read_volume` and `imaging.images.read_images`.
     """
+    if not card.needs_volume:
+        return Given(images=read_images(_files(job, card, ""), intensity=card.intensity, colour=card.colour))
+    roles = [each.name for each in card.roles] or [""]
+    return Given(volumes={role: read_volume(_files(job, card, role), intensity=card.intensity) for role in roles})
+
+
+def _files(job: Job, card: ModelCard, role: str) -> list[tuple[Path, Instance]]:
+    """What is read for a role: each slice, and the file that it lies in."""
     paths = {each.instance.sop_instance_uid: Path(each.path) for each in job.slices}
-    volumes = {}
-    for role in [each.name for each in card.roles] or [""]:
-        slices = slices_of([each.instance for each in job.slices if each.role == role], card_of(card, role))
-        volumes[role] = read_volume([(paths[each.sop_instance_uid], each) for each in slices])
-    return Given(volumes=volumes)
+    of_role = [each.instance for each in job.slices if each.role == role]
+    return [(paths[each.sop_instance_uid], each) for each in slices_of(of_role, card_of(card, role))]
 
 
 def fits_ahead(job: Job) -> bool:
