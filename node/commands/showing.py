@@ -166,6 +166,8 @@ def _show_outcomes(told: dict[str, Any]) -> None:
         say(f"model     {outcome['model']} ({outcome['mode']}): {outcome['state'].replace('_', ' ')}{reason}")
         for note in outcome["notes"]:
             say(f"          {note}")
+        for explained in outcome["explanations"]:
+            say(f"          explained by {explained['sentence']}")
         for series in outcome["series"]:
             verdict = "suits" if series["suits"] else f"does not suit: {series['reason']}"
             say(f"          {series['series_instance_uid'] or '(undescribed)'} {verdict}")

@@ -32,6 +32,8 @@ class Artifact:
     series_instance_uid: str = ""
     #: When its file was removed (ISO 8601 UTC); empty while it is here.
     freed_at: str = ""
+    #: How it was made and how far it is to be trusted, as JSON; empty where nothing is said.
+    account: str = ""
 
 
 def record(
@@ -47,16 +49,19 @@ def record(
     sop_instance_uid: str = "",
     sop_class_uid: str = "",
     series_instance_uid: str = "",
+    account: str = "",
 ) -> int:
     """Keep that a file exists; the file is durable already. The same path again changes nothing."""
     db.execute(
         "INSERT INTO artifact (outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid,"
-        " created_at, series_instance_uid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " created_at, series_instance_uid, account) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (outcome_id, kind, profile) DO UPDATE SET"
-        " path = excluded.path, size = excluded.size, digest = excluded.digest WHERE sop_instance_uid = ''",
+        " path = excluded.path, size = excluded.size, digest = excluded.digest, account = excluded.account,"
+        " freed_at = '' WHERE sop_instance_uid = ''",
         (
             *(outcome_id, kind, profile, path, size, digest, sop_instance_uid, sop_class_uid, now.iso),
             series_instance_uid,
+            account,
         ),
     )
     row = db.row(

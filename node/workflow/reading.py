@@ -29,6 +29,10 @@ class MadeFile:
     size: int
     #: SHA-256 of the file.
     digest: str
+    #: Which of several files of its kind it is.
+    profile: str = ""
+    #: How it was made, as JSON (see `store.artifacts`).
+    account: str = ""
 
 
 def begin(db: Database, now: Instant, item: WorkItem) -> Outcome | None:
@@ -64,13 +68,26 @@ def complete(
         return False
     findings.record(db, outcome_id, found)
     for file in files:
-        artifacts.record(
-            db, now, outcome_id=outcome_id, kind=file.kind, path=file.path, size=file.size, digest=file.digest
-        )
+        keep(db, now, outcome_id, file)
     _report(db, now, policy, outcome_id)
     ranking.rerank(db, now, policy, item.study_instance_uid)
     settle(db, now, item.study_instance_uid)
     return True
+
+
+def keep(db: Database, now: Instant, outcome_id: int, file: MadeFile) -> None:
+    """Note a file that was made of an outcome, in the caller's transaction; the same file again takes its place."""
+    artifacts.record(
+        db,
+        now,
+        outcome_id=outcome_id,
+        kind=file.kind,
+        profile=file.profile,
+        path=file.path,
+        size=file.size,
+        digest=file.digest,
+        account=file.account,
+    )
 
 
 def reject(db: Database, now: Instant, policy: Policy, item: WorkItem, error: MatinsError) -> None:

@@ -29,6 +29,7 @@ from node.store.outcomes import Outcome
 from node.store.procedure_steps import ProcedureStep
 from node.store.studies import StudyRow
 from node.workflow.deliveries import deliveries
+from node.workflow.explained import explanations
 
 Story = dict[str, Any]
 
@@ -48,12 +49,15 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
     row = studies.study(db, study_instance_uid)
     if row is None:
         return None
+    told, current = _told(db, row), outcomes.current(db, study_instance_uid)
+    for outcome, each in zip(current, told["outcomes"], strict=True):
+        each["explanations"] = explanations(db, outcome.id)
     return {
-        **_told(db, row),
+        **told,
         "revisions": studies.revisions(db, study_instance_uid),
         "procedure_steps": [_step(step) for step in procedure_steps.of_study(db, study_instance_uid)],
         "series": _series(instances.of_study(db, study_instance_uid)),
-        "artifacts": _artifacts(db, outcomes.current(db, study_instance_uid)),
+        "artifacts": _artifacts(db, current),
         "history": [
             {
                 "code": fact.code,

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from node.domain.model_card import Mode
@@ -280,7 +283,16 @@ def test_what_is_said_of_how_a_result_was_computed_is_kept_with_it_and_told(db: 
     closed_study(db, clock, used)
     item = begun(db, clock)
     note = "Too little memory: computed in smaller windows."
-    made = [mask(item), MadeFile(kind="saliency", path="masks/one.saliency.npz", size=3, digest="e" * 64)]
+    account = {"method": "grad-cam", "layer": "conv", "target": "brain", "figures": {"deletion_auc": 0.214}}
+    saliency = MadeFile(
+        kind="saliency",
+        path="masks/one.saliency.npz",
+        size=3,
+        digest="e" * 64,
+        profile="grad-cam/brain",
+        account=json.dumps(account),
+    )
+    made = [mask(item), saliency]
     with db.transaction():
         assert reading.complete(db, clock.now(), used, item, [volume_finding()], made, {}, [note])
     outcome = outcomes.outcome(db, int(item.subject))
@@ -290,3 +302,15 @@ def test_what_is_said_of_how_a_result_was_computed_is_kept_with_it_and_told(db: 
     told = study_story(db, STUDY)
     assert told is not None
     assert told["outcomes"][0]["notes"] == [note]
+    (explained,) = told["outcomes"][0]["explanations"]
+    assert explained["sentence"] == "grad-cam at conv of brain: deletion 0.21"
+    assert explained["figures"] == {"deletion_auc": 0.214}
+    # Explained again, it takes its own place.
+    with db.transaction():
+        reading.keep(
+            db, clock.now(), outcome.id, replace(saliency, size=4, account=json.dumps({**account, "figures": {}}))
+        )
+    told = study_story(db, STUDY)
+    assert told is not None
+    (explained,) = told["outcomes"][0]["explanations"]
+    assert explained["sentence"].endswith("its faithfulness was not measured")

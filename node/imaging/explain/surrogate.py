@@ -73,7 +73,8 @@ def fitted(
     rows, heavy = iter(present), iter(weights)
 
     def perturbed(_inputs: torch.Tensor, **_: object) -> torch.Tensor:
-        return next(rows)[None].to(subject.inputs.device)
+        row: torch.Tensor = next(rows)[None].to(subject.inputs.device)
+        return row
 
     def there(row: torch.Tensor, inputs: torch.Tensor, **_: object) -> torch.Tensor:
         kept = row[0][numbers].to(inputs.dtype)

@@ -14,12 +14,14 @@ from node.store.migrations import deliveries  # isort: skip
 from node.store.migrations import withdrawals  # isort: skip
 from node.store.migrations import retention  # isort: skip
 from node.store.migrations import readings  # isort: skip
+from node.store.migrations import explanations  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
     "completeness",
     "confirmations",
     "deliveries",
+    "explanations",
     "first",
     "journal",
     "readings",
