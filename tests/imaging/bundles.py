@@ -43,6 +43,8 @@ def model_folder(into: Path, configs: Path, task: Task = Task.SEGMENTATION) -> P
     resolved = steps.resolved(bundle, own_code=False)
     if task is Task.SEGMENTATION:
         _balance(resolved.network, bundle)
+    if task is Task.DETECTION:
+        torch.nn.init.zeros_(resolved.network.get_parameter("classification_head.cls_logits.bias"))
     torch.save(resolved.network.state_dict(), folder / WEIGHTS)
     return folder
 

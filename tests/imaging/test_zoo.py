@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from monai.apps.detection.networks import retinanet_network
+from PIL import Image as Picture
 
 from node.domain.model_card import Task
+from node.imaging.bundle.feature_pyramid import resnet_feature_pyramid
+from node.imaging.images import Image
 from node.imaging.pipelines import Given
-from tests.imaging.bundles import ZOO, as_nifti, bundle_card, by_monai, loaded, model_folder, volume_of
+from tests.imaging.bundles import ZOO, as_nifti, bundle_card, by_monai, loaded, model_folder, roles, textured, volume_of
 from tests.imaging.series import Made
 
 CT = {"intercept": -1024.0, "origin": (-30.0, -40.0, 16.0)}
@@ -51,3 +57,124 @@ def test_an_unmodified_bundle_reads_a_dicom_series_exactly_as_monai_reads_the_sa
     theirs = by_monai(zoo[name], [{"image": str(as_nifti(volume, tmp_path / "i.nii"))}], tmp_path / "out", file)[0]
     assert np.array_equal(np.rint(theirs[0].numpy().T), reading.labels)
     assert set(reading.timings) == {"prepare_s", "model_s", "finish_s"}
+
+
+def test_four_series_become_the_channels_in_the_order_of_the_roles(zoo: dict[str, Path], tmp_path: Path):
+    names = ("T1c", "T1", "T2", "FLAIR")
+    made = Made(spacing=(1.0, 1.0), step_mm=1.0)
+    volumes = {name: volume_of(tmp_path / name, (12, 40, 36), made, seed) for seed, name in enumerate(names)}
+    card = bundle_card(zoo["brain_tumour_mr"], segments=3, roles=roles(*names), parameters={"labels": (1.0, 2.0, 4.0)})
+    # In whatever order they come.
+    shuffled = {name: volumes[name] for name in ("FLAIR", "T1", "T2", "T1c")}
+    reading = loaded(zoo["brain_tumour_mr"], card).run(Given(volumes=shuffled))
+    files = [str(as_nifti(volumes[name], tmp_path / f"{name}.nii")) for name in names]
+    theirs = by_monai(zoo["brain_tumour_mr"], [{"image": files}], tmp_path / "out")[0][0].numpy().T
+    assert reading.labels is not None
+    assert set(np.unique(reading.labels)) == {0, 1, 2, 3}
+    assert np.array_equal(np.array([0, 1, 2, 4])[reading.labels], theirs)
+    assert not any("grid" in note for note in reading.notes)
+
+
+def test_a_series_on_another_grid_is_laid_on_that_of_the_first_role_and_that_is_said(
+    zoo: dict[str, Path], tmp_path: Path
+):
+    names = ("T1c", "T1", "T2", "FLAIR")
+    made = Made(spacing=(1.0, 1.0), step_mm=1.0)
+    volumes = {name: volume_of(tmp_path / name, (12, 40, 36), made, seed) for seed, name in enumerate(names)}
+    volumes["T2"] = volume_of(tmp_path / "other", (8, 20, 18), Made(spacing=(2.0, 2.0), step_mm=1.5))
+    card = bundle_card(zoo["brain_tumour_mr"], segments=3, roles=roles(*names), parameters={"labels": (1.0, 2.0, 4.0)})
+    reading = loaded(zoo["brain_tumour_mr"], card).run(Given(volumes=volumes))
+    assert reading.labels is not None
+    assert reading.labels.shape == volumes["T1c"].grid.shape
+    assert "the series for T2 was laid on the grid of the series for T1c" in reading.notes
+
+
+def colours(seed: int, rows: int = 60, columns: int = 90) -> np.ndarray:
+    planes = [textured((rows, columns), seed * 3 + plane, high=255) for plane in range(3)]
+    return np.stack(planes, axis=-1).astype(np.uint8)
+
+
+def test_a_network_of_colour_images_reads_each_as_monai_reads_a_picture(zoo: dict[str, Path], tmp_path: Path):
+    arrays = [colours(1), colours(2)]
+    images = tuple(Image(array=array, sop_instance_uid=f"1.2.{n}") for n, array in enumerate(arrays))
+    reading = loaded(zoo["tool_rgb"], bundle_card(zoo["tool_rgb"])).run(Given(images=images))
+    assert reading.labels is not None
+    assert reading.labels.shape == (2, 60, 90)
+    files = []
+    for number, array in enumerate(arrays):
+        Picture.fromarray(array).save(tmp_path / f"{number}.png")
+        files.append({"image": str(tmp_path / f"{number}.png")})
+    theirs = by_monai(zoo["tool_rgb"], files, tmp_path / "out")
+    for mine, other in zip(reading.labels, theirs, strict=True):
+        assert 0 < mine.sum() < mine.size
+        assert np.array_equal(other[0].numpy().T, mine)
+
+
+def test_a_classifier_gives_a_row_of_logits_an_image_whose_logistic_is_its_softmax(
+    zoo: dict[str, Path], tmp_path: Path
+):
+    arrays = [colours(1), colours(2, rows=40)]
+    images = tuple(Image(array=array, sop_instance_uid=f"1.2.{n}") for n, array in enumerate(arrays))
+    folder = zoo["inside_rgb"]
+    reading = loaded(folder, bundle_card(folder, Task.CLASSIFICATION)).run(Given(images=images))
+    assert reading.logits is not None
+    assert reading.logits.shape == (2, 2)
+    assert reading.logits[0] != pytest.approx(reading.logits[1])
+    shares = 1 / (1 + np.exp(-reading.logits))
+    assert shares.sum(axis=1) == pytest.approx([1.0, 1.0])
+    for number, array in enumerate(arrays):
+        Picture.fromarray(array).save(tmp_path / f"{number}.png")
+        chosen = by_monai(folder, [{"image": str(tmp_path / f"{number}.png")}], tmp_path)[0]
+        assert bool(chosen[0] > 0) == bool(reading.logits[number, 1] > reading.logits[number, 0])
+
+
+def test_a_detector_s_boxes_lie_where_the_bundle_s_own_world_coordinates_say(
+    zoo: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = zoo["nodule_ct"]
+    volume = volume_of(tmp_path / "dicom", (11, 22, 26), Made(spacing=(1.25, 1.0), step_mm=2.0, **CT))
+    reading = loaded(folder, bundle_card(folder, Task.DETECTION)).run(Given(volumes={"": volume}))
+    assert reading.boxes
+    assert any("feature pyramid" in note for note in reading.notes)
+    for box in reading.boxes:
+        assert all(0 <= low < high <= size for (low, high), size in zip(box.edges, volume.grid.shape, strict=True))
+    monkeypatch.setattr(retinanet_network, "resnet_fpn_feature_extractor", resnet_feature_pyramid)
+    theirs = world_boxes(folder, as_nifti(volume, tmp_path / "i.nii"))
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0])
+    inside = 0
+    for box, other in zip(sorted(reading.boxes, key=lambda box: -box.score), theirs, strict=True):
+        middle = np.array([(low + high) / 2 - 0.5 for low, high in box.edges])
+        place = (lps @ volume.grid.matrix @ [*middle, 1.0])[:3]
+        sizes = zip(box.edges, volume.grid.shape, strict=True)
+        touching = any(low <= 0.5 or high >= size - 0.5 for (low, high), size in sizes)
+        # At the border MONAI cuts half a voxel elsewhere.
+        assert (*place, box.score) == pytest.approx(other, abs=0.5 if touching else 1e-3)
+        inside += not touching
+    assert inside
+
+
+def world_boxes(folder: Path, file: Path) -> list[tuple[float, ...]]:
+    """(x, y, z, score) in RAS mm as MONAI's own steps give them, the surest first."""
+    from monai.apps.detection.transforms.dictionary import AffineBoxToWorldCoordinated, ConvertBoxModed
+    from monai.bundle.config_parser import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(folder / "bundle/configs/inference.json")
+    assert isinstance(parser.config, dict)
+    del parser.config["preprocessing"]["transforms"][1]["reader"]
+    del parser.config["preprocessing"]["transforms"][1]["affine_lps_to_ras"]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        for section in ("detector_ops", "network"):
+            parser.get_parsed_content(section)
+        detector = parser.get_parsed_content("detector").eval()
+        detector.network.load_state_dict(torch.load(folder / "bundle/models/model.pt", weights_only=True))
+        image = parser.get_parsed_content("preprocessing")({"image": str(file)})["image"]
+        found = detector([image.as_tensor()], use_inferer=True)[0]
+        boxes = {**found, "image": image}
+        clip = parser.get_parsed_content("postprocessing").transforms[0]
+        boxes = clip({**boxes, "label": torch.stack([boxes["label"].float(), boxes["label_scores"]], dim=-1)})
+        boxes = AffineBoxToWorldCoordinated("box", box_ref_image_keys="image", affine_lps_to_ras=False)(boxes)
+        boxes = ConvertBoxModed("box", src_mode="xyzxyz", dst_mode="cccwhd")(boxes)
+    places = [(*map(float, box[:3]), float(label[1])) for box, label in zip(boxes["box"], boxes["label"], strict=True)]
+    return sorted(places, key=lambda place: -place[3])

@@ -24,15 +24,13 @@ from node.imaging.bundle.boxes import boxes_of
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.exact import Answer, Exact, from_image, from_volumes
 from node.imaging.bundle.labels import EMPTY, LABELS, Naming, naming, segments
-from node.imaging.bundle.logits import head_of
+from node.imaging.bundle.logits import SOFTMAX, against_the_rest
 from node.imaging.pipelines import STILL, Box, Fitting, Given, Pulse, Reading, Runner
 from node.imaging.resample import resample
 from node.imaging.volume import Volume
 
 #: Parameter of the card: another configuration of the bundle than "inference", without its ending.
 CONFIGURATION = "configuration"
-#: Parameter of the card: how the network's numbers of a classification relate, "softmax" or "sigmoid".
-HEAD = "head"
 #: Grids whose affines differ by less than this, in mm, are one.
 _SAME_MM = 1e-3
 #: Role of the weights that are read where a card has several.
@@ -48,7 +46,8 @@ class Bundle:
         self._flat = _is_flat(bundle)
         self._colour = int(bundle.described("inputs").get("num_channels") or 1) == 3
         self._naming = naming(card, bundle) if card.task is Task.SEGMENTATION else Naming(values=())
-        self._head = head_of(bundle, str(card.parameters.get(HEAD, ""))) if card.task is Task.CLASSIFICATION else None
+        # Where the card says that its targets exclude each other, their softmax is made from the plain numbers.
+        self._relative = bundle.head == SOFTMAX and not card.exclusive
 
     def warm_up(self) -> None:
         """Do nothing: a bundle does not say how small an input may be, and its first windows are its warming up."""
@@ -94,7 +93,7 @@ class Bundle:
             last = max(target.index for target in self._card.targets)
             if last >= row.size:
                 raise Failed(f"the network gave {row.size} numbers, and the card names number {last}")
-            rows.append(self._head.logits(row) if self._head else row)
+            rows.append(against_the_rest(row) if self._relative else row)
         return np.stack(rows)
 
     def _boxes(self, given: Given, sources: Sequence[Sequence[MetaTensor]], done: _Done) -> tuple[Box, ...]:
@@ -180,7 +179,7 @@ def _weights(fitting: Fitting) -> Path:
 
 
 def _check_parameters(card: ModelCard) -> None:
-    unknown = sorted(set(card.parameters) - {LABELS, EMPTY, CONFIGURATION, HEAD})
+    unknown = sorted(set(card.parameters) - {LABELS, EMPTY, CONFIGURATION})
     if unknown:
         raise Misconfigured("model.toml", f"parameters.{unknown[0]}", "is unknown to this pipeline", "Remove it")
 
