@@ -140,6 +140,12 @@ class Instance:
     inversion_time_ms: float | None = None
     diffusion_b_value: float | None = None
     contrast_agent: str = ""
+    #: "01" where information was lost, "00" where not (0028,2110).
+    lossy_image_compression: str = ""
+    #: R, L, U (unpaired) or B (both), of what the image shows (0020,0062).
+    image_laterality: str = ""
+    #: Directions in which rows and columns run, as letters (0020,0020); "L", "F" in a frontal chest.
+    patient_orientation: tuple[str, ...] = ()
     plane: Plane | None = None
     pixels: Pixels | None = None
     #: Of an image with functional groups; never beside a `plane`.

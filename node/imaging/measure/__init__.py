@@ -14,21 +14,14 @@ from node.domain.model_card import Intensity, ModelCard
 from node.domain.uid import derived_uid
 from node.errors import Failed
 from node.imaging.mask import tally
+from node.imaging.measure.flat import measured_on_images
 from node.imaging.measure.numbers import Numbers, written
 from node.imaging.measure.region import Region, lesions, regions
+from node.imaging.measure.result import Measured
 from node.imaging.measure.side import side_of
 from node.imaging.volume import Volume
 
-__all__ = ["Measured", "findings", "measured", "volume_ml"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What a mask comes to."""
-
-    findings: tuple[Finding, ...]
-    #: Sentences on what was asked for and could not be measured.
-    notes: tuple[str, ...] = ()
+__all__ = ["Measured", "findings", "measured", "measured_on_images", "volume_ml"]
 
 
 def volume_ml(labels: NDArray[np.uint8], grid: Grid, segment_number: int) -> float:

@@ -100,7 +100,7 @@ class Numbers:
         term = intensity_term(measure.quantity, self.modality)
         if term is None or self.array is None:
             why = (
-                "the values of the volume are not at hand" if term else f"their unit in {self.modality or 'it'} is open"
+                "the values of the volume are not at hand" if term else f"in {self.modality or 'it'} they have no unit"
             )
             self.notes.append(f"The intensities of {label} were not measured: {why}.")
             return None
