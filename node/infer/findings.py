@@ -14,6 +14,7 @@ from node.domain.model_card import ModelCard, Task
 from node.errors import Failed
 from node.imaging import mask, measure
 from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
+from node.imaging.tasks import classification, detection, outlines
 from node.infer.messages import MASK
 
 
@@ -25,6 +26,9 @@ class Content:
     kind: str
     #: Makes the file's content; called once, in another thread, while the next study is read.
     encode: Callable[[], bytes]
+    #: Which of several files of its kind it is, and how it was made (`ReplyFile`).
+    profile: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +47,25 @@ def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pu
     Raises:
         Failed: the reading cannot be right, with the reason.
     """
-    if card.task is Task.SEGMENTATION:
-        return _segmented(card, given, reading)
-    raise Failed(f"the answer of a {card.task.value} is not understood")
-
-
-def _segmented(card: ModelCard, given: Given, reading: Reading) -> Conclusion:
-    labels = reading.labels
-    if labels is None:
+    if card.task is Task.CLASSIFICATION:
+        return Conclusion(findings=classification.findings(card, given, reading))
+    if card.task is Task.DETECTION:
+        found = detection.detected(card, given, reading)
+        return Conclusion(findings=found.findings, notes=found.notes)
+    if reading.labels is None:
         raise Failed("the model made no mask")
+    return _segmented(card, given, reading.labels) if given.volumes else _outlined(card, given, reading.labels)
+
+
+def _outlined(card: ModelCard, given: Given, labels: NDArray[np.uint8]) -> Conclusion:
+    """Labels on images that lie nowhere in space; where there are none, that is what is kept."""
+    made = outlines.mask_on(given.images, labels)
+    _check_labels(labels, labels.shape, card)
+    files = (Content(kind=MASK, encode=partial(mask.to_bytes, made)),) if labels.any() else ()
+    return Conclusion(findings=outlines.findings(card, made), files=files)
+
+
+def _segmented(card: ModelCard, given: Given, labels: NDArray[np.uint8]) -> Conclusion:
     volume = given.volume
     _check_labels(labels, volume.grid.shape, card)
     found = measure.findings(card, labels, volume.grid)
@@ -59,7 +73,7 @@ def _segmented(card: ModelCard, given: Given, reading: Reading) -> Conclusion:
     return Conclusion(findings=found, files=(Content(kind=MASK, encode=partial(mask.to_bytes, made)),))
 
 
-def _check_labels(labels: NDArray[np.uint8], shape: tuple[int, int, int], card: ModelCard) -> None:
+def _check_labels(labels: NDArray[np.uint8], shape: tuple[int, ...], card: ModelCard) -> None:
     """A pipeline's mask must lie on the volume and speak of the card's segments alone."""
     if labels.shape != shape or labels.dtype != np.uint8:
         raise Failed(f"the mask is {labels.dtype} {labels.shape}, the volume {shape}")
