@@ -46,7 +46,9 @@ class Reader:
         self._notes = notes
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._prepared: dict[str, _Prepared] = {}
-        self._paused = False
+        #: How many studies are in the network, one in the midst of the other, and at which of them it has to wait.
+        self._depth = 0
+        self._paused_at: set[int] = set()
         self._ahead = ThreadPoolExecutor(1, "read-ahead")
         self._behind = ThreadPoolExecutor(1, "write")
         self._writing: Future[None] | None = None
@@ -70,7 +72,7 @@ class Reader:
 
     def beat(self, done: int, total: int) -> None:  # noqa: ARG002 - nobody is shown progress yet
         """Between two windows: read what is more urgent, and wait while the device is somebody else's."""
-        while self._paused or not self._orders.empty():
+        while self._depth in self._paused_at or not self._orders.empty():
             order = self._orders.get()
             if order is None:
                 raise SystemExit(0)  # whoever asked is gone
@@ -98,12 +100,14 @@ class Reader:
 
     def _obey(self, order: Order) -> None:
         if order.kind is OrderKind.GO:
+            self._depth += 1
             self.read(order.id)
+            self._depth -= 1
         elif order.kind is OrderKind.PAUSE:
-            self._paused = True
+            self._paused_at.add(self._depth)
             self._say(Reply(kind=ReplyKind.PAUSED))
         elif order.kind is OrderKind.RESUME:
-            self._paused = False
+            self._paused_at.clear()
 
     def _listen(self, questions: int) -> None:
         # No buffered reader: a thread that waits in one cannot be left behind when the process ends.
@@ -156,14 +160,21 @@ def kind_of(error: MatinsError) -> ReplyKind:
 
 
 def _kept(job: Job, made: Content) -> ReplyFile:
-    path = file_of(job.stem, made.kind)
+    path = file_of(job.stem, made.kind, made.profile)
     content = made.encode()
     try:
         write_durably(path, content)
     except OSError as error:
         raise Transient(f"the {made.kind} cannot be written: {error.strerror}") from error
     digest = hashlib.sha256(content).hexdigest()
-    return ReplyFile(kind=made.kind, path=str(path), size=len(content), digest=digest)
+    return ReplyFile(
+        kind=made.kind,
+        path=str(path),
+        size=len(content),
+        digest=digest,
+        profile=made.profile,
+        account=made.account,
+    )
 
 
 def _end_if_broken(writing: Future[None]) -> None:

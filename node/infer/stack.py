@@ -46,10 +46,6 @@ class Stack:
         started = [turn for turn in of_child if turn.started]
         return started[-1] if started else (of_child[0] if of_child else None)
 
-    def is_paused(self, child: ModelChild) -> bool:
-        """Whether a process was told to wait."""
-        return child in self._paused
-
     def started(self, child: ModelChild, turn: Turn) -> None:
         """The network has begun with a study, perhaps in the midst of another."""
         outer, now_s = self.current(child), time.monotonic()
@@ -75,8 +71,12 @@ class Stack:
         self._paused.discard(child)
 
     def _let_the_top_run(self) -> None:
-        top = self._turns[-1].child if self._turns else None
-        held_back = {turn.child for turn in self._turns if turn.child is not None and turn.child is not top}
+        """Pause each process that another stands over; what it is told to read meanwhile, it reads all the same."""
+        held_back = {
+            turn.child
+            for place, turn in enumerate(self._turns)
+            if turn.child is not None and any(over.child is not turn.child for over in self._turns[place + 1 :])
+        }
         for child in held_back - self._paused:
             child.order(OrderKind.PAUSE)
         for child in self._paused - held_back:

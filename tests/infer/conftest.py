@@ -12,6 +12,7 @@ from pydicom import dcmread
 from node.catalogue import Model
 from node.config import Settings
 from node.domain.model_card import Mode
+from node.domain.priority import Lane
 from node.domain.study import Instance
 from node.domain.work import OutcomeState, WorkKind
 from node.infer.admission import Residence
@@ -101,8 +102,22 @@ class Site:
         assert model is not None
         return model
 
-    def waits(self, study: str, *, change: Callable[[Instance], Instance] = lambda instance: instance) -> int:
-        """Let a study arrive and be given to the model; return the outcome's id."""
+    def other_model(self) -> None:
+        """Let there be a second model, named "other"."""
+        other = replace(self.model, model_digest="other", card=replace(self.model.card, name="other"))
+        self.policy = Policy(self.policy.settings, (*self.policy.models, other), self.policy.rules)
+
+    def waits(
+        self,
+        study: str,
+        *,
+        model: str = "tiny",
+        lane: Lane = Lane.ROUTINE,
+        change: Callable[[Instance], Instance] = lambda instance: instance,
+    ) -> int:
+        """Let a study arrive in a lane and be given to a model; return the outcome's id."""
+        reader = self.policy.model(model)
+        assert reader is not None
         files = tiny_head(self.db.folder / "incoming" / study, study)
         described = []
         for file in files:
@@ -115,16 +130,19 @@ class Site:
             place.parent.mkdir(parents=True, exist_ok=True)
             file.rename(place)
         with self.db.transaction():
+            self.db.execute(
+                "UPDATE study SET lane = ?, lane_order = ? WHERE study_instance_uid = ?", (lane, lane.order, study)
+            )
             outcome_id = outcomes.add(
                 self.db,
                 self.clock.now(),
                 study=study,
                 revision=1,
                 run_number=1,
-                model="tiny",
+                model=model,
                 mode=Mode.LIVE,
-                model_digest=self.model.model_digest,
-                card_digest=self.model.card_digest,
+                model_digest=reader.model_digest,
+                card_digest=reader.card_digest,
                 series_instance_uid=described[0].series_instance_uid,
                 content_digest=f"content-{study}",
                 series=[],
@@ -138,8 +156,10 @@ class Site:
         """A room whose model processes are started by `command`."""
         policy = self.policy
         if time_limit_s is not None:
-            limited = replace(self.model, card=replace(self.model.card, time_limit_s=time_limit_s))
-            policy = Policy(policy.settings, (limited,), policy.rules)
+            limited = tuple(
+                replace(model, card=replace(model.card, time_limit_s=time_limit_s)) for model in policy.models
+            )
+            policy = Policy(policy.settings, limited, policy.rules)
         ledger = Ledger(self.db, self.clock, policy, "infer:test")
         room = InferRoom(self.db, ledger, Residence(self.settings.infer, command))
         self.rooms.append(room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -25,6 +26,8 @@ def die(behaviour: str) -> None:
     """Die, hang or babble as asked."""
     if behaviour == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif behaviour == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour == "exit":
         print("ValueError: it broke", file=sys.stderr)
         sys.exit(3)
@@ -43,17 +46,76 @@ def die(behaviour: str) -> None:
         hang()
 
 
+def first_line() -> bytes:
+    """The first line and no byte more: the rest is read as it comes."""
+    found = b""
+    while not found.endswith(b"\n"):
+        found += os.read(0, 1)
+    return found
+
+
+class Patient:
+    """Reads each study until the test lets it go: a file in FOLDER named as the job, with what it is to do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.depth = 0
+        self.paused_at: set[int] = set()
+        self.left = b""
+        self.orders: list[dict[str, str]] = []
+
+    def take(self, *, wait: bool) -> bool:
+        """Take the next order, if there is one; `False` at the end."""
+        while not self.orders:
+            if not wait and not select.select([0], [], [], 0.01)[0]:
+                return True
+            read = os.read(0, 65536)
+            if not read:
+                return False
+            *lines, self.left = (self.left + read).split(b"\n")
+            self.orders = [json.loads(line) for line in lines]
+        order = self.orders.pop(0)
+        if order["kind"] == "go":
+            self.depth += 1
+            self.read(order["id"])
+            self.depth -= 1
+        elif order["kind"] == "pause":
+            self.paused_at.add(self.depth)
+            say(kind="paused")
+        elif order["kind"] == "resume":
+            self.paused_at.clear()
+        return True
+
+    def read(self, job_id: str) -> None:
+        say(id=job_id, kind="started")
+        file = self.folder / job_id
+        while self.depth in self.paused_at or not file.exists():
+            self.take(wait=self.depth in self.paused_at)
+        what = file.read_text()
+        if what != "done":
+            die(what)
+        say(id=job_id, kind="computed")
+        say(id=job_id, kind="done", timings={"model_s": 0.1})
+
+
 def main() -> None:
     behaviour = sys.argv[1]
     if behaviour == "deaf":
         hang()
-    start = json.loads(sys.stdin.readline())
+    start = json.loads(first_line())
     if behaviour == "no-load":
         die("exit")
     if behaviour == "refuses":
         say(kind="failed", reason="no GPU here")
         return
     say(kind="ready", device="cpu", resident_bytes=int(sys.argv[2]) if behaviour == "large" else 1000)
+    if behaviour == "patient":
+        patient = Patient(Path(sys.argv[2]))
+        while patient.take(wait=True):
+            pass
+        return
+    if behaviour == "hungry" and not start.get("frugal"):
+        behaviour = "killed"
     for line in sys.stdin:
         order = json.loads(line)
         if order["kind"] == "go":
@@ -68,7 +130,7 @@ def read(behaviour: str, job_id: str, name: str) -> None:
         die("segfault")
     if behaviour in ("unsuitable", "failed", "transient"):
         say(id=job_id, kind=behaviour, reason=f"{behaviour} for {name}")
-    elif behaviour not in ("once", "large", "fine"):
+    elif behaviour not in ("once", "large", "fine", "hungry"):
         die(behaviour)
     else:
         say(id=job_id, kind="computed")
