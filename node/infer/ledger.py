@@ -165,10 +165,17 @@ class Ledger:
         Raises:
             Failed: it lies where this study's files do not.
         """
-        path = file_of(job.stem, file.kind)
+        path = file_of(job.stem, file.kind, file.profile)
         if str(path) != file.path:
             raise Failed(f"the model process names a {file.kind} that is not of this study")
-        return MadeFile(kind=file.kind, path=str(path.relative_to(self._db.folder)), size=file.size, digest=file.digest)
+        return MadeFile(
+            kind=file.kind,
+            path=str(path.relative_to(self._db.folder)),
+            size=file.size,
+            digest=file.digest,
+            profile=file.profile,
+            account=file.account,
+        )
 
 
 def _timings(turn: Turn, reply: Reply) -> Mapping[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -97,6 +98,10 @@ class ReplyFile:
     size: int
     #: SHA-256 of the file.
     digest: str
+    #: Which of several files of its kind it is.
+    profile: str = ""
+    #: How it was made, as JSON (see `store.artifacts`).
+    account: str = ""
 
 
 class ReplyKind(StrEnum):
@@ -158,6 +163,8 @@ def line(adapter: TypeAdapter[Message], message: Message) -> bytes:
     return adapter.dump_json(message, exclude_defaults=True) + b"\n"
 
 
-def file_of(stem: str, kind: str) -> Path:
+def file_of(stem: str, kind: str, profile: str = "") -> Path:
     """Where the file of a kind lies: the mask has the plain name, others have theirs before the ending."""
-    return Path(f"{stem}.npz" if kind == MASK else f"{stem}.{kind}.npz")
+    # A profile may hold a label in any script.
+    which = f"-{hashlib.sha256(profile.encode()).hexdigest()[:16]}" if profile else ""
+    return Path(f"{stem}.npz" if kind == MASK else f"{stem}.{kind}{which}.npz")

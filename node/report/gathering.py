@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,6 +19,7 @@ from node.domain.work import OutcomeState
 from node.errors import Failed
 from node.imaging import saliency
 from node.imaging.mask import Mask, read_mask
+from node.imaging.saliency import Saliency
 from node.report.documents.predecessors import predecessors
 from node.report.evidence import Evidence
 from node.report.sources import described_header, normalise, read_headers
@@ -26,6 +28,9 @@ from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
 from node.workflow.policy import Policy, load_policy
+
+#: A map of one image is laid beside all images of the series up to this size.
+_MOST_BYTES = 1 << 29
 
 
 def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
@@ -44,8 +49,8 @@ def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
     if mask_file is None:
         if not found:
             raise Failed(f"{outcome.model} left neither a mask nor a finding: there is nothing to write down")
-        files, sources = _read(db, [each for each in held if each.series_instance_uid == outcome.series_instance_uid])
-        return _evidence(db, policy, outcome, sources=sources, paths=files, findings=found)
+        of_series = [each for each in held if each.series_instance_uid == outcome.series_instance_uid]
+        return _evidence(db, policy, outcome, findings=found, **_without_mask(db, outcome, of_series))
     mask = read_mask(db.folder / mask_file.path)
     strangers = [uid for uid in mask.sop_instance_uids if uid not in inputs]
     if strangers:
@@ -63,7 +68,7 @@ def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
         paths=files,
         grid=mask.grid,
         mask=mask.labels,
-        saliency=_saliency(db, outcome, mask),
+        saliency=_on_mask(_saliency(db, outcome), mask),
         findings=found,
     )
 
@@ -81,15 +86,60 @@ def _read(
     return files, normalise(headers, grid, [each if each and each.stacks else None for each in placed])
 
 
-def _saliency(db: Database, outcome: Outcome, mask: Mask) -> NDArray[np.float32] | None:
-    """What the model looked at, where it left that; on the pixels of the mask."""
-    file = next((each for each in artifacts.of_outcome(db, outcome.id) if each.kind == saliency.KIND), None)
-    if file is None:
+def _saliency(db: Database, outcome: Outcome) -> Saliency | None:
+    """What the model looked at, where it left that: the first of its maps."""
+    held = artifacts.of_outcome(db, outcome.id)
+    file = next((each for each in held if each.kind == saliency.KIND and not each.freed_at), None)
+    return None if file is None else saliency.read_saliency(db.folder / file.path)
+
+
+def _on_mask(found: Saliency | None, mask: Mask) -> NDArray[np.float32] | None:
+    """The map on the pixels of the mask."""
+    if found is None:
         return None
-    found = saliency.read_saliency(db.folder / file.path)
-    if (found.sop_instance_uids, found.weights.shape) != (mask.sop_instance_uids, mask.labels.shape):
+    if (found.sop_instance_uids, found.weights.shape) == (mask.sop_instance_uids, mask.labels.shape):
+        return found.weights
+    rows = _slices_of(found, mask.sop_instance_uids, mask.frame_numbers)
+    if found.grid is not None or rows is None or found.weights.shape[1:] != mask.labels.shape[1:]:
         raise Failed("saliency and mask are not of the same slices")
-    return found.weights
+    return _spread(found, rows, len(mask.labels))
+
+
+def _without_mask(db: Database, outcome: Outcome, held: Sequence[HeldInstance]) -> dict[str, Any]:
+    """Sources, and what the model looked at, where it labelled no voxel: a map in space says how they lie."""
+    found = _saliency(db, outcome)
+    by_uid = {each.sop_instance_uid: each for each in held}
+    if found is not None and found.grid is not None and set(found.sop_instance_uids) <= by_uid.keys():
+        uids = list(dict.fromkeys(found.sop_instance_uids))
+        files, sources = _read(db, [by_uid[uid] for uid in uids], found.grid)
+        frames = zip(found.sop_instance_uids, found.frame_numbers, strict=True) if found.frame_numbers else ()
+        placed = tuple((uids.index(uid), number) for uid, number in frames)
+        return {"sources": sources, "paths": files, "frames": placed, "grid": found.grid, "saliency": found.weights}
+    files, sources = _read(db, held)
+    return {"sources": sources, "paths": files, "saliency": None if found is None else _on_images(found, sources)}
+
+
+def _on_images(found: Saliency, sources: Sequence[Dataset]) -> NDArray[np.float32] | None:
+    """A map of one image beside all of them; `None` where they are not alike, or too many to be drawn."""
+    rows = _slices_of(found, [str(each.SOPInstanceUID) for each in sources], ())
+    sizes = {(int(each.Rows), int(each.Columns)) for each in sources}
+    if rows is None or sizes != {found.weights.shape[1:]} or len(sources) * found.weights[0].nbytes > _MOST_BYTES:
+        return None
+    return _spread(found, rows, len(sources))
+
+
+def _slices_of(found: Saliency, uids: Sequence[str], numbers: Sequence[int]) -> list[int] | None:
+    """Where each slice of a map stands among others; `None` if one is not there."""
+    places = {key: index for index, key in enumerate(zip(uids, numbers or [0] * len(uids), strict=True))}
+    wanted = zip(found.sop_instance_uids, found.frame_numbers or [0] * len(found.weights), strict=True)
+    rows = [places.get(key) for key in wanted]
+    return None if None in rows else [row for row in rows if row is not None]
+
+
+def _spread(found: Saliency, rows: Sequence[int], count: int) -> NDArray[np.float32]:
+    weights = np.zeros((count, *found.weights.shape[1:]), dtype=np.float32)
+    weights[list(rows)] = found.weights
+    return weights
 
 
 def _unread(db: Database, policy: Policy, outcome: Outcome) -> Evidence:

@@ -11,15 +11,16 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ComputedRadiographyImageStorage, CTImageStorage, UltrasoundImageStorage
 
+from node.domain.finding import Finding
 from node.errors import Failed
 from node.imaging import saliency
 from node.report import gathering
 from node.report.composition import encode
 from node.report.evidence import Evidence
-from node.store import artifacts, outcomes
+from node.store import artifacts, findings, outcomes
 from node.store.database import open_database
 from tests.enhanced import enhanced_ct, legacy_mr, write
-from tests.fakes import FakeClock, model, policy
+from tests.fakes import BRAIN, FakeClock, model, policy
 from tests.report.gathered import FLAT, gather
 from tests.report.synthetic import (
     AVAILABLE,
@@ -135,6 +136,54 @@ def test_saliency_is_gathered_with_the_mask_that_it_belongs_to(tmp_path: Path) -
         found = gathering.gather(db, policy(model()), outcome)
         assert found.saliency is not None
         np.testing.assert_array_equal(found.saliency, weights)
+        alone = saliency.Saliency(weights[2:3], None, uids[2:3])
+        (db.folder / "alone.npz").write_bytes(saliency.to_bytes(alone))
+        db.execute("UPDATE artifact SET path = 'alone.npz' WHERE kind = 'saliency'")
+        spread = gathering.gather(db, policy(model()), outcome).saliency
+        assert spread is not None
+        np.testing.assert_array_equal(spread[2], weights[2])
+        assert spread.sum() == weights[2].sum()
         db.execute("UPDATE artifact SET path = 'other.npz' WHERE kind = 'saliency'")
         with pytest.raises(Failed, match="not of the same slices"):
             gathering.gather(db, policy(model()), outcome)
+
+
+def test_without_a_mask_a_map_in_space_is_gathered_and_drawn(tmp_path: Path) -> None:
+    paths = mr_series(tmp_path / "series", Scan())
+    evidence = gather(tmp_path, paths).evidence
+    weights = np.full(evidence.labels.shape, 0.25, np.float32)
+    weights[3] = 1
+    uids = tuple(str(each.header.SOPInstanceUID) for each in evidence.slices)
+    with closing(open_database(tmp_path / "var", "report")) as db:
+        outcome = outcomes.outcome(db, 1)
+        assert outcome is not None
+        db.execute("DELETE FROM artifact")
+        db.execute("DELETE FROM finding")
+        findings.record(db, 1, [Finding(code=BRAIN, present=True)])
+        (db.folder / "saliency.npz").write_bytes(saliency.to_bytes(saliency.Saliency(weights, evidence.lattice, uids)))
+        artifacts.record(
+            db,
+            FakeClock().now(),
+            outcome_id=1,
+            kind=saliency.KIND,
+            profile="grad-cam/brain",
+            path="saliency.npz",
+            size=1,
+            digest="",
+        )
+        found = gathering.gather(db, policy(model()), outcome)
+        assert (found.mask, found.grid) == (None, evidence.grid)
+        assert found.saliency is not None
+        np.testing.assert_array_equal(found.saliency, weights)
+        assert {"parametric_map", "secondary_capture"} <= set(fitting_kinds(found, DRAWN, AVAILABLE))
+        assert len(build(found, "parametric_map").PerFrameFunctionalGroupsSequence) == len(weights)
+        assert build(found, "secondary_capture").Rows > 0
+        # The image alone, without place: drawn, but no map in space.
+        alone = saliency.Saliency(weights[3:4], None, uids[3:4])
+        (db.folder / "saliency.npz").write_bytes(saliency.to_bytes(alone))
+        flat = gathering.gather(db, policy(model()), outcome)
+        assert flat.saliency is not None
+        assert [str(each.SOPInstanceUID) for each in flat.sources].index(uids[3]) == int(
+            flat.saliency.sum((1, 2)).argmax()
+        )
+        assert "parametric_map" not in fitting_kinds(flat, DRAWN, AVAILABLE)
