@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -73,8 +74,9 @@ def _smooth(values: torch.Tensor) -> torch.Tensor:
 
 def bundle_card(folder: Path, task: Task = Task.SEGMENTATION, segments: int | None = None, **changes: Any) -> ModelCard:
     """The least that a card has to say beside the bundle."""
-    metadata = configuration.read(folder, task=task, device="cpu", own_code=False)
-    names = metadata.channels("outputs")
+    metadata = json.loads((folder / "bundle/configs/metadata.json").read_text())
+    (described,) = metadata["network_data_format"]["outputs"].values()
+    names = list(described.get("channel_def", {}).values())
     count = segments if segments is not None else len(names) - 1
     regions = [Segment(number=n, label=f"region {n}", category=TISSUE, type=BRAIN) for n in range(1, count + 1)]
     targets = [Target(index=n, label=name, code=BRAIN) for n, name in enumerate(names or ["nodule"])]

@@ -156,10 +156,10 @@ def _kept(content: Mapping[str, Any], task: Task, required: tuple[str, ...], fil
     network = "network" if "network" in content else "network_def"
     if network not in content:
         raise Misconfigured(file, "network_def", "is missing", "A bundle names its network")
-    wanted = [network, "preprocessing", LOADED]
+    wanted = [network, "preprocessing", LOADED, *required]
     if task is Task.DETECTION and "detector" in content:
         # The detector itself holds the sliding window; a bundle's inferer only calls it.
-        return [*wanted, "detector", *required]
+        return [*wanted, "detector"]
     wanted += ["inferer"] if task is not Task.SEGMENTATION else ["inferer", "postprocessing"]
     return [name for name in wanted if name in content]
 
