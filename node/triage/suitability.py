@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
+from node.domain.colour import Colour
 from node.domain.frames import each_slice
 from node.domain.model_card import GEOMETRY_FIELDS, Condition, ModelCard, Preference
 from node.domain.patient import conflict
@@ -18,10 +19,20 @@ from node.triage.series_values import Geometry
 _UNIFORM = (
     ("modality", "modalities"),
     ("sop_class_uid", "kinds of object"),
-    ("pixels.samples_per_pixel", "numbers of samples per pixel"),
 )
+#: Photometric interpretations without colour.
+_GREYS = frozenset({"MONOCHROME1", "MONOCHROME2"})
+#: SOP Classes of clips, which stand in one series with single images of the same kind (PS3.4 Table B.5-1).
+_SINGLE_OF_CLIP = {
+    "1.2.840.10008.5.1.4.1.1.3.1": "1.2.840.10008.5.1.4.1.1.6.1",  # ultrasound
+    "1.2.840.10008.5.1.4.1.1.7.1": "1.2.840.10008.5.1.4.1.1.7",  # secondary capture: bits, bytes, words, colour
+    "1.2.840.10008.5.1.4.1.1.7.2": "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.7.3": "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.7.4": "1.2.840.10008.5.1.4.1.1.7",
+}
 #: The same of slices that form a volume.
 _UNIFORM_IN_VOLUME = (
+    ("pixels.samples_per_pixel", "numbers of samples per pixel"),
     ("image_type", "image types"),
     ("echo_time_ms", "echo times"),
     ("diffusion_b_value", "b-values"),
@@ -95,6 +106,7 @@ def _judged(series: Series, slices: Sequence[Instance], card: ModelCard) -> Verd
         *_failed_requirements(slices, geometry, card.requires),
         *_unsound(slices, needs_volume=card.needs_volume),
         *_undecodable(slices),
+        *_coloured(slices, card),
         *([geometry.problem] if geometry.problem else []),
     ]
     if against:
@@ -216,6 +228,8 @@ def _unsound(images: Sequence[Instance], *, needs_volume: bool) -> list[str]:
         found = series_values.values(field_name, images, None)
         if field_name == "echo_time_ms":
             found = sorted({round(float(value), _ECHO_TIME_DIGITS) for value in found if not isinstance(value, tuple)})
+        if field_name == "sop_class_uid" and not needs_volume:
+            found = sorted({_SINGLE_OF_CLIP.get(str(value), str(value)) for value in found})
         if len(found) > 1:
             against.append(f"several {called} in one series ({series_values.shown(field_name, found)})")
     return against
@@ -234,6 +248,14 @@ def _in_several_ways(slices: Sequence[Instance]) -> list[str]:
     if len({each.frame_of_reference_uid for each in slices}) > 1:
         against.append("several frames of reference in one series")
     return against
+
+
+def _coloured(images: Sequence[Instance], card: ModelCard) -> list[str]:
+    """Whether single images are in colour, and the card does not say what to make of that; a volume never is."""
+    if card.needs_volume or card.colour is not Colour.REFUSED:
+        return []
+    kinds = {image.pixels.photometric_interpretation for image in images if image.pixels} - _GREYS
+    return [f"images in colour ({', '.join(sorted(kinds))}), which this model does not read"] if kinds else []
 
 
 def _undecodable(images: Sequence[Instance]) -> list[str]:

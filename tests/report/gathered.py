@@ -12,6 +12,7 @@ import numpy as np
 import pydicom.config
 from numpy.typing import NDArray
 
+from node.domain.colour import Colour
 from node.domain.finding import Finding
 from node.domain.model_card import Condition, Mode, ModelCard
 from node.domain.study import Instance, Series
@@ -33,7 +34,7 @@ from tests.report.synthetic import BRAIN, blob, card, finding
 #: A card that wants nothing but a volume.
 VOLUME = replace(card(), requires=(Condition(field="slice_count", at_least=2),))
 #: A card that reads single images.
-FLAT = replace(card(), needs_volume=False)
+FLAT = replace(card(), needs_volume=False, colour=Colour.RGB)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.catalogue.cards import read_card
+from node.domain.colour import Colour
 from node.domain.finding import Code, Segment
 from node.domain.model_card import Condition, ModelCard, Preference, Weights
 from node.domain.patient import Patient
@@ -136,6 +137,28 @@ def test_echo_times_that_differ_by_rounding_are_one() -> None:
 def test_a_model_of_single_images_needs_no_geometry() -> None:
     card = replace(CARD, needs_volume=False, requires=(Condition(field="modality", one_of=("CR",)),))
     assert judge(series(count=1, modality="CR", plane=None), card).reason == "Suits head: 1 image"
+
+
+def test_images_in_colour_are_read_where_the_card_says_what_to_make_of_them() -> None:
+    card = replace(CARD, needs_volume=False, requires=())
+    in_colour = Pixels(rows=9, columns=9, samples_per_pixel=3, photometric_interpretation="RGB", bits_allocated=8)
+    found = swapped(series(count=3, modality="US", plane=None), 1, pixels=in_colour)
+    assert judge(found, card).reason == "Images in colour (RGB), which this model does not read"
+    assert judge(found, replace(card, colour=Colour.GREY)).suits
+    assert judge(found, replace(card, colour=Colour.RGB)).suits
+    palette = series(
+        count=1, pixels=replace(in_colour, samples_per_pixel=1, photometric_interpretation="PALETTE COLOR")
+    )
+    assert not judge(palette, card).suits
+
+
+def test_clips_and_single_images_of_a_kind_are_read_together_but_not_images_of_several_kinds() -> None:
+    card = replace(CARD, needs_volume=False, requires=())
+    ultrasound, clip, dx = (f"1.2.840.10008.5.1.4.1.1.{each}" for each in ("6.1", "3.1", "1.1"))
+    stills = series(count=2, modality="US", plane=None, sop_class_uid=ultrasound)
+    frames = Pixels(rows=9, columns=9, number_of_frames=40, bits_allocated=8)
+    assert judge(swapped(stills, 1, sop_class_uid=clip, pixels=frames), card).suits
+    assert "everal kinds of object" in judge(swapped(stills, 1, sop_class_uid=dx), card).reason
 
 
 def test_documents_beside_the_images_of_a_series_are_no_matter() -> None:
