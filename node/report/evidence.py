@@ -203,14 +203,18 @@ class Evidence:
 
     def tracking_uid(self, segment_number: int) -> str:
         """The tracking UID that segment and measurement groups share (PS3.16 TID 1411)."""
-        given = (finding.tracking_uid for finding in self.findings if finding.segment_number == segment_number)
+        given = (finding.tracking_uid for finding in self._of_whole(segment_number))
         return next((uid for uid in given if uid), self.uid("tracking", f"segment {segment_number}"))
 
     def tracking_identifier(self, segment_number: int) -> str:
         """The readable name beside the tracking UID (0062,0020)."""
-        given = (f.tracking_identifier for f in self.findings if f.segment_number == segment_number)
+        given = (finding.tracking_identifier for finding in self._of_whole(segment_number))
         label = next(segment.label for segment in self.card.segments if segment.number == segment_number)
         return next((text for text in given if text), f"{label} {segment_number}")
+
+    def _of_whole(self, segment_number: int) -> list[Finding]:
+        """The findings of a segment, without those of its lesions, which are tracked each by itself."""
+        return [each for each in self.findings if each.segment_number == segment_number and not each.lesion_number]
 
     @property
     def device_uid(self) -> str:
@@ -267,7 +271,7 @@ def _check_places(slices: Sequence[SourceSlice], grid: Grid) -> None:
 
 
 def _check_finding(evidence: Evidence, finding: Finding) -> None:
-    """A finding with a segment must show it, and its volume must be that segment's."""
+    """A finding with a segment must show it, and its volume must be that segment's, or of a lesion at most that."""
     if finding.segment_number is None:
         return
     counts = evidence.counts
@@ -277,5 +281,9 @@ def _check_finding(evidence: Evidence, finding: Finding) -> None:
     for measurement in finding.measurements:
         is_volume = measurement.quantity == VOLUME and measurement.unit == MILLILITRE
         volume_ml = voxels * evidence.lattice.voxel_volume_ml if is_volume else 0.0
-        if is_volume and abs(measurement.value - volume_ml) > _VOLUME_TOLERANCE * volume_ml:
+        difference_ml = measurement.value - volume_ml
+        if (
+            is_volume
+            and (difference_ml if finding.lesion_number else abs(difference_ml)) > _VOLUME_TOLERANCE * volume_ml
+        ):
             raise Failed(f"measured {measurement.value:.3f} mL, but the mask holds {volume_ml:.3f} mL")

@@ -5,12 +5,13 @@ numbers, and one with coordinates. Viewers that join groups by tracking UID then
 report whose groups have none. With the profile "standard" that is a planar group (TID 1410) with the segment's outline
 on its largest slice; with "ohif" a group (TID 1501) whose length is inferred from the long axis there, under a tracking
 identifier by which OHIF takes the length into its list.
+A lesion is part of a segment: its group has its outline on every slice instead of a segment (TID 1411).
 Findings without a segment are not written here: they belong to another document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from highdicom.sr import (
@@ -23,8 +24,10 @@ from highdicom.sr import (
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     ReferencedSegment,
+    RelationshipTypeValues,
     SourceImageForRegion,
     SourceSeriesForSegmentation,
+    TextContentItem,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
@@ -41,6 +44,7 @@ from node.report.documents.axis import long_axis
 from node.report.documents.document import SopClass, algorithm, document, language, observation_context
 from node.report.documents.library import add_image_library
 from node.report.evidence import Evidence, SourceSlice
+from node.report.lesions import Outline, outlines
 
 PROBABILITY = Code("122157", "DCM", "Probability")
 NO_UNITS = Code("1", "UCUM", "no units")
@@ -81,15 +85,20 @@ def build_as(
     by_length = evidence.profile == "ohif" and evidence.grid is not None
     groups: list[Group] = []
     outlined: dict[int, SourceSlice] = {}
+    drawn = outlines(evidence)
     for finding in findings:
         number = finding.segment_number
         assert number is not None
         located = []
-        if number not in outlined:
+        if number not in outlined and not finding.lesion_number:
             outlined[number] = evidence.slices[evidence.largest_slice(number)]
             located.append((_length if by_length else _planar)(evidence, finding, number))
-        measured = _volumetric(evidence, finding, number, segmentation)
+        if finding.lesion_number:
+            measured = _lesion(evidence, finding, drawn[finding.tracking_uid])
+        else:
+            measured = _volumetric(evidence, finding, number, segmentation)
         # OHIF reads the identifier of the first group that a tracking UID owns.
+        with_sentence(measured, finding)
         groups += [*located, measured] if by_length else [measured, *located]
     content = MeasurementReport(
         observation_context=observation_context(evidence),
@@ -97,7 +106,8 @@ def build_as(
         imaging_measurements=groups,
         language_of_content_item_and_descendants=language(),
     )
-    add_image_library(content, (each.header for each in outlined.values()))
+    places = [*outlined.values(), *(evidence.slices[index] for each in drawn.values() for index, _ in each)]
+    add_image_library(content, {str(each.header.SOPInstanceUID): each.header for each in places}.values())
     return document(
         evidence,
         kind,
@@ -116,14 +126,20 @@ def source_image(place: SourceSlice) -> SourceImageForRegion:
 
 
 def number_item(measurement: Measurement, inferred_from: CoordinatesForMeasurement | None = None) -> MeasurementItem:
-    """One number, and what it was inferred from (PS3.16 TID 300, TID 320)."""
+    """One number, and what it was inferred from (PS3.16 TID 300, TID 320, TID 1419).
+
+    Of a distance the finding site is what lies at its other end.
+    """
     is_volume = measurement.quantity == VOLUME
+    method = None if measurement.method is None else coded(measurement.method)
     return MeasurementItem(
         name=coded(measurement.quantity),
         value=float(f"{measurement.value:.{_DIGITS}g}"),
         unit=coded(measurement.unit),
         # PS3.16 CID 7474: the volume is that of the voxels, in source geometry.
-        method=codes.DCM.SumOfSegmentedVoxelMethodForVolume if is_volume else None,
+        method=codes.DCM.SumOfSegmentedVoxelMethodForVolume if is_volume else method,
+        derivation=None if measurement.derivation is None else coded(measurement.derivation),
+        finding_sites=None if measurement.toward is None else [FindingSite(coded(measurement.toward))],
         referenced_coordinates=None if inferred_from is None else [inferred_from],
     )
 
@@ -136,6 +152,13 @@ def presence(finding: Finding) -> list[QualitativeEvaluation]:
     return [QualitativeEvaluation(codes.DCM.PresenceOfProperty, found)]
 
 
+def with_sentence(group: Group, finding: Finding) -> None:
+    """Add the sentence on its finding to a group as a comment, where there is one; in place."""
+    if finding.sentence:
+        name, contains = codes.DCM.Comment, RelationshipTypeValues.CONTAINS
+        group[0].ContentSequence.append(TextContentItem(name, finding.sentence, contains))
+
+
 def operating_point(finding: Finding) -> list[str]:
     """From which probability a finding counts as present, as a parameter of the algorithm."""
     return [] if finding.operating_point is None else [f"operating_point={finding.operating_point:g}"]
@@ -144,9 +167,6 @@ def operating_point(finding: Finding) -> list[str]:
 def _volumetric(
     evidence: Evidence, finding: Finding, number: int, segmentation: Dataset
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
-    measurements = [number_item(measurement) for measurement in finding.measurements]
-    if finding.probability is not None:
-        measurements.append(number_item(Measurement(quantity=PROBABILITY, value=finding.probability, unit=NO_UNITS)))
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(evidence, number),
         referenced_segment=ReferencedSegment(
@@ -156,11 +176,36 @@ def _volumetric(
             source_series=SourceSeriesForSegmentation(evidence.source_series_instance_uid),
         ),
         finding_type=coded(finding.code),
-        finding_sites=_sites(evidence, number),
+        finding_sites=_sites(evidence, number, finding),
         algorithm_id=algorithm(evidence, *operating_point(finding)),
-        measurements=measurements,
+        measurements=_numbers(finding),
         qualitative_evaluations=presence(finding),
     )
+
+
+def _lesion(
+    evidence: Evidence, finding: Finding, drawn: Sequence[Outline]
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    """A lesion is part of a segment, which cannot be referred to: its region is drawn, slice by slice."""
+    assert finding.segment_number is not None
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=finding.tracking_uid, identifier=finding.tracking_identifier),
+        referenced_regions=[
+            ImageRegion(GraphicTypeValues.POLYLINE, line, source_image(evidence.slices[index])) for index, line in drawn
+        ],
+        finding_type=coded(finding.code),
+        finding_sites=_sites(evidence, finding.segment_number, finding),
+        algorithm_id=algorithm(evidence, *operating_point(finding)),
+        measurements=_numbers(finding),
+        qualitative_evaluations=presence(finding),
+    )
+
+
+def _numbers(finding: Finding) -> list[MeasurementItem]:
+    numbers = [number_item(measurement) for measurement in finding.measurements]
+    if finding.probability is not None:
+        numbers.append(number_item(Measurement(quantity=PROBABILITY, value=finding.probability, unit=NO_UNITS)))
+    return numbers
 
 
 def _planar(evidence: Evidence, finding: Finding, number: int) -> PlanarROIMeasurementsAndQualitativeEvaluations:
@@ -171,7 +216,7 @@ def _planar(evidence: Evidence, finding: Finding, number: int) -> PlanarROIMeasu
             graphic_type=GraphicTypeValues.POLYLINE, graphic_data=polyline, source_image=source_image(place)
         ),
         finding_type=coded(finding.code),
-        finding_sites=_sites(evidence, number),
+        finding_sites=_sites(evidence, number, finding),
         algorithm_id=algorithm(evidence),
     )
 
@@ -187,7 +232,7 @@ def _length(evidence: Evidence, finding: Finding, number: int) -> MeasurementsAn
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=evidence.tracking_uid(number), identifier=_OHIF_LENGTH),
         finding_type=coded(finding.code),
-        finding_sites=_sites(evidence, number),
+        finding_sites=_sites(evidence, number, finding),
         algorithm_id=algorithm(evidence),
         measurements=[length],
     )
@@ -203,6 +248,7 @@ def _tracking(evidence: Evidence, number: int) -> TrackingIdentifier:
     return TrackingIdentifier(uid=evidence.tracking_uid(number), identifier=evidence.tracking_identifier(number))
 
 
-def _sites(evidence: Evidence, number: int) -> list[FindingSite]:
+def _sites(evidence: Evidence, number: int, finding: Finding) -> list[FindingSite]:
     segment = next(segment for segment in evidence.card.segments if segment.number == number)
-    return [FindingSite(coded(segment.site or segment.type))]
+    side = None if finding.laterality is None else coded(finding.laterality)
+    return [FindingSite(coded(segment.site or segment.type), side)]

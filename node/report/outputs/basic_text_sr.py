@@ -53,12 +53,14 @@ def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa:
 def _words(evidence: Evidence, finding: Finding) -> Iterator[ContentItem]:
     """The finding, where it is, whether it is there, its numbers."""
     yield code(codes.DCM.Finding, _term(finding.code))
-    if finding.segment_number is not None:
+    if finding.segment_number is not None and not finding.lesion_number:
         yield text(codes.DCM.TrackingIdentifier, evidence.tracking_identifier(finding.segment_number))
     elif finding.tracking_identifier:
         yield text(codes.DCM.TrackingIdentifier, finding.tracking_identifier)
     if finding.present is not None:
         yield code(codes.DCM.PresenceOfProperty, codes.DCM.Present if finding.present else codes.DCM.Absent)
+    if finding.sentence:
+        yield text(codes.DCM.Comment, finding.sentence)
     for each in finding.measurements:
         yield text(_term(each.quantity), _quantity(each))
     if finding.probability is not None:
@@ -72,7 +74,9 @@ def _words(evidence: Evidence, finding: Finding) -> Iterator[ContentItem]:
 def _quantity(measurement: Measurement) -> str:
     number = float(f"{measurement.value:.{_DIGITS}g}")
     written = f"{number:.0f}" if abs(number) >= 10 ** (_DIGITS - 1) else f"{number:g}"
-    return written if measurement.unit.value == "1" else f"{written} {measurement.unit.value}"
+    unit = "" if measurement.unit.value == "1" else f" {measurement.unit.value}"
+    also = [each for each in (measurement.derivation, measurement.toward, measurement.method) if each is not None]
+    return f"{written}{unit} ({measurement.name})" if also else f"{written}{unit}"
 
 
 def _term(code_of: Code) -> Term:

@@ -101,12 +101,11 @@ def _first(most: int, indices: Iterable[int]) -> list[int]:
 def _finding(finding: Finding, segments: dict[int, Segment]) -> Line:
     segment = segments.get(finding.segment_number or 0)
     name = finding.code.meaning if segment is None else _named(segment)
+    name = f"{name}, lesion {finding.lesion_number}" if finding.lesion_number else name
     said = []
     if finding.present is not None:
         said.append("present" if finding.present else "absent")
-    for each in finding.measurements:
-        unit = "" if each.unit.value == "1" else f" {each.unit.value}"
-        said.append(f"{each.quantity.meaning} {_number(each.value)}{unit}")
+    said += [f"{each.name} {_number(each.value)} {each.unit_name}".rstrip() for each in finding.measurements]
     if finding.probability is not None:
         threshold = "" if finding.operating_point is None else f" (present from {_number(finding.operating_point)})"
         said.append(f"probability {_number(finding.probability)}{threshold}")

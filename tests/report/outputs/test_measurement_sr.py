@@ -15,9 +15,12 @@ from highdicom.sr.utils import find_content_items
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
 
+from node.domain.measures import Lesions, Measure, Midline, Quantity, Sided
 from node.errors import Failed
+from node.imaging import measure
+from node.imaging.volume import Volume
 from node.report.composition import compose, encode
-from node.report.evidence import Predecessor
+from node.report.evidence import Evidence, Predecessor
 from tests.report.outputs.test_seg import with_two_segments
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, build, card, classified, evidence_for, evidence_on
 from tests.report.test_outputs import errors_of
@@ -292,3 +295,71 @@ def test_a_product_bears_its_udi(series: Series, tmp_path: Path) -> None:
         path = tmp_path / f"{kind}.dcm"
         path.write_bytes(encode(output))
         assert errors_of(path) == []
+
+
+def with_lesions(paths: list[Path], sentence: str = "") -> Evidence:
+    """Two lesions of one segment, on either side, measured as the card asks."""
+    wanted = replace(
+        card(),
+        measures=(
+            Measure(quantity=Quantity.LESION_COUNT, segment_number=1),
+            *(
+                Measure(quantity=quantity, segment_number=1, per_lesion=True)
+                for quantity in (Quantity.VOLUME, Quantity.LONG_AXIS, Quantity.SHORT_AXIS, Quantity.MEAN)
+            ),
+        ),
+        lesions=(Lesions(segment_number=1),),
+        sides=(Sided(segment_number=1, midline=Midline.VOLUME),),
+    )
+    base = evidence_on(paths)
+    labels = np.zeros_like(base.labels)
+    labels[2:4, 4:8, 3:7] = labels[3:5, 10:16, 12:17] = 1
+    volume = Volume(
+        labels.astype(np.int16) * 40, base.lattice, tuple(str(each.SOPInstanceUID) for each in base.sources)
+    )
+    found = measure.measured(wanted, labels, base.lattice, volume, modality="CT").findings
+    found = tuple(replace(each, sentence=sentence) for each in found)
+    return replace(base, mask=labels, findings=found, card=wanted, tally=None)
+
+
+def test_each_lesion_has_a_group_with_its_own_outline_numbers_and_side(series: Series, tmp_path: Path) -> None:
+    evidence = with_lesions(series(SCANS["axial"]), "One sentence.")
+    report = build(evidence, "measurement_sr")
+    groups = {tracking_of(each): each for each in groups_of(report) if template_of(each) == "1411"}
+    whole, *lesions = (groups[each.tracking_uid or evidence.tracking_uid(1)] for each in evidence.findings)
+    assert [len(items(each, codes.DCM.ImageRegion)) for each in (whole, *lesions)] == [0, 2, 2]
+    assert items(whole, codes.SCT.NumberOfLesions)[0].MeasuredValueSequence[0].NumericValue == 2
+    sides = [items(each, codes.SCT.Laterality)[0].ConceptCodeSequence[0].CodeMeaning for each in lesions]
+    assert sides == ["Left", "Right"]
+    for group, finding in zip(lesions, evidence.findings[1:], strict=True):
+        (long,) = items(group, codes.SCT.LongAxis)
+        assert float(long.MeasuredValueSequence[0].NumericValue) == pytest.approx(finding.measurements[1].value)
+        (mean,) = items(group, codes.DCM.AttenuationCoefficient)
+        assert mean.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "[hnsf'U]"
+        assert items(mean, codes.DCM.Derivation)[0].ConceptCodeSequence[0].CodeMeaning == "Mean"
+    assert {each.TextValue for each in items(report, codes.DCM.Comment)} == {"One sentence."}
+    assert build(evidence, "seg").SegmentSequence[0].TrackingUID == evidence.tracking_uid(1)
+
+
+@pytest.mark.parametrize("kind", ["measurement_sr", "comprehensive_sr", "enhanced_sr", "basic_text_sr"])
+@pytest.mark.parametrize("profile", ["standard", "ohif"])
+def test_a_report_on_lesions_is_sound(kind: str, profile: str, series: Series, tmp_path: Path) -> None:
+    evidence = replace(with_lesions(series(SCANS["oblique"]), "One sentence."), profile=profile)
+    path = tmp_path / "sr.dcm"
+    path.write_bytes(encode(build(evidence, kind)))
+    assert errors_of(path) == []
+    assert "One sentence." in {item.TextValue for item in items(dcmread(path), codes.DCM.Comment)}
+
+
+def test_a_lesion_that_the_mask_does_not_show_is_no_lesion(series: Series) -> None:
+    evidence = with_lesions(series(SCANS["axial"]))
+    beyond = replace(evidence.findings[-1], lesion_number=3)
+    with pytest.raises(Failed, match=r"2 lesion\(s\) of segment 1, not 3"):
+        build(replace(evidence, findings=(*evidence.findings[:-1], beyond)), "measurement_sr")
+
+
+def test_a_lesion_cannot_be_larger_than_its_segment(series: Series) -> None:
+    evidence = with_lesions(series(SCANS["axial"]))
+    volume = replace(evidence.findings[-1].measurements[0], value=1000.0)
+    with pytest.raises(Failed, match=r"measured 1000\.000 mL"):
+        replace(evidence, findings=(replace(evidence.findings[-1], measurements=(volume,)),))
