@@ -69,14 +69,15 @@ def _read(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    if _is_torchscript(path):
+    if is_torchscript(path):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated", category=DeprecationWarning)
             return torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _is_torchscript(path: Path) -> bool:
+def is_torchscript(path: Path) -> bool:
+    """Whether torch.jit.save wrote the file."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

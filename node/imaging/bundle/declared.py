@@ -1,0 +1,86 @@
+"""What a card's `[preparation]` says, as the sections of a bundle: one way to run both, and one plan for both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from node.domain.model_card import ModelCard
+from node.domain.preparation import Preparation, Values
+from node.imaging.bundle.configuration import LOADED, Configuration
+
+_IMAGE, _PRED = "image", "pred"
+
+
+def sections(card: ModelCard) -> dict[str, Any]:
+    """Return `preprocessing`, `inferer` and `postprocessing` as `configs/inference.json` would have them."""
+    said = card.preparation
+    return {
+        "preprocessing": {"_target_": "Compose", "transforms": _before(said)},
+        "inferer": _inferer(said),
+        "postprocessing": {"_target_": "Compose", "transforms": _after(said, len(card.segments))},
+    }
+
+
+def configuration(card: ModelCard, folder: Path, device: str) -> Configuration:
+    """Return the whole configuration of a network without a bundle; the network itself is put in later."""
+    labels = [segment.label for segment in card.segments]
+    names = labels if card.preparation.activation == "sigmoid" else ["background", *labels]
+    content = {
+        "bundle_root": str(folder),
+        "device": f"$torch.device('{device}')",
+        "network": {"_target_": "torch.nn.Identity"},
+        LOADED: [],
+        **sections(card),
+    }
+    described = {"channel_def": {str(number): name for number, name in enumerate(names)}}
+    metadata = {"network_data_format": {"inputs": {_IMAGE: {}}, "outputs": {_PRED: described}}}
+    return Configuration(folder=folder, content=content, metadata=metadata)
+
+
+def _before(said: Preparation) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = [
+        {"_target_": "EnsureChannelFirstd", "keys": _IMAGE},
+        {"_target_": "Orientationd", "keys": _IMAGE, "axcodes": said.axes},
+    ]
+    if said.spacing_mm:
+        steps.append({"_target_": "Spacingd", "keys": _IMAGE, "pixdim": list(said.spacing_mm), "mode": "bilinear"})
+    if said.values is Values.WINDOW:
+        low, high = said.window
+        ends = {"a_min": low, "a_max": high, "b_min": 0.0, "b_max": 1.0, "clip": True}
+        steps.append({"_target_": "ScaleIntensityRanged", "keys": _IMAGE, **ends})
+    elif said.values is Values.STRETCH:
+        steps.append({"_target_": "ScaleIntensityd", "keys": _IMAGE, "minv": 0.0, "maxv": 1.0})
+    elif said.values is not Values.NONE:
+        nonzero = said.values is Values.ZSCORE_NONZERO
+        steps.append(
+            {"_target_": "NormalizeIntensityd", "keys": _IMAGE, "nonzero": nonzero, "channel_wise": True},
+        )
+    return steps
+
+
+def _inferer(said: Preparation) -> dict[str, Any]:
+    if not said.patch:
+        return {"_target_": "SimpleInferer"}
+    return {
+        "_target_": "SlidingWindowInferer",
+        "roi_size": list(said.patch),
+        "sw_batch_size": said.batch,
+        "overlap": said.overlap,
+        "mode": said.blend,
+    }
+
+
+def _after(said: Preparation, segments: int) -> list[dict[str, Any]]:
+    back = {"transform": "@preprocessing", "orig_keys": _IMAGE, "nearest_interp": False, "to_tensor": True}
+    steps: list[dict[str, Any]] = [{"_target_": "Invertd", "keys": _PRED, **back}]
+    if said.activation != "none":
+        steps.insert(0, {"_target_": "Activationsd", "keys": _PRED, said.activation: True})
+    shares = said.activation == "sigmoid"
+    steps.append(
+        {"_target_": "AsDiscreted", "keys": _PRED} | ({"threshold": said.threshold} if shares else {"argmax": True})
+    )
+    if said.largest:
+        which = {} if shares else {"applied_labels": list(range(1, segments + 1))}
+        steps.append({"_target_": "KeepLargestConnectedComponentd", "keys": _PRED, "is_onehot": shares, **which})
+    return steps

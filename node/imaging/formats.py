@@ -1,0 +1,158 @@
+"""Networks from files: TorchScript, torch.export, AOTInductor and ONNX, or weights alone for a network of MONAI.
+
+The digest of each file was compared with the lock before any of this runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from node.catalogue.bundle import components
+from node.domain.preparation import Architecture
+from node.errors import Misconfigured
+from node.imaging.bundle import network as weights
+
+_PROGRAM = ".pt2"
+_ONNX = ".onnx"
+
+
+def network_of(path: Path, architecture: Architecture | None, device: torch.device, *, own_code: bool) -> nn.Module:
+    """Load the network in `path` onto `device`.
+
+    Raises:
+        Misconfigured: the file is none of these, is a program that nobody allowed, holds weights and the card names no
+            architecture (or the other way round), or needs a package that is not installed.
+    """
+    if path.suffix == _ONNX:
+        found: nn.Module = Onnx(path, device)
+    elif path.suffix == _PROGRAM:
+        if not own_code:
+            remedy = "Look at where it comes from; then run `matins models trust NAME --allow-code`"
+            raise _unfit(path, "is a program (torch.export or AOTInductor), and its code is not allowed", remedy)
+        found = _program(path, device)
+    elif weights.is_torchscript(path):
+        found = _torchscript(path, device)
+    else:
+        if architecture is None:
+            raise _unfit(
+                path, "holds weights alone", "Name their network in [architecture], or give TorchScript or ONNX"
+            )
+        found = built(architecture)
+        weights.fill(found, path)
+        return found.eval().to(device)
+    if architecture is not None:
+        raise Misconfigured("model.toml", "architecture", f"{path.name} brings its own network", "Remove the table")
+    return found
+
+
+def built(architecture: Architecture) -> nn.Module:
+    """Make the network of MONAI that a card names, with no weights yet.
+
+    Raises:
+        Misconfigured: there is none of that name, or it does not take these arguments.
+    """
+    full = components.resolved(architecture.name)
+    if full is None:
+        problem = f'"{architecture.name}" is no network of MONAI'
+        raise Misconfigured("model.toml", "architecture.name", problem, "Name one of monai.networks.nets")
+    module, _, name = full.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)(**architecture.arguments)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, AssertionError, ImportError) as error:
+        problem = f"{name} cannot be made: {_line(error)}"
+        raise Misconfigured("model.toml", "architecture.arguments", problem, "Correct the arguments") from error
+    if not isinstance(found, nn.Module):
+        raise Misconfigured("model.toml", "architecture.name", f"{name} is no network", "Name a network of MONAI")
+    return found
+
+
+class Onnx(nn.Module):
+    """An ONNX file with one input and one output, computed by ONNX Runtime: (batch, channel, …) float32 in and out."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        super().__init__()
+        try:
+            onnxruntime: Any = importlib.import_module("onnxruntime")
+            errors: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+        except ImportError:
+            remedy = "Install it: pip install 'matins[onnx]'"
+            raise _unfit(path, "needs ONNX Runtime, which is not installed", remedy) from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        providers = ["CUDAExecutionProvider"] if device.type == "cuda" else []
+        known = onnxruntime.get_available_providers()
+        chosen = [each for each in providers if each in known] + ["CPUExecutionProvider"]
+        try:
+            # From its bytes: weights in another file are not looked for.
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=chosen)
+        except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument) as error:
+            raise _unfit(path, f"is no sound ONNX file: {_line(error)}", "Export it again, weights inside") from error
+        except (errors.NotImplemented, errors.RuntimeException) as error:
+            raise _unfit(
+                path, f"cannot be run: {_line(error)}", "Export it for this version of ONNX Runtime"
+            ) from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            problem = f"has {len(inputs)} inputs and {len(outputs)} outputs"
+            raise _unfit(path, problem, "Export the network with one input and one output")
+        self._input = str(inputs[0].name)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Compute on the CPU's copy of `values`, and return the answer where they were."""
+        given = np.ascontiguousarray(values.detach().float().cpu().numpy())
+        answer = self._session.run(None, {self._input: given})[0]
+        return torch.from_numpy(np.asarray(answer, dtype=np.float32)).to(values.device)
+
+
+class Program(nn.Module):
+    """An exported graph or a compiled library, which takes no hooks and knows no modes."""
+
+    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        # In a tuple it is no part of this module: an exported graph refuses to be put into evaluation mode.
+        self._run = (run,)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Run it."""
+        return self._run[0](values.contiguous())
+
+
+def _program(path: Path, device: torch.device) -> nn.Module:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            compiled = any(name.endswith(".so") for name in archive.namelist())
+        if compiled:
+            return Program(torch._inductor.aoti_load_package(str(path)))
+        return Program(torch.export.load(path).module().to(device))
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, AssertionError) as error:
+        remedy = "Export it again with the PyTorch that is installed here"
+        raise _unfit(path, f"cannot be loaded: {_line(error)}", remedy) from error
+
+
+def _torchscript(path: Path, device: torch.device) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated", category=DeprecationWarning)
+        try:
+            found: nn.Module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            problem = f"is no TorchScript file: {_line(error)}"
+            raise _unfit(path, problem, "Give a file written by torch.jit.save") from error
+    # A module around it takes the hooks that a script does not.
+    return nn.Sequential(found.eval())
+
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+def _unfit(path: Path, problem: str, remedy: str) -> Misconfigured:
+    return Misconfigured("model.toml", "weights", f"{path.name} {problem}", remedy)
