@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from node.imaging import mask, measure
 from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
 from node.imaging.tasks import classification, detection, outlines
 from node.infer.messages import MASK
+from node.triage.sentence import sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +45,17 @@ class Conclusion:
 def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pulse: Pulse = STILL) -> Conclusion:  # noqa: ARG001
     """Return the findings and files that a reading comes to; `runner` and `pulse` serve what asks the model again.
 
+    Every finding is said in one sentence.
+
     Raises:
         Failed: the reading cannot be right, with the reason.
     """
+    concluded = _concluded(card, given, reading)
+    said = (replace(each, sentence=sentence(each, card, given.instances)) for each in concluded.findings)
+    return replace(concluded, findings=tuple(said))
+
+
+def _concluded(card: ModelCard, given: Given, reading: Reading) -> Conclusion:
     if card.task is Task.CLASSIFICATION:
         return Conclusion(findings=classification.findings(card, given, reading))
     if card.task is Task.DETECTION:
@@ -61,16 +70,23 @@ def _outlined(card: ModelCard, given: Given, labels: NDArray[np.uint8]) -> Concl
     """Labels on images that lie nowhere in space; where there are none, that is what is kept."""
     made = outlines.mask_on(given.images, labels)
     _check_labels(labels, labels.shape, card)
-    files = (Content(kind=MASK, encode=partial(mask.to_bytes, made)),) if labels.any() else ()
-    return Conclusion(findings=outlines.findings(card, made), files=files)
+    if not labels.any():
+        return Conclusion(findings=outlines.findings(card, made))
+    found = measure.measured_on_images(card, labels, given.images, given.instances)
+    files = (Content(kind=MASK, encode=partial(mask.to_bytes, made)),)
+    return Conclusion(findings=found.findings, files=files, notes=found.notes)
 
 
 def _segmented(card: ModelCard, given: Given, labels: NDArray[np.uint8]) -> Conclusion:
     volume = given.volume
     _check_labels(labels, volume.grid.shape, card)
-    found = measure.findings(card, labels, volume.grid)
+    modality = given.instances[0].modality if given.instances else ""
+    found = measure.measured(card, labels, volume.grid, volume, modality=modality)
+    if found.findings and not labels.any():  # lesions were looked for, and there are none: nothing to outline
+        return Conclusion(findings=found.findings, notes=found.notes)
     made = mask.Mask(labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers)
-    return Conclusion(findings=found, files=(Content(kind=MASK, encode=partial(mask.to_bytes, made)),))
+    files = (Content(kind=MASK, encode=partial(mask.to_bytes, made)),)
+    return Conclusion(findings=found.findings, files=files, notes=found.notes)
 
 
 def _check_labels(labels: NDArray[np.uint8], shape: tuple[int, ...], card: ModelCard) -> None:

@@ -26,10 +26,14 @@ def given_of(job: Job, card: ModelCard) -> Given:
     Raises:
         Unsuitable, Failed: as `imaging.volume.read_volume` and `imaging.images.read_images`.
     """
-    if not card.needs_volume:
-        return Given(images=read_images(_files(job, card, ""), intensity=card.intensity, colour=card.colour))
     roles = [each.name for each in card.roles] or [""]
-    return Given(volumes={role: read_volume(_files(job, card, role), intensity=card.intensity) for role in roles})
+    first, *others = (_files(job, card, role) for role in roles)
+    described = tuple(instance for _, instance in first)
+    if not card.needs_volume:
+        images = read_images(first, intensity=card.intensity, colour=card.colour)
+        return Given(images=images, instances=described)
+    volumes = (read_volume(each, intensity=card.intensity) for each in (first, *others))
+    return Given(volumes=dict(zip(roles, volumes, strict=True)), instances=described)
 
 
 def _files(job: Job, card: ModelCard, role: str) -> list[tuple[Path, Instance]]:

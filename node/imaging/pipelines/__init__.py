@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.domain.model_card import ModelCard
+from node.domain.study import Instance
 from node.errors import Misconfigured
 from node.imaging.images import Image
 from node.imaging.volume import Volume
@@ -29,6 +30,8 @@ class Given:
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     #: Where no volume is needed: the images of the series, one frame each, in order.
     images: tuple[Image, ...] = ()
+    #: What is described of the slices of the first role, or of the images; in any order.
+    instances: tuple[Instance, ...] = ()
 
     @property
     def volume(self) -> Volume:
