@@ -52,10 +52,10 @@ class Measurement:
         """What a reader calls it: "Mean of attenuation coefficient", "Distance to liver (…)"."""
         name = self.quantity.meaning
         if self.derivation is not None:
-            name = f"{self.derivation.meaning} of {_lowered(name)}"
+            name = f"{self.derivation.meaning} of {lowered(name)}"
         if self.toward is not None:
-            name = f"{name} to {_lowered(self.toward.meaning)}"
-        return name if self.method is None else f"{name} ({_lowered(self.method.meaning)})"
+            name = f"{name} to {lowered(self.toward.meaning)}"
+        return name if self.method is None else f"{name} ({lowered(self.method.meaning)})"
 
     @property
     def unit_name(self) -> str:
@@ -128,6 +128,6 @@ class Finding:
     lesion_number: int = 0
 
 
-def _lowered(text: str) -> str:
-    """With a small first letter, unless an abbreviation begins there."""
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
+def lowered(text: str) -> str:
+    """Each word with a small first letter, unless an abbreviation begins there."""
+    return " ".join(word if word[1:2].isupper() else word[:1].lower() + word[1:] for word in text.split())

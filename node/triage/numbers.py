@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import floor, isfinite, log10
 
-from node.domain.finding import Measurement
+from node.domain.finding import Measurement, lowered
 from node.domain.measures import (
     BETWEEN_CENTROIDS,
     LESION_COUNT,
@@ -93,10 +93,10 @@ def _name(each: Measurement) -> str:
     """A short name; that of a distance with what lies at its other end."""
     if each.toward is not None:
         way = "centroids" if each.method == BETWEEN_CENTROIDS else "surfaces"
-        return f"distance to {_lowered(each.toward.meaning)} ({way})"
+        return f"distance to {lowered(each.toward.meaning)} ({way})"
     if each.quantity == MAXIMUM_DIAMETER:
         return "diameter"
-    return _lowered(each.name)
+    return lowered(each.name)
 
 
 def _repeats(each: Measurement) -> str:
@@ -109,7 +109,3 @@ def _same(one: Measurement, other: Measurement) -> bool:
     return (one.quantity, one.unit, one.derivation, one.method, one.toward) == (
         *(other.quantity, other.unit, other.derivation, other.method, other.toward),
     )
-
-
-def _lowered(text: str) -> str:
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

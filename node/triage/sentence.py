@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node.domain.finding import LEFT, RIGHT, RIGHT_AND_LEFT, Code, Finding, Measurement
+from node.domain.finding import LEFT, RIGHT, RIGHT_AND_LEFT, Code, Finding, Measurement, lowered
 from node.domain.model_card import ModelCard
 from node.domain.study import Instance
 from node.domain.target import Target
@@ -39,7 +39,7 @@ def sentence(finding: Finding, card: ModelCard, images: Sequence[Instance], prio
     parts = [*_sureness(finding, card)]
     if finding.present is False:
         looked = f"looked for in {_series(images)}"
-        return _joined(f"No {_lowered(_sought(finding, card))}", [looked, *parts, *_caveats(images)])
+        return _joined(f"No {lowered(_sought(finding, card))}", [looked, *parts, *_caveats(images)])
     numbers = sizes(finding.measurements)
     where = _where(finding, images)
     compared = [] if prior is None else list(change(finding.measurements, prior.measurements, prior.study_date))
@@ -71,7 +71,7 @@ def _subject(finding: Finding, card: ModelCard) -> str:
 
 def _with_site(name: str, site: Code | None, code: Code) -> str:
     is_said = site is None or site == code or site.meaning.casefold() in name.casefold()
-    return name if is_said or site is None else f"{name} ({_lowered(site.meaning)})"
+    return name if is_said or site is None else f"{name} ({lowered(site.meaning)})"
 
 
 def _sought(finding: Finding, card: ModelCard) -> str:
@@ -157,8 +157,3 @@ def _caveats(images: Sequence[Instance]) -> Iterator[str]:
         yield f"thick slices ({thickness_mm:.2g} mm)"
     if any(each.lossy_image_compression == "01" or each.transfer_syntax_uid in _LOSSY for each in images):
         yield "images compressed with loss"
-
-
-def _lowered(text: str) -> str:
-    """With a small first letter, unless an abbreviation begins there."""
-    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
