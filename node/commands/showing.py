@@ -173,7 +173,9 @@ def _show_outcomes(told: dict[str, Any]) -> None:
             say(f"          {series['series_instance_uid'] or '(undescribed)'} {verdict}")
     for finding in told["findings"]:
         measured = f" {finding['value']:.1f} {finding['unit']}" if finding["value"] is not None else ""
-        sure = f", probability {finding['probability']:.2f}" if finding["probability"] is not None else ""
+        sure = "".join(
+            f", {name} {finding[name]:.2f}" for name in ("probability", "score") if finding[name] is not None
+        )
         say(f"finding   {finding['code']['code_meaning']}{measured}{sure}  [{finding['model']}]")
     for result in told["results"]:
         reason = f": {result['reason']}" if result["reason"] else ""

@@ -18,6 +18,7 @@ from node.domain.uid import derived_uid
 from node.domain.work import OutcomeState
 from node.errors import Failed
 from node.imaging.mask import Tally, tally
+from node.report.boxes import check_boxes, frames_of_boxes
 
 #: A slice may lie this far from where the grid has it: positions are written with few digits.
 _POSITION_TOLERANCE_MM = 0.2
@@ -71,7 +72,7 @@ class Evidence:
 
     #: Headers in mask order, from `report.sources.normalise`; of a multi-frame image one, with its frames' places.
     sources: tuple[Dataset, ...]
-    #: For multi-frame sources: (index into `sources`, frame number) of each slice of the mask; else empty.
+    #: With multi-frame sources: (index into `sources`, frame number, 0 of a single image) of each slice; else empty.
     frames: tuple[tuple[int, int], ...] = ()
     #: The file of each of `sources`, for what draws their pixels; empty where none is to be drawn.
     paths: tuple[Path, ...] = ()
@@ -122,6 +123,7 @@ class Evidence:
             _check_mask(self, self.mask)
         for finding in self.findings:
             _check_finding(self, finding)
+        check_boxes(self.findings, self.sources)
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -167,11 +169,14 @@ class Evidence:
 
     @property
     def slices(self) -> tuple[SourceSlice, ...]:
-        """The image, and frame, of each slice of the mask."""
+        """The image, and frame, of each slice of the mask; without mask and saliency each frame that bears a box."""
         paths = self.paths or (None,) * len(self.sources)
-        if self.frames:
-            return tuple(SourceSlice(self.sources[index], number, paths[index]) for index, number in self.frames)
-        return tuple(SourceSlice(header, None, path) for header, path in zip(self.sources, paths, strict=True))
+        places: Sequence[tuple[int, int]] = self.frames
+        if not places:
+            boxed = frames_of_boxes(self.findings) if self.mask is None and self.saliency is None else {}
+            uids = [str(header.SOPInstanceUID) for header in self.sources] if boxed else [""] * len(self.sources)
+            places = [(index, number) for index, uid in enumerate(uids) for number in boxed.get(uid, (0,))]
+        return tuple(SourceSlice(self.sources[index], number or None, paths[index]) for index, number in places)
 
     @property
     def study_instance_uid(self) -> str:

@@ -205,6 +205,7 @@ def _finding(outcome: Outcome, finding: Finding) -> list[Story]:
         "mode": outcome.mode.value,
         "code": _code(finding.code),
         "probability": finding.probability,
+        "score": finding.score,
         "operating_point": finding.operating_point,
         "present": finding.present,
         "segment_number": finding.segment_number,

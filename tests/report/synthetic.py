@@ -15,7 +15,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
-from node.domain.finding import MILLILITRE, VOLUME, Code, Finding, Measurement, Segment
+from node.domain.finding import MILLILITRE, VOLUME, Code, Finding, Measurement, Region, Segment
 from node.domain.geometry import Grid, stack
 from node.domain.model_card import ModelCard
 from node.domain.study import Plane
@@ -30,6 +30,7 @@ from node.report.sources import normalise, read_headers
 BRAIN = Code("12738006", "SCT", "Brain")
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 HAEMORRHAGE = Code("1386000", "SCT", "Intracranial hemorrhage")
+NODULE = Code("27925004", "SCT", "Nodule")
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -279,6 +280,20 @@ def classified(evidence: Evidence) -> Evidence:
     )
 
 
+def detected(evidence: Evidence) -> Evidence:
+    """What a detector leaves: boxes on one image and through several, with scores, and a target that is not there."""
+    uids = [str(header.SOPInstanceUID) for header in evidence.sources]
+    through = tuple(Region(sop_instance_uid=uid, edges=(2.0, 3.5, 6.0, 8.25)) for uid in uids[:3])
+    alone = Region(sop_instance_uid=uids[-1], edges=(0.0, 0.0, 1.0, 1.0))
+    lesion = Finding(code=NODULE, score=0.75, present=True, operating_point=0.5, tracking_identifier="Nodule 1")
+    found = (
+        replace(lesion, regions=through, key_images=(uids[1],), site=BRAIN, sentence="Nodule: score 0.75."),
+        replace(lesion, regions=(alone,), score=None, probability=0.625, tracking_identifier="Nodule 2"),
+        Finding(code=HAEMORRHAGE, score=0.125, present=False, operating_point=0.5),
+    )
+    return replace(classified(evidence), findings=found)
+
+
 def not_performed(
     evidence: Evidence, state: OutcomeState = OutcomeState.FAILED, reason: str = "the mask is empty"
 ) -> Evidence:
@@ -306,7 +321,7 @@ def of_study(evidence: Evidence) -> Evidence:
 def evidence_for(kind: str, paths: list[Path], **changes: object) -> Evidence:
     """Evidence on a series from which an output of `kind` can be written: the first that fits."""
     base = evidence_on(paths, **changes)
-    for candidate in (base, explained(base), classified(base), not_performed(base)):
+    for candidate in (base, explained(base), detected(base), classified(base), not_performed(base)):
         if fitting_kinds(candidate, [kind], AVAILABLE):
             return of_study(candidate) if AVAILABLE[kind].SCOPE == "study" else candidate
     raise AssertionError(f"no evidence of these tests can be written as {kind}")

@@ -43,11 +43,10 @@ from node.report.contour import largest_region, outline
 from node.report.documents.axis import long_axis
 from node.report.documents.document import SopClass, algorithm, document, language, observation_context
 from node.report.documents.library import add_image_library
+from node.report.documents.sureness import sureness
 from node.report.evidence import Evidence, SourceSlice
 from node.report.lesions import Outline, outlines
 
-PROBABILITY = Code("122157", "DCM", "Probability")
-NO_UNITS = Code("1", "UCUM", "no units")
 #: PS3.16 CID 7470; the same term that OHIF's own length bears.
 _LENGTH = Code("410668003", "SCT", "Length")
 #: By this OHIF knows that it can take a group over as a measurement of its own.
@@ -160,7 +159,7 @@ def with_sentence(group: Group, finding: Finding) -> None:
 
 
 def operating_point(finding: Finding) -> list[str]:
-    """From which probability a finding counts as present, as a parameter of the algorithm."""
+    """From which probability or score a finding counts as present, as a parameter of the algorithm."""
     return [] if finding.operating_point is None else [f"operating_point={finding.operating_point:g}"]
 
 
@@ -202,10 +201,7 @@ def _lesion(
 
 
 def _numbers(finding: Finding) -> list[MeasurementItem]:
-    numbers = [number_item(measurement) for measurement in finding.measurements]
-    if finding.probability is not None:
-        numbers.append(number_item(Measurement(quantity=PROBABILITY, value=finding.probability, unit=NO_UNITS)))
-    return numbers
+    return [number_item(measurement) for measurement in (*finding.measurements, *sureness(finding))]
 
 
 def _planar(evidence: Evidence, finding: Finding, number: int) -> PlanarROIMeasurementsAndQualitativeEvaluations:

@@ -21,6 +21,7 @@ from node.report.documents.document import (
     report_for_people,
     text,
 )
+from node.report.documents.sureness import sureness
 from node.report.evidence import Evidence
 
 KIND = "basic_text_sr"
@@ -63,10 +64,13 @@ def _words(evidence: Evidence, finding: Finding) -> Iterator[ContentItem]:
         yield text(codes.DCM.Comment, finding.sentence)
     for each in finding.measurements:
         yield text(_term(each.quantity), _quantity(each))
-    if finding.probability is not None:
+    for each in sureness(finding):
         point = finding.operating_point
         counted = "" if point is None else f"; counts as present from {point:g}"
-        yield text(codes.DCM.Probability, f"{finding.probability:.{_DIGITS}g} (0 to 1){counted}")
+        yield text(_term(each.quantity), f"{each.value:.{_DIGITS}g} (0 to 1){counted}")
+    if finding.regions:
+        images = len({region.sop_instance_uid for region in finding.regions})
+        yield text(codes.DCM.Comment, f"Marked on {len(finding.regions)} place(s) of {images} image(s).")
     qualification = evidence.card.content_qualification
     yield text(codes.DCM.Comment, f"{qualification}: found by an algorithm, not verified by a person.")
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.errors import Failed
+from node.report.boxes import boxes_on
 from node.report.contour import rings
 from node.report.evidence import Evidence, SourceSlice
 from node.report.pictures import summary
@@ -99,6 +100,9 @@ def panel_of(evidence: Evidence, index: int, size: int) -> Image:
         for ring in rings(evidence.labels[index] == segment.number, _MOST_REGIONS):
             points = ring * np.array((wide / columns, high / rows), np.float32)
             pen.line([(float(x), float(y)) for x, y in points], fill=segment.colour, width=2)
+    for box in boxes_on(evidence.findings, evidence.slices[index]):
+        points = box * np.array((wide / columns, high / rows), np.float32)
+        pen.line([(float(x), float(y)) for x, y in points], fill=_AMBER, width=2)
     left, top = sides(evidence.slices[index])
     write(pen, (3, high / 2 - _SMALL), left, _SMALL, _AMBER)
     write(pen, (wide / 2, 1), top, _SMALL, _AMBER)

@@ -13,6 +13,7 @@ import numpy as np
 from node.domain.finding import Finding, Segment
 from node.domain.work import OutcomeState
 from node.report.attributes import qualification
+from node.report.boxes import in_order
 from node.report.evidence import Evidence
 from node.report.pictures.lettering import is_written
 from node.report.zone import moment
@@ -75,7 +76,7 @@ def shown_segments(evidence: Evidence) -> list[int]:
 
 
 def key_slices(evidence: Evidence, most: int) -> list[int]:
-    """Indices of the slices that matter, in their order: the largest of each segment, else where it looked most.
+    """Indices of the slices that matter, in their order: the largest of a segment, those with boxes, where it looked.
 
     An image that stands alone matters by itself; of a stack without mask and saliency no slice stands out.
     """
@@ -84,9 +85,22 @@ def key_slices(evidence: Evidence, most: int) -> list[int]:
         sizes = evidence.counts.sum(axis=0)
         by_size = sorted(numbers, key=lambda number: -int(sizes[number]))
         return _first(most, (int(evidence.counts[:, number].argmax()) for number in by_size))
+    marked = _marked(evidence)
+    if marked:
+        return _first(most, marked)
     if evidence.saliency is not None:
         return [int(evidence.saliency.sum(axis=(1, 2)).argmax())]
     return [0] if len(evidence.slices) == 1 else []
+
+
+def _marked(evidence: Evidence) -> list[int]:
+    """Indices of the slices that boxes lie on, those that show a finding best first."""
+    places = {
+        (str(each.header.SOPInstanceUID), each.frame_number or 0): index for index, each in enumerate(evidence.slices)
+    }
+    drawn = [in_order(finding) for finding in evidence.findings]
+    keys = [(each.sop_instance_uid, each.frame_number) for boxes in (*(b[:1] for b in drawn), *drawn) for each in boxes]
+    return [places[key] for key in keys if key in places]
 
 
 def _first(most: int, indices: Iterable[int]) -> list[int]:
@@ -106,9 +120,9 @@ def _finding(finding: Finding, segments: dict[int, Segment]) -> Line:
     if finding.present is not None:
         said.append("present" if finding.present else "absent")
     said += [f"{each.name} {_number(each.value)} {each.unit_name}".rstrip() for each in finding.measurements]
-    if finding.probability is not None:
-        threshold = "" if finding.operating_point is None else f" (present from {_number(finding.operating_point)})"
-        said.append(f"probability {_number(finding.probability)}{threshold}")
+    threshold = "" if finding.operating_point is None else f" (present from {_number(finding.operating_point)})"
+    for called, value in (("probability", finding.probability), ("score", finding.score)):
+        said += [] if value is None else [f"{called} {_number(value)}{threshold}"]
     return Line(f"{name}: {', '.join(said)}" if said else name, None if segment is None else segment.colour)
 
 
