@@ -14,7 +14,17 @@ from pydantic import TypeAdapter
 from node.catalogue.toml_file import read_document, validate
 from node.config.clauses import ClauseReader
 from node.domain.priority import Lane
-from node.domain.rule import FIELDS, MENTION, MENTION_OPERATORS, ORDER, Missing, Rule, comparisons, reads_findings
+from node.domain.rule import (
+    FIELDS,
+    MENTION,
+    MENTION_OPERATORS,
+    ORDER,
+    SENTENCE,
+    Missing,
+    Rule,
+    comparisons,
+    reads_findings,
+)
 from node.errors import Misconfigured
 
 #: The most that one rule may add: rules stay comparable, and waiting overtakes them in foreseeable time.
@@ -142,6 +152,8 @@ def _check_because(rule: Rule, file: Path) -> None:
     compared = {comparison.field for comparison in comparisons(rule.when)}
     if any(comparison.operator in MENTION_OPERATORS for comparison in comparisons(rule.when)):
         compared.add(MENTION)
+    if reads_findings(rule):
+        compared.add(SENTENCE)
     for name in _PLACEHOLDER.findall(rule.because):
         if name not in compared:
             problem = f'"{{{name}}}" is not a field that this rule looks at'

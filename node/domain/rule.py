@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
-from node.domain.finding import MILLILITRE, VOLUME, Code
+from node.domain.finding import MILLILITRE, MILLIMETRE, VOLUME, Code
 from node.domain.history import FACT_ATTRIBUTES
+from node.domain.measures import (
+    ATTENUATION,
+    HOUNSFIELD,
+    LESION_COUNT,
+    LONG_AXIS,
+    MAXIMUM_DIAMETER,
+    MEAN,
+    NO_UNITS,
+    SHORT_AXIS,
+)
 from node.domain.priority import Lane
 
 #: Placeholder in `because` for the texts in which `has` or `has_any` found a phrase.
 MENTION = "mention"
+#: Placeholder in `because` for the sentences on the findings that a rule asks for.
+SENTENCE = "sentence"
 #: The name under which the order's own priority stands among the reasons; no rule may bear it.
 ORDER = "requested-priority"
 
@@ -81,6 +93,10 @@ class Field:
     #: For a measured `finding.…`: the quantity and its unit.
     quantity: Code | None = None
     quantity_unit: Code | None = None
+    #: What the number is of many values, where it is one of several.
+    derivation: Code | None = None
+    #: Of whole segments alone, or of single lesions alone; `None`: of both.
+    of_lesions: bool | None = None
 
     @property
     def is_finding(self) -> bool:
@@ -93,6 +109,21 @@ def _text(name: str, meaning: str, source: str, choices: str = "") -> Field:
 
 
 _RESULT = "a live model's result"
+
+
+def _size(name: str, meaning: str, unit: str, quantity: Code, quantity_unit: Code) -> Field:
+    return Field(
+        name=name,
+        kind=Kind.NUMBER,
+        meaning=meaning,
+        source=_RESULT,
+        unit=unit,
+        low=0.0,
+        quantity=quantity,
+        quantity_unit=quantity_unit,
+    )
+
+
 _FIELDS = (
     _text("modality", "modalities in the study", "Modality (0008,0060)"),
     _text("body_part", "body parts", "Body Part Examined (0018,0015)"),
@@ -148,6 +179,22 @@ _FIELDS = (
         low=0.0,
         quantity=VOLUME,
         quantity_unit=MILLILITRE,
+        of_lesions=False,
+    ),
+    replace(_size("finding.lesion_volume_ml", "volume of a lesion", "mL", VOLUME, MILLILITRE), of_lesions=True),
+    _size("finding.diameter_mm", "longest diameter", "mm", MAXIMUM_DIAMETER, MILLIMETRE),
+    _size("finding.long_axis_mm", "long axis in the plane", "mm", LONG_AXIS, MILLIMETRE),
+    _size("finding.short_axis_mm", "short axis in the plane", "mm", SHORT_AXIS, MILLIMETRE),
+    _size("finding.lesion_count", "number of lesions", "", LESION_COUNT, NO_UNITS),
+    Field(
+        name="finding.mean_hu",
+        kind=Kind.NUMBER,
+        meaning="mean attenuation",
+        source=_RESULT,
+        unit="HU",
+        quantity=ATTENUATION,
+        quantity_unit=HOUNSFIELD,
+        derivation=MEAN,
     ),
 )
 #: Every field that a rule may name.
@@ -210,7 +257,7 @@ class Rule:
     id: str
     title: str
     #: The sentence shown to the reader; `{field}` is filled with the value found, `{mention}` with the
-    #: texts in which `has` or `has_any` found a phrase.
+    #: texts in which `has` or `has_any` found a phrase, `{sentence}` with what is said of the findings it asks for.
     because: str
     when: Clause
     #: What it adds to the score; never negative.

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from node.domain.finding import Finding
 from node.domain.history import FACT_CODES, Fact
 from node.domain.model_card import Mode
-from node.domain.rule import FIELDS, Field, Kind, finding_key
+from node.domain.rule import FIELDS, SENTENCE, Field, Kind, finding_key
 
 Value: TypeAlias = str | float | bool
 #: Field, model, code: what a comparison looks up.
@@ -54,6 +54,10 @@ class RankFacts:
 
 def values(key: Key, facts: RankFacts) -> Iterator[Value]:
     """Every value of what a comparison looks up; none where it is not known. The order of the facts is no matter."""
+    if key[0] == SENTENCE:
+        _, found = _findings(key[1], key[2], facts)
+        yield from dict.fromkeys(each.sentence for each in found if each.sentence)
+        return
     field = FIELDS[key[0]]
     if field.is_finding:
         yield from _found(field, key[1], key[2], facts)
@@ -81,20 +85,30 @@ def _history(facts: RankFacts, codes: AbstractSet[str]) -> tuple[str, ...]:
 
 def _found(field: Field, model: str, code: str, facts: RankFacts) -> Iterator[Value]:
     """Values of a finding, of live models only: nothing where no model has answered."""
-    results = [each for each in facts.results if each.mode is Mode.LIVE and model in {"", each.model}]
-    findings = [finding for each in results for finding in each.findings if finding_key(finding.code) == code]
+    is_answered, findings = _findings(model, code, facts)
     if field.kind is Kind.BOOLEAN:
-        if results:
-            yield bool(findings)
+        if is_answered:
+            yield any(finding.present is not False for finding in findings)
     elif field.quantity is None:
         yield from _finite(finding.probability for finding in findings)
     else:
         assert field.quantity_unit is not None
         wanted = (finding_key(field.quantity), finding_key(field.quantity_unit))
-        measured = (measurement for finding in findings for measurement in finding.measurements)
+        if field.of_lesions is not None:
+            findings = [each for each in findings if bool(each.lesion_number) is field.of_lesions]
+        measured = (
+            each for finding in findings for each in finding.measurements if each.derivation == field.derivation
+        )
         yield from _finite(
             each.value for each in measured if (finding_key(each.quantity), finding_key(each.unit)) == wanted
         )
+
+
+def _findings(model: str, code: str, facts: RankFacts) -> tuple[bool, list[Finding]]:
+    """Whether a live model has answered, and its findings of that code, absent ones too."""
+    results = [each for each in facts.results if each.mode is Mode.LIVE and model in {"", each.model}]
+    found = [finding for each in results for finding in each.findings if finding_key(finding.code) == code]
+    return bool(results), found
 
 
 def _finite(numbers: Iterable[float | None]) -> list[float]:

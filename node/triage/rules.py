@@ -13,6 +13,7 @@ from node.domain.rule import (
     FIELDS,
     MENTION,
     MENTION_OPERATORS,
+    SENTENCE,
     AllOf,
     AnyOf,
     Clause,
@@ -41,6 +42,8 @@ _NUMBER_TESTS: dict[Operator, Callable[[float, float], bool]] = {
 }
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _SHOWN_CHARACTERS = 120
+#: Sentences that one reason has at most.
+_SENTENCES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +199,7 @@ def _key(comparison: Comparison) -> Key:
 def _read(rules: Sequence[CompiledRule], facts: RankFacts) -> dict[Key, tuple[Value, ...]]:
     """Look up, once a study, everything that the rules compare."""
     keys = {_key(comparison) for each in rules for comparison, _ in each.tests}
+    keys |= {key for each in rules if f"{{{SENTENCE}}}" in each.rule.because for key in _sentence_keys(each)}
     return {key: tuple(values(key, facts)) for key in keys}
 
 
@@ -203,6 +207,8 @@ def _because(compiled: CompiledRule, reading: Reading) -> str:
     def filled(found: re.Match[str]) -> str:
         if found[1] == MENTION:
             return _mentioned(compiled, reading)
+        if found[1] == SENTENCE:
+            return _said(compiled, reading)
         tests = [(comparison, test) for comparison, test in compiled.tests if comparison.field == found[1]]
         values = dict.fromkeys(value for comparison, _ in tests for value in reading[_key(comparison)])
         # Of several values those that the rule noticed, if it noticed them one by one.
@@ -224,6 +230,19 @@ def _shown(field: Field, values: Sequence[Value]) -> str:
     if field.kind is Kind.BOOLEAN:
         return "yes" if values[0] else "no"
     return _quoted("; ".join(str(value) for value in values))
+
+
+def _sentence_keys(compiled: CompiledRule) -> list[Key]:
+    """Where the sentences are on the findings that a rule asks for."""
+    asked = (comparison for comparison, _ in compiled.tests if FIELDS[comparison.field].is_finding)
+    return list(dict.fromkeys((SENTENCE, comparison.model, comparison.code) for comparison in asked))
+
+
+def _said(compiled: CompiledRule, reading: Reading) -> str:
+    """What is said of the findings; the first few."""
+    told = [str(text) for key in _sentence_keys(compiled) for text in reading[key]]
+    more = f" (and {len(told) - _SENTENCES} more)" if len(told) > _SENTENCES else ""
+    return " ".join(told[:_SENTENCES]) + more if told else "nothing is said of it"
 
 
 def _mentioned(compiled: CompiledRule, reading: Reading) -> str:

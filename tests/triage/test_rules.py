@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from node.domain.finding import MILLILITRE, MILLIMETRE, VOLUME, Code, Finding, Measurement
+from node.domain.measures import TERMS, Quantity
 from node.domain.history import FACT_ATTRIBUTES, Fact
 from node.domain.model_card import Mode
 from node.domain.priority import Lane
@@ -160,6 +161,61 @@ def test_what_is_not_that_measurement_is_not_known(measurement: Measurement) -> 
     assert answer(small, replace(FULL, results=(result,))) is None
 
 
+LESION = Code("52988006", "SCT", "Lesion")
+
+
+def lesions(**changes: object) -> RankFacts:
+    """A segment of two lesions, the larger 12 mm long, and one that is absent."""
+
+    def of(quantity: Quantity, value: float) -> Measurement:
+        term = TERMS[quantity]
+        return Measurement(quantity=term.code, unit=term.unit, derivation=term.derivation, value=value)
+
+    whole = Finding(
+        code=LESION, segment_number=1, measurements=(of(Quantity.VOLUME, 5.0), of(Quantity.LESION_COUNT, 2.0))
+    )
+    each = [
+        Finding(
+            code=LESION,
+            segment_number=1,
+            lesion_number=number,
+            measurements=(of(Quantity.LONG_AXIS, long_mm), of(Quantity.VOLUME, volume_ml), of(Quantity.MEAN, 40.0)),
+            sentence=f"Lesion {number}: {long_mm:g} mm.",
+        )
+        for number, long_mm, volume_ml in ((1, 12.0, 4.0), (2, 6.0, 1.0))
+    ]
+    absent = Finding(code=BRAIN, present=False)
+    return replace(FULL, results=(ModelResult(model="m", mode=Mode.LIVE, findings=(whole, *each, absent)),), **changes)
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "value", "expected"),
+    [
+        ("finding.long_axis_mm", Operator.ABOVE, 10.0, True),
+        ("finding.short_axis_mm", Operator.ABOVE, 10.0, None),
+        ("finding.lesion_count", Operator.AT_LEAST, 2.0, True),
+        ("finding.volume_ml", Operator.BELOW, 4.5, False),
+        ("finding.lesion_volume_ml", Operator.BELOW, 1.5, True),
+        ("finding.lesion_volume_ml", Operator.ABOVE, 4.5, False),
+        ("finding.mean_hu", Operator.IS, 40.0, True),
+    ],
+)
+def test_sizes_counts_and_attenuation_are_asked_of_lesions_and_of_the_whole(field, operator, value, expected) -> None:
+    asked = Comparison(field=field, operator=operator, value=value, code="SCT:52988006")
+    assert answer(asked, lesions()) is expected
+
+
+def test_a_finding_that_is_absent_is_not_present() -> None:
+    asked = Comparison(field="finding.present", operator=Operator.IS, value=True, code="SCT:12738006")
+    assert answer(asked, lesions()) is False
+
+
+def test_a_reason_may_quote_the_sentences_on_what_it_asks_for() -> None:
+    when = Comparison(field="finding.long_axis_mm", operator=Operator.ABOVE, value=10.0, code="SCT:52988006")
+    (made,) = contributions(compile_rules([rule(when, because="Large. {sentence}")]), lesions())
+    assert made.because == "Large. Lesion 1: 12 mm. Lesion 2: 6 mm."
+
+
 def test_the_sentence_is_filled_with_what_was_found() -> None:
     when = AllOf(
         (
@@ -216,7 +272,23 @@ def test_most_points_come_first_and_names_decide_between_equals() -> None:
 
 
 def test_every_field_of_the_vocabulary_can_be_looked_up() -> None:
-    facts = replace(FULL, history=tuple(Fact(code=code, value="x", source="dataset") for code in FACT_ATTRIBUTES))
+    numbers = [
+        Finding(
+            code=BRAIN,
+            probability=0.5,
+            lesion_number=lesion,
+            measurements=tuple(
+                Measurement(quantity=each.code, unit=each.unit, derivation=each.derivation, value=1.0)
+                for each in TERMS.values()
+            ),
+        )
+        for lesion in (0, 1)
+    ]
+    facts = replace(
+        FULL,
+        history=tuple(Fact(code=code, value="x", source="dataset") for code in FACT_ATTRIBUTES),
+        results=(ModelResult(model="m", mode=Mode.LIVE, findings=tuple(numbers)),),
+    )
     for field in FIELDS.values():
         code = "SCT:12738006" if field.is_finding else ""
         assert list(values((field.name, "", code), facts)), field.name
