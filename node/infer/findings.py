@@ -42,7 +42,7 @@ class Conclusion:
     notes: tuple[str, ...] = ()
 
 
-def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pulse: Pulse = STILL) -> Conclusion:  # noqa: ARG001
+def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pulse: Pulse = STILL) -> Conclusion:
     """Return the findings and files that a reading comes to; `runner` and `pulse` serve what asks the model again.
 
     Every finding is said in one sentence.
@@ -52,7 +52,13 @@ def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pu
     """
     concluded = _concluded(card, given, reading)
     said = (replace(each, sentence=sentence(each, card, given.instances)) for each in concluded.findings)
-    return replace(concluded, findings=tuple(said))
+    concluded = replace(concluded, findings=tuple(said))
+    if not card.explanation.methods:
+        return concluded
+    # Captum takes a second to load: only where it is asked for.
+    from node.infer.explaining import explained
+
+    return explained(concluded, card, given, reading, runner, pulse)
 
 
 def _concluded(card: ModelCard, given: Given, reading: Reading) -> Conclusion:

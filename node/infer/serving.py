@@ -74,6 +74,11 @@ def load(start: Start) -> tuple[Runner, str]:
         frugal=start.frugal,
     )
     runner = pipelines.named(start.card.pipeline).load(fitting)
+    if start.card.explanation.methods:
+        from node.imaging.explain import methods
+
+        for name in start.card.explanation.methods:
+            methods.named(name)
     runner.warm_up()
     return runner, device
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any, cast
 
@@ -120,6 +120,26 @@ class Exact:
             Failed: a step of the bundle failed, or the network gave values that are not numbers.
         """
         started = time.perf_counter()
+        made = self.prepare(sources)
+        given = made.given
+        self._beats.total = max(self._beats.total, windows(self.steps.inferer, tuple(given.shape[2:])))
+        prepared = time.perf_counter()
+        with torch.no_grad(), _quiet("the network"):
+            output = self._inferred(given)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+        model_s = time.perf_counter() - prepared
+        if isinstance(output, torch.Tensor):
+            _check_numbers(output)
+        prepare_s = prepared - started
+        return replace(made, output=output, prepare_s=prepare_s, model_s=model_s)
+
+    def prepare(self, sources: Sequence[MetaTensor]) -> Answer:
+        """What the network is given of one volume or image, without an output yet.
+
+        Raises:
+            Failed: a step of the bundle failed.
+        """
         loading = self.steps.loading
         if len(sources) != len(loading.keys):
             raise Failed(f"the bundle loads {len(loading.keys)} images, and {len(sources)} are at hand")
@@ -131,17 +151,7 @@ class Exact:
             state = self.steps.preprocessing(state)
             batch = list_data_collate([state if isinstance(state, dict) else {loading.keys[0]: state}])
             given = batch["image" if "image" in batch else loading.keys[0]].to(self.device)
-        self._beats.total = max(self._beats.total, windows(self.steps.inferer, tuple(given.shape[2:])))
-        prepared = time.perf_counter()
-        with torch.no_grad(), _quiet("the network"):
-            output = self._inferred(given)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-        model_s = time.perf_counter() - prepared
-        if isinstance(output, torch.Tensor):
-            _check_numbers(output)
-        prepare_s = prepared - started
-        return Answer(output=output, given=given, batch=batch, source=sources[0], prepare_s=prepare_s, model_s=model_s)
+        return Answer(output=None, given=given, batch=batch, source=sources[0])
 
     def finish(self, answer: Answer) -> tuple[torch.Tensor, tuple[str, ...]]:
         """Post-process, and return (channel, …) values on the grid of the source, with notes on how.

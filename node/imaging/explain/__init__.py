@@ -23,7 +23,8 @@ from node.imaging.pipelines import Given
 class Prepared:
     """What a network is given, and where it lies.
 
-    inputs: (1, channel, slice, row, column) or (1, channel, row, column) float32, on the network's device.
+    inputs: (1, channel, axis, axis, axis) or (1, channel, axis, axis) float32, on the network's device; the axes run as
+    `placed` says.
     """
 
     inputs: torch.Tensor
@@ -56,6 +57,8 @@ class Explainable:
     multi_label: bool = False
     #: Whether the network is two-dimensional and reads a volume slice by slice.
     flat: bool = False
+    #: SHA-256 over the model's files, kept with each map.
+    model_digest: str = ""
 
 
 @runtime_checkable

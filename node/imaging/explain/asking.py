@@ -26,6 +26,7 @@ class Asked:
     baseline: str
     #: Seconds of one forward.
     forward_s: float
+    model_digest: str = ""
 
 
 def ask(
@@ -67,11 +68,25 @@ def ask(
         baseline=inputs.mean(spatial, keepdim=True).expand_as(inputs).contiguous(),
         layer=named,
     )
-    return Asked(subject=subject, prepared=prepared, baseline=BASELINE, forward_s=forward_s)
+    return Asked(
+        subject=subject,
+        prepared=prepared,
+        baseline=BASELINE,
+        forward_s=forward_s,
+        model_digest=explainable.model_digest,
+    )
 
 
 def differentiable(network: torch.nn.Module) -> torch.nn.Module:
-    """The network, or a copy of it where it was loaded in inference mode and no gradient can pass."""
+    """The network without what its runner hung on it, sharing its weights.
+
+    A copy of it where it was loaded in inference mode, so that no gradient can pass.
+    """
+    if not isinstance(network, torch.jit.ScriptModule):
+        # A hook at the top is the runner's beat: in the midst of ours another study could pass, and no copy be made.
+        network = copy.copy(network)
+        for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+            setattr(network, name, type(getattr(network, name))())
     tensors = [*network.parameters(), *network.buffers()]
     if not any(each.is_inference() for each in tensors):
         return network

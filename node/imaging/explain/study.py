@@ -36,7 +36,6 @@ class Wish:
 
     card: ModelCard
     explanation: Explanation
-    model_digest: str = ""
     seed: int = 0
     findings: tuple[Finding, ...] = ()
     #: Told the cost before it arises; says whether to go on.
@@ -174,7 +173,7 @@ def _one(step: Step, answer: Answer, asked: Asked, wish: Wish, meter: Meter) -> 
         samples=step.samples,
         reduced=step.reduced,
         seed=wish.seed,
-        model_digest=wish.model_digest,
+        model_digest=asked.model_digest,
         forwards=float(max(meter.forwards - before, step.forwards)),
         seconds=round(meter.elapsed_s - began_s, 3),
     )

@@ -23,8 +23,10 @@ from node.imaging.bundle import configuration, network, steps
 from node.imaging.bundle.boxes import boxes_of
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.exact import Answer, Exact, from_image, from_volumes
+from node.imaging.bundle.explained import explainable
 from node.imaging.bundle.labels import EMPTY, LABELS, Naming, naming, segments
 from node.imaging.bundle.logits import SOFTMAX, against_the_rest
+from node.imaging.explain import Explainable
 from node.imaging.pipelines import STILL, Box, Fitting, Given, Pulse, Reading, Runner
 from node.imaging.resample import resample
 from node.imaging.volume import Volume
@@ -40,7 +42,8 @@ _ROLE = "network"
 class Bundle:
     """A bundle, loaded, with its own steps."""
 
-    def __init__(self, card: ModelCard, exact: Exact, bundle: Configuration) -> None:
+    def __init__(self, card: ModelCard, exact: Exact, bundle: Configuration, model_digest: str = "") -> None:
+        self._model_digest = model_digest
         self._card = card
         self._exact = exact
         self._flat = _is_flat(bundle)
@@ -71,6 +74,14 @@ class Bundle:
             notes=tuple(every),
             timings=done.timings(),
         )
+
+    def explainable(self) -> Explainable:
+        """See `imaging.explain.CanBeExplained`."""
+
+        def sources(given: Given, place: int) -> Sequence[MetaTensor]:
+            return self._sources(given)[0][place]
+
+        return explainable(self._exact, self._naming, sources, flat=self._flat, model_digest=self._model_digest)
 
     def _segmented(self, given: Given, sources: Sequence[Sequence[MetaTensor]], done: _Done) -> Reading:
         parts, notes = list[NDArray[np.uint8]](), list[str]()
@@ -169,7 +180,7 @@ def load(fitting: Fitting) -> Runner:
     network.fill(resolved.network, _weights(fitting))
     if card.task is Task.DETECTION and resolved.detector is None:
         raise Misconfigured("model.toml", "task", "the bundle has no detector", "Say what it does: see its metadata")
-    return Bundle(card, Exact(resolved, torch.device(fitting.device)), bundle)
+    return Bundle(card, Exact(resolved, torch.device(fitting.device)), bundle, fitting.model_digest)
 
 
 def _weights(fitting: Fitting) -> Path:
