@@ -53,7 +53,7 @@ def model_folder(into: Path, configs: Path, task: Task = Task.SEGMENTATION) -> P
 def _balance(network: torch.nn.Module, bundle: configuration.Configuration) -> None:
     """Let a random network answer with every label, its background about half of the time."""
     inputs = bundle.described("inputs")
-    size = [length if isinstance(length, int) else 32 for length in inputs["spatial_shape"]]
+    size = [min(length, 64) if isinstance(length, int) else 32 for length in inputs["spatial_shape"]]
     last = [each for each in network.modules() if isinstance(each, torch.nn.Conv2d | torch.nn.Conv3d)][-1]
     assert last.bias is not None
     with torch.no_grad():
@@ -76,7 +76,7 @@ def bundle_card(folder: Path, task: Task = Task.SEGMENTATION, segments: int | No
     """The least that a card has to say beside the bundle."""
     metadata = json.loads((folder / "bundle/configs/metadata.json").read_text())
     (described,) = metadata["network_data_format"]["outputs"].values()
-    names = list(described.get("channel_def", {}).values())
+    names = list((described.get("channel_def") or described.get("label_def", {})).values())
     count = segments if segments is not None else len(names) - 1
     regions = [Segment(number=n, label=f"region {n}", category=TISSUE, type=BRAIN) for n in range(1, count + 1)]
     targets = [Target(index=n, label=name, code=BRAIN) for n, name in enumerate(names or ["nodule"])]
@@ -119,16 +119,18 @@ def as_nifti(volume: Volume, file: Path) -> Path:
     return file
 
 
-def by_monai(folder: Path, images: Sequence[dict[str, Any]], output: Path, name: str = "inference.json") -> list[Any]:
+def by_monai(folder: Path, images: Sequence[dict[str, Any]], output: Path) -> list[Any]:
     """The bundle's own chain, from its data set to what it saves, as its evaluator goes through it; `pred` of each."""
     components.provide()
     parser = ConfigParser()
-    parser.read_config(folder / "bundle" / "configs" / name)
+    (file,) = (folder / "bundle" / "configs").glob("inference.[jy]*")
+    parser.read_config(file)
     content = parser.config
     assert isinstance(content, dict)
     _for_this_monai(content)
     content.update(bundle_root=str(folder / "bundle"), output_dir=str(output), device="$torch.device('cpu')")
     content["dataset"]["data"] = copy.deepcopy(list(images))
+    content["dataloader"]["num_workers"] = 0
     # Readers that are not installed, and what PyTorch will change one day.
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import importlib.util
+import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -53,8 +58,7 @@ def test_an_unmodified_bundle_reads_a_dicom_series_exactly_as_monai_reads_the_sa
     assert reading.labels.shape == volume.grid.shape
     assert reading.labels.dtype == np.uint8
     assert len(np.unique(reading.labels)) > 1
-    file = "inference.yaml" if name == "template_yaml" else "inference.json"
-    theirs = by_monai(zoo[name], [{"image": str(as_nifti(volume, tmp_path / "i.nii"))}], tmp_path / "out", file)[0]
+    theirs = by_monai(zoo[name], [{"image": str(as_nifti(volume, tmp_path / "i.nii"))}], tmp_path / "out")[0]
     assert np.array_equal(np.rint(theirs[0].numpy().T), reading.labels)
     assert set(reading.timings) == {"prepare_s", "model_s", "finish_s"}
 
@@ -178,3 +182,39 @@ def world_boxes(folder: Path, file: Path) -> list[tuple[float, ...]]:
         boxes = ConvertBoxModed("box", src_mode="xyzxyz", dst_mode="cccwhd")(boxes)
     places = [(*map(float, box[:3]), float(label[1])) for box, label in zip(boxes["box"], boxes["label"], strict=True)]
     return sorted(places, key=lambda place: -place[3])
+
+
+def test_many_channels_come_back_one_by_one_and_that_is_said(zoo: dict[str, Path], tmp_path: Path):
+    made, shape = CASES["swin_abdomen_ct"]
+    volume = volume_of(tmp_path / "dicom", shape, made)
+    reading = loaded(zoo["swin_abdomen_ct"], bundle_card(zoo["swin_abdomen_ct"])).run(Given(volumes={"": volume}))
+    assert "14 channels were brought back to the series' grid one by one" in reading.notes
+    assert any("SwinUNETR without img_size" in note for note in reading.notes)
+
+
+@pytest.mark.interop
+def test_monai_s_own_bundle_run_writes_the_same_labels(zoo: dict[str, Path], tmp_path: Path):
+    """`monai.bundle.run`, what the command runs, whole: its engine, its loaders, its files."""
+    if importlib.util.find_spec("ignite") is None:
+        pytest.skip("MONAI's evaluator needs pytorch-ignite: .venv/bin/pip install pytorch-ignite")
+    folder = tmp_path / "spleen_ct"
+    shutil.copytree(zoo["spleen_ct"], folder)
+    made, shape = CASES["spleen_ct"]
+    volume = volume_of(tmp_path / "dicom", shape, made)
+    (tmp_path / "data").mkdir()
+    as_nifti(volume, tmp_path / "data" / "case.nii.gz")
+    bundle = folder / "bundle"
+    given = {
+        "config_file": str(bundle / "configs/inference.json"),
+        "bundle_root": str(bundle),
+        "dataset_dir": str(tmp_path / "data"),
+        "output_dir": str(tmp_path / "out"),
+    }
+    program = f"from monai.bundle import run; run(run_id='run', **{given!r})"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    written = list((tmp_path / "out").rglob("*.nii.gz"))
+    assert len(written) == 1, said.stderr[-3000:]
+    theirs = np.asarray(nib.loadsave.load(written[0]).get_fdata())
+    mine = loaded(folder, bundle_card(folder)).run(Given(volumes={"": volume})).labels
+    assert mine is not None
+    assert np.array_equal(theirs.squeeze().T, mine)

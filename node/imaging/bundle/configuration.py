@@ -58,7 +58,8 @@ class Configuration:
 
     def channels(self, side: str) -> list[str]:
         """Names of the channels of the first of the `inputs` or `outputs`, as `metadata.json` has them; else empty."""
-        described = self.described(side).get("channel_def", {})
+        # A few say `label_def` where the values of a mask are meant.
+        described = self.described(side).get("channel_def") or self.described(side).get("label_def")
         if not isinstance(described, Mapping):
             return []
         return [str(described[key]) for key in sorted(described, key=_number)]

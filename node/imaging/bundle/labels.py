@@ -50,6 +50,8 @@ def naming(card: ModelCard, configuration: Configuration) -> Naming:
     names = tuple(configuration.channels("outputs"))
     background = not names or "background" in names[0].lower()
     count = len(card.segments)
+    if not count:
+        raise Misconfigured("model.toml", "segments", "there is none", "Declare what the bundle segments")
     given = card.parameters.get(LABELS)
     if given is not None:
         values = _whole(given)

@@ -43,6 +43,7 @@ def test_channels_are_in_the_order_of_their_numbers():
     ("count", "parameters", "key"),
     [
         (3, {}, "segments"),
+        (0, {}, "segments"),
         (2, {"labels": (1.0,)}, "parameters.labels"),
         (2, {"labels": (1.0, 1.0)}, "parameters.labels"),
         (2, {"labels": (1.0, 2.5)}, "parameters.labels"),
