@@ -13,11 +13,11 @@ import typer
 
 from node import __version__, log
 from node.commands import options
+from node.commands.model_family import models
 from node.commands.options import Config, Data, Json, Quiet, Study, family
 from node.learn.training import Kind, TrainingPlan
 
 app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
-models = family("Models of this node.")
 rules = family("Rules of this node.")
 app.add_typer(models, name="models")
 app.add_typer(rules, name="rules")
@@ -248,27 +248,6 @@ def train(
 
     site.settings_from(config, data)
     run_training(TrainingPlan(kind=kind, dataset=dataset, model=model, epochs=epochs, seed=seed))
-
-
-@models.command("list")
-def models_list(config: Config = None, data: Data = None, as_json: Json = False) -> None:
-    """Each model, how far it may speak, and why it cannot run where it cannot."""
-    from node.commands import catalogue, site
-
-    catalogue.list_models(site.settings_from(config, data), as_json=as_json)
-
-
-@models.command("trust")
-def models_trust(
-    name: Annotated[str, typer.Argument(help="Name of the model's folder")],
-    config: Config = None,
-    data: Data = None,
-    here: Annotated[bool, typer.Option("--site", help="Lock it in the data folder, not beside the models")] = False,
-) -> None:
-    """Lock a model as its files lie on disk now; only what is locked runs."""
-    from node.commands import catalogue, site
-
-    catalogue.trust_model(site.settings_from(config, data), name, site=here)
 
 
 @rules.command("check")

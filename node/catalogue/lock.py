@@ -87,7 +87,7 @@ def standing(card: ModelCard, folder: Path, found: Entry, locks: Sequence[Path])
     return Standing(problem=f"{changed or f'{name} is in no models.lock'}. {remedy}")
 
 
-def trust(models_folder: Path, name: str, lock: Path, *, own_code: bool = False) -> str:
+def trust(models_folder: Path, name: str, lock: Path, *, own_code: bool = False, expected: Entry | None = None) -> str:
     """Lock the model as it lies on disk now and return its digest; other entries of `lock` stay.
 
     Args:
@@ -95,11 +95,15 @@ def trust(models_folder: Path, name: str, lock: Path, *, own_code: bool = False)
         name: of the model.
         lock: the file that is written.
         own_code: allow the code that the model brings.
+        expected: what somebody has looked at; nothing else is locked.
 
     Raises:
-        Misconfigured: the card is wrong, weights are missing, or it brings code and `own_code` is not given.
+        Misconfigured: the card is wrong, weights are missing, it brings code and `own_code` is not given, or it is not
+            what was expected.
     """
     card, found = examine(models_folder, name)
+    if expected is not None and not found.has_digests_of(expected):
+        raise Misconfigured(models_folder / name, "", "changed while it was looked at", "Look at it again")
     needed = () if own_code else code.needs(card, models_folder / name)
     if needed:
         problem, _, remedy = code.refusal(name, needed).partition(". ")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from node.catalogue import finding_codes, load_models_leniently, load_rules_leniently, trust
+from node.catalogue import code, finding_codes, load_models_leniently, load_rules_leniently, trust
+from node.catalogue.lock import examine, read_lock
+from node.catalogue.review import review
 from node.commands.output import print_json, say, table
 from node.config import Settings
 from node.errors import Failed
@@ -25,6 +27,7 @@ def list_models(settings: Settings, *, as_json: bool) -> None:
             "mode": model.mode.value,
             "runs": model.runs,
             "problem": model.problem,
+            "own_code": model.own_code,
             "model_digest": model.model_digest,
             "card_digest": model.card_digest,
             "licence": model.card.licence,
@@ -43,20 +46,31 @@ def list_models(settings: Settings, *, as_json: bool) -> None:
         raise Failed("; ".join(str(problem) for problem in problems))
 
 
-def trust_model(settings: Settings, name: str, *, site: bool) -> None:
-    """Lock a model as it lies on disk, in `models/models.lock` or in the site's own lock in the data folder.
+def trust_model(settings: Settings, name: str, *, site: bool, allow_code: bool = False, dry_run: bool = False) -> None:
+    """Show what would be trusted, and lock the model as it lies on disk, in `models/models.lock` or the site's lock.
 
     Raises:
         Misconfigured: the card is wrong, or weights are missing.
-        Failed: the lock cannot be written.
+        Failed: it brings code that nobody has allowed, or the lock cannot be written.
     """
-    folder = settings.data.folder if site else settings.catalogue.models_folder
+    models = settings.catalogue.models_folder
+    lock = (settings.data.folder if site else models) / LOCK_NAME
+    card, found = examine(models, name)
+    needed = code.needs(card, models / name)
+    for line in review(read_lock(lock).get(name), found, needed).lines():
+        say(line)
+    if needed and not allow_code:
+        raise Failed(code.refusal(name, needed))
+    if dry_run:
+        say(f"a dry run: {lock} is as it was")
+        return
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        digest = trust(settings.catalogue.models_folder, name, folder / LOCK_NAME)
+        lock.parent.mkdir(mode=0o700, exist_ok=True)
+        digest = trust(models, name, lock, own_code=allow_code and bool(needed), expected=found)
     except OSError as error:
-        raise Failed(f"{folder / LOCK_NAME} cannot be written: {error.strerror}") from error
-    say(f"{name} is trusted as it is: {digest} in {folder / LOCK_NAME}")
+        raise Failed(f"{lock} cannot be written: {error.strerror}") from error
+    with_code = ", with the code it brings" if needed else ""
+    say(f"{name} is trusted as it is{with_code}: {digest} in {lock}")
 
 
 def check_rules(settings: Settings, *, as_json: bool) -> None:

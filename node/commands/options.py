@@ -16,6 +16,7 @@ Quiet = Annotated[float | None, typer.Option("--quiet", metavar="SECONDS", help=
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing")]
 PerhapsStudy = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="UID, its beginning, or accession number")]
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model's folder")]
 ModelVersion = Annotated[str, typer.Option("--model", metavar="NAME@DIGEST", help="All of one model version")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for those who look at the study later")]
 Remaining = Annotated[bool, typer.Option("--remaining", help="List what no rejection note takes back, to be deleted")]

@@ -29,7 +29,7 @@ one_of = ["CT"]
 [[segments]]
 number = 1
 label = "Spleen"
-category = {{ value = "123037004", scheme = "SCT", meaning = "Anatomical Structure" }}
+category = {{ value = "91723000", scheme = "SCT", meaning = "Anatomical Structure" }}
 type = {{ value = "78961009", scheme = "SCT", meaning = "Spleen" }}
 colour = [1, 2, 3]
 """
