@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from node.commands.output import plain
 from node.commands.site import config_file
 from node.domain.study import StudyState
 from node.domain.work import ResultState
-from node.store import events, outbox, studies
+from node.store import events, findings, outbox, outcomes, studies
 from node.store.database import open_database
 from node.store.files import write_durably
 from node.supervisor import ROOMS
@@ -128,6 +129,16 @@ def test_nothing_that_a_peer_sent_moves_the_cursor(night: Night, command: list[s
 
 def test_controls_are_shown_as_what_they_are() -> None:
     assert plain("a\x1b[31m\u202eb\n\udc80é") == "a\\x1b[31m\\u202eb\\n\\udc80é"
+
+
+def test_a_finding_is_shown_by_its_sentence_once_and_not_by_its_numbers(fresh: Night) -> None:
+    with closing(open_database(fresh.data, "test")) as db, db.transaction():
+        (outcome,) = outcomes.current(db, told.READ)
+        (found,) = findings.of_outcome(db, outcome.id)
+        twice = replace(found, sentence="Brain: volume 1240 mL.", measurements=found.measurements * 2)
+        findings.record(db, outcome.id, [twice])
+    lines = [line for line in fresh.said("show", told.READ).splitlines() if line.startswith("finding")]
+    assert lines == ["finding   Brain: volume 1240 mL.  [brain]"]
 
 
 def test_the_worklist_reads_well_as_text(night: Night) -> None:

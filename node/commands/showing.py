@@ -161,6 +161,7 @@ def _rejected(series: dict[str, Any]) -> str:
 
 
 def _show_outcomes(told: dict[str, Any]) -> None:
+    said: set[tuple[str, str]] = set()
     for outcome in told["outcomes"]:
         reason = f": {outcome['reason']}" if outcome["reason"] else ""
         say(f"model     {outcome['model']} ({outcome['mode']}): {outcome['state'].replace('_', ' ')}{reason}")
@@ -172,6 +173,12 @@ def _show_outcomes(told: dict[str, Any]) -> None:
             verdict = "suits" if series["suits"] else f"does not suit: {series['reason']}"
             say(f"          {series['series_instance_uid'] or '(undescribed)'} {verdict}")
     for finding in told["findings"]:
+        told_of = (finding["model"], finding["sentence"])
+        if finding["sentence"] and told_of not in said:
+            said.add(told_of)
+            say(f"finding   {finding['sentence']}  [{finding['model']}]")
+        if finding["sentence"]:
+            continue
         measured = f" {finding['value']:.1f} {finding['unit']}" if finding["value"] is not None else ""
         sure = "".join(
             f", {name} {finding[name]:.2f}" for name in ("probability", "score") if finding[name] is not None

@@ -14,7 +14,7 @@ from node.store import artifacts, findings, outcomes, studies, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
-from node.workflow import ranking, reportable
+from node.workflow import comparison, ranking, reportable
 from node.workflow.policy import Policy
 
 
@@ -66,7 +66,8 @@ def complete(
     outcome_id = int(item.subject)
     if not outcomes.move(db, now, outcome_id, OutcomeState.RESULT, timings=timings, notes=notes):
         return False
-    findings.record(db, outcome_id, found)
+    outcome = outcomes.outcome(db, outcome_id)
+    findings.record(db, outcome_id, found if outcome is None else comparison.with_priors(db, outcome, found))
     for file in files:
         keep(db, now, outcome_id, file)
     _report(db, now, policy, outcome_id)

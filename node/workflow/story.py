@@ -210,11 +210,20 @@ def _finding(outcome: Outcome, finding: Finding) -> list[Story]:
         "present": finding.present,
         "segment_number": finding.segment_number,
         "tracking_uid": finding.tracking_uid,
+        "lesion_number": finding.lesion_number or None,
+        "laterality": None if finding.laterality is None else _code(finding.laterality),
+        "sentence": finding.sentence,
     }
     if not finding.measurements:
-        return [{**head, "quantity": None, "value": None, "unit": None}]
+        return [{**head, "quantity": None, "name": None, "value": None, "unit": None}]
     return [
-        {**head, "quantity": _code(each.quantity), "value": each.value, "unit": each.unit.value}
+        {
+            **head,
+            "quantity": _code(each.quantity),
+            "name": each.name,
+            "value": each.value,
+            "unit": each.unit.value,
+        }
         for each in finding.measurements
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
+from node.domain.measures import LONG_AXIS
 from node.errors import Transient
-from node.store import events, studies
+from node.store import events, findings, outcomes, studies
 from node.store.database import Database
 from node.store.occupancy import occupied
 from node.web.pages import application
@@ -226,3 +228,16 @@ def test_an_empty_worklist_says_so(tmp_path: Path) -> None:
     db = open_database(settings.data.folder, "web")
     assert "Nothing has come yet" in Browser(application(db, settings, FakeClock())).get("/").text
     db.close()
+
+
+def test_the_page_of_a_study_says_what_a_model_found_in_its_own_sentence_once(fresh_site: Site) -> None:
+    (outcome,) = outcomes.current(fresh_site.db, told.READ)
+    (found,) = findings.of_outcome(fresh_site.db, outcome.id)
+    numbers = (*found.measurements, replace(found.measurements[0], quantity=LONG_AXIS))
+    said = replace(found, sentence="Brain: <volume> 1240 mL.", lesion_number=2, measurements=numbers)
+    with fresh_site.db.transaction():
+        findings.record(fresh_site.db, outcome.id, [said])
+    page = fresh_site.text(f"/studies/{told.READ}")
+    assert page.count("<p>Brain: &lt;volume&gt; 1240 mL.</p>") == 1
+    assert "lesion 2" in page
+    assert "Long axis" in page
