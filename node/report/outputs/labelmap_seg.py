@@ -31,8 +31,8 @@ _BY_PLACE = "ohif"
 
 
 def unfit(evidence: Evidence) -> str:
-    """A Segmentation needs a mask, on one image where images do not say where they lie."""
-    return "the model segments nothing" if evidence.mask is None else flat.unfit(evidence)
+    """A Segmentation needs a mask."""
+    return "the model segments nothing" if evidence.mask is None else ""
 
 
 def build(evidence: Evidence, built: Mapping[str, Dataset]) -> Dataset:  # noqa: ARG001 - refers to no other output
