@@ -93,7 +93,8 @@ class Residence:
         digest = key_of(model)
         self._last_used_s[digest] = time.monotonic()
         present = self._children.get(digest)
-        if present is not None and not (present.alive and (present.owes or present.frugal == frugal)):
+        # One that owes answers stays, even dead: its end is heard, and laid to the study that it is due to.
+        if present is not None and not present.owes and not (present.alive and present.frugal == frugal):
             self.dismiss(present)
             present = None
         for child in self.making_room(model):

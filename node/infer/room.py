@@ -184,9 +184,9 @@ class InferRoom:
             else:
                 self._stack.go_on(child)
         now_s = time.monotonic()
-        for turn in self._under_way():
-            if turn.child is not None and turn.child.alive and turn.is_late(now_s):
-                self._bury(turn.child, turn.child.killed(f"did not end within {turn.limit_s:g} s"), turn)
+        late = next((turn for turn in self._under_way() if turn.is_late(now_s)), None)
+        if late is not None and late.child is not None:
+            self._bury(late.child, late.child.killed(f"did not end within {late.limit_s:g} s"), late)
 
     def _take(self, child: ModelChild, reply: Reply) -> None:
         if reply.kind is ReplyKind.PAUSED:

@@ -32,7 +32,7 @@ FAKE_CHILD = Path(__file__).with_name("fake_child.py")
 
 def fake(*arguments: object) -> list[str]:
     """The command of a process that behaves as `arguments` say."""
-    return [sys.executable, str(FAKE_CHILD), *map(str, arguments)]
+    return [sys.executable, "-S", str(FAKE_CHILD), *map(str, arguments)]
 
 
 def run_dry(room: InferRoom) -> bool:

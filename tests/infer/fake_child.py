@@ -6,10 +6,16 @@ import json
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from poison_kinds import BRIGHT, PIXEL_BYTES, Poison
 
 
 def say(**reply: object) -> None:
@@ -58,6 +64,29 @@ def first_line() -> bytes:
     while not found.endswith(b"\n"):
         found += os.read(0, 1)
     return found
+
+
+def suffer(job: dict[str, Any]) -> None:
+    """Mark what is bright in the pixels, unless the first of them says that the study is poison."""
+    say(id=job["id"], kind="started")
+    # The pixels, 16 bits each, are the end of the file.
+    files = sorted(job["slices"], key=lambda each: each["instance"]["sop_instance_uid"])
+    pixels = b"".join(Path(each["path"]).read_bytes()[-PIXEL_BYTES:] for each in files)
+    values = struct.unpack(f"<{len(pixels) // 2}H", pixels)
+    kind = next((kind for kind in Poison if kind.code == values[0]), None)
+    if kind is Poison.NAN:
+        say(id=job["id"], kind="failed", reason="1 voxels of the output are not numbers")
+    elif kind is Poison.MODALITY:
+        say(id=job["id"], kind="unsuitable", reason="the modality is CT")
+    elif kind is not None:
+        die({Poison.MEMORY: "killed", Poison.EXIT: "exit"}.get(kind, kind.value))
+    else:
+        labels = bytes(value > BRIGHT for value in values)
+        mask = Path(f"{job['stem']}.npz")
+        mask.write_bytes(labels)
+        file = {"kind": "mask", "path": str(mask), "size": len(labels), "digest": "d"}
+        say(id=job["id"], kind="computed")
+        say(id=job["id"], kind="done", files=[file], timings={"model_s": 0.0})
 
 
 class Patient:
@@ -121,9 +150,14 @@ def main() -> None:
         return
     if behaviour == "hungry" and not start.get("frugal"):
         behaviour = "killed"
+    jobs: dict[str, dict[str, object]] = {}
     for line in sys.stdin:
         order = json.loads(line)
-        if order["kind"] == "go":
+        if order["kind"] == "prepare":
+            jobs[order["job"]["id"]] = order["job"]
+        elif order["kind"] == "go" and behaviour == "poison":
+            suffer(jobs.pop(order["id"]))
+        elif order["kind"] == "go":
             read(behaviour, order["id"], start["card"]["name"])
 
 
