@@ -106,10 +106,8 @@ def guess(label: str) -> tuple[Code, Code] | None:
             return ANATOMY, Code(_ANATOMICAL[name][0], SCHEME, _ANATOMICAL[name][1])
         if name in _ABNORMAL:
             return ABNORMAL, Code(_ABNORMAL[name][0], SCHEME, _ABNORMAL[name][1])
-    last = words.rpartition(" ")[2]
-    if last in {"tumor", "tumour", "mass", "cyst", "lesion", "nodule", "neoplasm"}:
-        return guess(last)
-    return None
+    kinds = [word for word in words.split() if _SYNONYMS.get(word, word) in _ABNORMAL]
+    return guess(kinds[-1]) if kinds and kinds != [words] else None
 
 
 def known() -> tuple[Code, ...]:

@@ -115,7 +115,7 @@ def _channels(given: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _named(described: Mapping[str, Any]) -> tuple[str, ...]:
     channels = _mapping(described.get("channel_def"))
-    numbered = sorted((int(key), _text(value)) for key, value in channels.items() if key.isdigit())
+    numbered = sorted((int(key), _text(value)) for key, value in channels.items() if str(key).isdigit())
     return tuple(value or f"output {key}" for key, value in numbered)
 
 

@@ -19,7 +19,7 @@ _REMEDY = "Fetch the bundle again from where it was published"
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Return the sections in `file`: texts, numbers, lists and mappings by text alone, each its own copy.
+    """Return the sections in `file`: texts, numbers, lists and mappings by text or number, each its own copy.
 
     Raises:
         Misconfigured: it cannot be read, is no JSON or YAML, holds a key twice, or more than anybody needs.
@@ -37,10 +37,10 @@ def read(file: Path) -> dict[str, Any]:
         plain = _plain(found, room)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         problem = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
-        raise Misconfigured(file, "", f"is no sound {file.suffix[1:]} file: {problem}", _REMEDY) from None
+        raise Misconfigured(file, "", f"cannot be read: no sound {file.suffix[1:]} file ({problem})", _REMEDY) from None
     if not isinstance(plain, dict):
         raise Misconfigured(file, "", "holds no sections", _REMEDY)
-    return plain
+    return {str(name): section for name, section in plain.items()}
 
 
 def _parsed(text: str, suffix: str) -> Any:
@@ -74,10 +74,10 @@ def _plain(value: Any, room: list[int]) -> Any:
     if room[0] < 0:
         raise ValueError(f"holds more than {MOST_VALUES} values")
     if isinstance(value, dict):
-        found = {str(key): _plain(each, room) for key, each in value.items()}
-        if len(found) < len(value):
+        if len({str(key) for key in value}) < len(value):
             raise ValueError("two keys are one as text")
-        return found
+        # YAML has numbers as keys; a component may be given them.
+        return {key if isinstance(key, int) else str(key): _plain(each, room) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each, room) for each in value]
     if value is None or isinstance(value, str | int | float):

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import ast
 import copy
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from node.catalogue.bundle import complaints
+from node.catalogue.bundle import complaints, reading
 from node.domain.model_card import Task
 from node.errors import Misconfigured
 from node.imaging.bundle.migrations import migrated
@@ -81,7 +78,7 @@ def read(folder: Path, *, task: Task, device: str, own_code: bool, name: str = "
     if file is None:
         raise Misconfigured(configs, name, "no such configuration", "A bundle has configs/inference.json or .yaml")
     metadata = configs / "metadata.json"
-    original = _document(file)
+    original = reading.read(file)
     required = _required(original)
     content = _overridden(original, folder / BUNDLE, device)
     loaders: list[dict[str, Any]] = []
@@ -97,22 +94,11 @@ def read(folder: Path, *, task: Task, device: str, own_code: bool, name: str = "
     return Configuration(
         folder=folder / BUNDLE,
         content=content,
-        metadata=_document(metadata) if metadata.is_file() else {},
+        metadata=reading.read(metadata) if metadata.is_file() else {},
         required=required,
         head=_head(original.get("postprocessing")),
         notes=notes,
     )
-
-
-def _document(file: Path) -> dict[str, Any]:
-    try:
-        text = file.read_text(encoding="utf-8")
-        content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Misconfigured(file, "", f"cannot be read: {error}", "Fetch the bundle again") from error
-    if not isinstance(content, dict):
-        raise Misconfigured(file, "", "holds no sections", "Fetch the bundle again")
-    return content
 
 
 def _overridden(content: dict[str, Any], folder: Path, device: str) -> dict[str, Any]:

@@ -17,8 +17,12 @@ def written(tmp_path: Path, text: str | bytes, name: str = "a.yaml") -> Path:
 
 def test_json_and_yaml_give_the_same(tmp_path: Path) -> None:
     as_json = reading.read(written(tmp_path, '{"a": {"0": [1, 2.5, true, null, "x"]}}', "a.json"))
-    as_yaml = reading.read(written(tmp_path, "a:\n  0: [1, 2.5, true, null, x]\n"))
+    as_yaml = reading.read(written(tmp_path, "a:\n  '0': [1, 2.5, true, null, x]\n"))
     assert as_json == as_yaml == {"a": {"0": [1, 2.5, True, None, "x"]}}
+
+
+def test_a_number_may_be_a_key(tmp_path: Path) -> None:
+    assert reading.read(written(tmp_path, "a: {1: 2}\n")) == {"a": {1: 2}}
 
 
 def test_what_an_alias_stands_for_is_its_own_copy(tmp_path: Path) -> None:
