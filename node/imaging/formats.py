@@ -25,20 +25,22 @@ _PROGRAM = ".pt2"
 _ONNX = ".onnx"
 
 
-def network_of(path: Path, architecture: Architecture | None, device: torch.device, *, own_code: bool) -> nn.Module:
-    """Load the network in `path` onto `device`.
+def network_of(
+    path: Path, architecture: Architecture | None, device: torch.device, *, own_code: bool, batch: int = 1
+) -> nn.Module:
+    """Load the network in `path` onto `device`; what was exported for a number of inputs is given `batch` at once.
 
     Raises:
         Misconfigured: the file is none of these, is a program that nobody allowed, holds weights and the card names no
             architecture (or the other way round), or needs a package that is not installed.
     """
     if path.suffix == _ONNX:
-        found: nn.Module = Onnx(path, device)
+        found: nn.Module = Program(_Session(path, device), batch)
     elif path.suffix == _PROGRAM:
         if not own_code:
             remedy = "Look at where it comes from; then run `matins models trust NAME --allow-code`"
             raise _unfit(path, "is a program (torch.export or AOTInductor), and its code is not allowed", remedy)
-        found = _program(path, device)
+        found = _program(path, device, batch)
     elif weights.is_torchscript(path):
         found = _torchscript(path, device)
     else:
@@ -75,11 +77,37 @@ def built(architecture: Architecture) -> nn.Module:
     return found
 
 
-class Onnx(nn.Module):
-    """An ONNX file with one input and one output, computed by ONNX Runtime: (batch, channel, …) float32 in and out."""
+class Program(nn.Module):
+    """What computes (batch, channel, …) float32 by itself: an exported graph, a compiled library, an ONNX session.
+
+    It knows no modes and takes no hooks; it is exported for `batch` inputs at once, and given no more or fewer.
+    """
+
+    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], batch: int) -> None:
+        super().__init__()
+        # In a tuple it is no part of this module: an exported graph refuses to be put into evaluation mode.
+        self._run, self._batch = (run,), batch
+
+    def __deepcopy__(self, memo: object) -> Program:
+        # There is nothing in it to change, and a session cannot be copied.
+        return self
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Run it, batch by batch, the last one filled up."""
+        answers = []
+        for first in range(0, len(values), self._batch):
+            part = values[first : first + self._batch].float()
+            count = len(part)
+            if count < self._batch:
+                part = torch.cat([part, part.new_zeros((self._batch - count, *part.shape[1:]))])
+            answers.append(self._run[0](part.contiguous())[:count])
+        return torch.cat(answers)
+
+
+class _Session:
+    """An ONNX file with one input and one output, computed by ONNX Runtime."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        super().__init__()
         try:
             onnxruntime: Any = importlib.import_module("onnxruntime")
             errors: Any = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
@@ -88,9 +116,9 @@ class Onnx(nn.Module):
             raise _unfit(path, "needs ONNX Runtime, which is not installed", remedy) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        providers = ["CUDAExecutionProvider"] if device.type == "cuda" else []
+        wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
         known = onnxruntime.get_available_providers()
-        chosen = [each for each in providers if each in known] + ["CPUExecutionProvider"]
+        chosen = [*(each for each in wanted if each in known), "CPUExecutionProvider"]
         try:
             # From its bytes: weights in another file are not looked for.
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=chosen)
@@ -106,33 +134,19 @@ class Onnx(nn.Module):
             raise _unfit(path, problem, "Export the network with one input and one output")
         self._input = str(inputs[0].name)
 
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Compute on the CPU's copy of `values`, and return the answer where they were."""
-        given = np.ascontiguousarray(values.detach().float().cpu().numpy())
-        answer = self._session.run(None, {self._input: given})[0]
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Compute, and return the answer where the values were."""
+        answer = self._session.run(None, {self._input: values.detach().cpu().numpy()})[0]
         return torch.from_numpy(np.asarray(answer, dtype=np.float32)).to(values.device)
 
 
-class Program(nn.Module):
-    """An exported graph or a compiled library, which takes no hooks and knows no modes."""
-
-    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        # In a tuple it is no part of this module: an exported graph refuses to be put into evaluation mode.
-        self._run = (run,)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Run it."""
-        return self._run[0](values.contiguous())
-
-
-def _program(path: Path, device: torch.device) -> nn.Module:
+def _program(path: Path, device: torch.device, batch: int) -> nn.Module:
     try:
         with zipfile.ZipFile(path) as archive:
             compiled = any(name.endswith(".so") for name in archive.namelist())
         if compiled:
-            return Program(torch._inductor.aoti_load_package(str(path)))
-        return Program(torch.export.load(path).module().to(device))
+            return Program(torch._inductor.aoti_load_package(str(path)), batch)
+        return Program(torch.export.load(path).module().to(device), batch)
     except (RuntimeError, ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, AssertionError) as error:
         remedy = "Export it again with the PyTorch that is installed here"
         raise _unfit(path, f"cannot be loaded: {_line(error)}", remedy) from error

@@ -37,5 +37,6 @@ def load(fitting: Fitting) -> Runner:
         raise Misconfigured("model.toml", "weights", f"roles are {roles}", f'Give one file, with the role "{ROLE}"')
     bundle = declared.configuration(card, fitting.folder, fitting.device)
     made = steps.resolved(bundle, own_code=False)
-    network = network_of(fitting.weights[ROLE], card.architecture, device, own_code=fitting.own_code)
+    batch, own_code = card.preparation.batch, fitting.own_code
+    network = network_of(fitting.weights[ROLE], card.architecture, device, own_code=own_code, batch=batch)
     return Bundle(card, Exact(replace(made, network=network), device), bundle)
