@@ -51,6 +51,7 @@ def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pu
         Failed: the reading cannot be right, with the reason.
     """
     concluded = _concluded(card, given, reading)
+    concluded = replace(concluded, findings=tuple(_doubted(each, reading) for each in concluded.findings))
     said = (replace(each, sentence=sentence(each, card, given.instances)) for each in concluded.findings)
     concluded = replace(concluded, findings=tuple(said))
     if not card.explanation.methods:
@@ -59,6 +60,13 @@ def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pu
     from node.infer.explaining import explained
 
     return explained(concluded, card, given, reading, runner, pulse)
+
+
+def _doubted(finding: Finding, reading: Reading) -> Finding:
+    """The finding with how far the model's answers on its segment lie apart."""
+    if finding.segment_number is None or finding.segment_number not in reading.uncertainty:
+        return finding
+    return replace(finding, uncertainty=reading.uncertainty[finding.segment_number])
 
 
 def _concluded(card: ModelCard, given: Given, reading: Reading) -> Conclusion:
@@ -90,6 +98,10 @@ def _segmented(card: ModelCard, given: Given, labels: NDArray[np.uint8]) -> Conc
     found = measure.measured(card, labels, volume.grid, volume, modality=modality)
     if found.findings and not labels.any():  # lesions were looked for, and there are none: nothing to outline
         return Conclusion(findings=found.findings, notes=found.notes)
+    if not labels.any():
+        raise Failed("the mask is empty: nothing was segmented")
+    if labels.min() == labels.max():
+        raise Failed(f"the mask is {int(labels.max())} everywhere: nothing was told apart")
     made = mask.Mask(labels, volume.grid, volume.sop_instance_uids, volume.frame_numbers)
     files = (Content(kind=MASK, encode=partial(mask.to_bytes, made)),)
     return Conclusion(findings=found.findings, files=files, notes=found.notes)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
 from node.domain.model_card import Condition, ModelCard
 from node.imaging.mask import read_mask
@@ -58,3 +62,27 @@ def test_one_stack_of_several_is_read_and_else_none(tmp_path: Path) -> None:
     card = replace(VOLUME, requires=(Condition(field="diffusion_b_value", at_least=500),))
     assert answer(job, card, Marker()).kind is ReplyKind.DONE
     assert read_mask(tmp_path / "mask.npz").frame_numbers == (5, 6, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (lambda shape: np.zeros(shape, np.uint8), "the mask is empty: nothing was segmented"),
+        (lambda shape: np.ones(shape, np.uint8), "the mask is 1 everywhere: nothing was told apart"),
+        (lambda shape: np.full(shape, 9, np.uint8), "the mask holds 9, which is no segment of the card"),
+        (lambda shape: np.ones(shape[1:], np.uint8), "the mask is uint8 (24, 20), the volume (5, 24, 20)"),
+        (lambda shape: np.ones(shape, np.float32), "the mask is float32 (5, 24, 20), the volume (5, 24, 20)"),
+        (lambda shape: None, "the model made no mask"),
+    ],
+)
+def test_an_output_that_cannot_be_right_fails_with_what_is_wrong(
+    tmp_path: Path, labels: Callable[[tuple[int, ...]], NDArray[Any] | None], reason: str
+) -> None:
+    class Wrong(Marker):
+        def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
+            return Reading(labels=labels(given.volume.grid.shape), timings={})
+
+    reply = answer(job_on(tmp_path, MultiFrame(frames=stack_of(5))), VOLUME, Wrong())
+    assert reply.kind is ReplyKind.FAILED
+    assert reply.reason == reason
+    assert not list(tmp_path.glob("*.npz"))

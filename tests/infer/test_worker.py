@@ -254,3 +254,11 @@ def test_a_model_that_never_gets_ready_is_ended_and_counted(site: Site, monkeypa
     room = site.room(fake("deaf"))
     site.step(room)
     assert site.outcome(outcome_id).reason == "the model process was not ready within 0.5 s and was ended"
+
+
+def test_a_second_study_on_a_warm_model_waits_for_no_loading(site: Site):
+    first, second = site.waits(FIRST), site.waits(SECOND)
+    site.step(site.room())
+    cold, warm = (site.outcome(each).timings for each in (first, second))
+    assert cold["load_s"] > 0
+    assert "load_s" not in warm
