@@ -13,8 +13,8 @@ _FORBID = {"extra": "forbid"}
 LONG_AXIS = Code("103339001", "SCT", "Long axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 PERPENDICULAR_AXIS = Code("131189007", "SCT", "Perpendicular Axis")
-#: Of the Image Biomarker Standardisation Initiative: the longest distance in 3-D, whatever the plane.
-MAXIMUM_DIAMETER = Code("L0JK", "IBSI", "Maximum 3D Diameter of a Mesh")
+#: The longest distance in 3-D, whatever the plane.
+DIAMETER = Code("81827009", "SCT", "Diameter")
 AREA = Code("42798000", "SCT", "Area")
 ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
 MR_SIGNAL = Code("110852", "DCM", "MR signal intensity")
@@ -63,7 +63,7 @@ class Term:
 #: The intensities are written as CT writes them; see `intensity_term` for MR.
 TERMS: dict[Quantity, Term] = {
     Quantity.VOLUME: Term(code=VOLUME, unit=MILLILITRE),
-    Quantity.DIAMETER: Term(code=MAXIMUM_DIAMETER, unit=MILLIMETRE),
+    Quantity.DIAMETER: Term(code=DIAMETER, unit=MILLIMETRE),
     Quantity.PERPENDICULAR: Term(code=PERPENDICULAR_AXIS, unit=MILLIMETRE),
     Quantity.LONG_AXIS: Term(code=LONG_AXIS, unit=MILLIMETRE),
     Quantity.SHORT_AXIS: Term(code=SHORT_AXIS, unit=MILLIMETRE),

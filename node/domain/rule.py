@@ -11,10 +11,10 @@ from node.domain.finding import MILLILITRE, MILLIMETRE, VOLUME, Code
 from node.domain.history import FACT_ATTRIBUTES
 from node.domain.measures import (
     ATTENUATION,
+    DIAMETER,
     HOUNSFIELD,
     LESION_COUNT,
     LONG_AXIS,
-    MAXIMUM_DIAMETER,
     MEAN,
     NO_UNITS,
     SHORT_AXIS,
@@ -182,7 +182,7 @@ _FIELDS = (
         of_lesions=False,
     ),
     replace(_size("finding.lesion_volume_ml", "volume of a lesion", "mL", VOLUME, MILLILITRE), of_lesions=True),
-    _size("finding.diameter_mm", "longest diameter", "mm", MAXIMUM_DIAMETER, MILLIMETRE),
+    _size("finding.diameter_mm", "longest diameter", "mm", DIAMETER, MILLIMETRE),
     _size("finding.long_axis_mm", "long axis in the plane", "mm", LONG_AXIS, MILLIMETRE),
     _size("finding.short_axis_mm", "short axis in the plane", "mm", SHORT_AXIS, MILLIMETRE),
     _size("finding.lesion_count", "number of lesions", "", LESION_COUNT, NO_UNITS),

@@ -8,9 +8,9 @@ from math import floor, isfinite, log10
 from node.domain.finding import Measurement, lowered
 from node.domain.measures import (
     BETWEEN_CENTROIDS,
+    DIAMETER,
     LESION_COUNT,
     LONG_AXIS,
-    MAXIMUM_DIAMETER,
     MEAN,
     PERPENDICULAR_AXIS,
     SHORT_AXIS,
@@ -20,7 +20,7 @@ from node.domain.measures import (
 #: Significant digits where nobody has said how well the model repeats.
 _DIGITS = 3
 #: Pairs that are said as one, and what follows them.
-_PAIRS = {LONG_AXIS.value: (SHORT_AXIS.value, " in plane"), MAXIMUM_DIAMETER.value: (PERPENDICULAR_AXIS.value, "")}
+_PAIRS = {LONG_AXIS.value: (SHORT_AXIS.value, " in plane"), DIAMETER.value: (PERPENDICULAR_AXIS.value, "")}
 
 
 def shown(measurement: Measurement) -> str:
@@ -94,8 +94,6 @@ def _name(each: Measurement) -> str:
     if each.toward is not None:
         way = "centroids" if each.method == BETWEEN_CENTROIDS else "surfaces"
         return f"distance to {lowered(each.toward.meaning)} ({way})"
-    if each.quantity == MAXIMUM_DIAMETER:
-        return "diameter"
     return lowered(each.name)
 
 
