@@ -46,7 +46,8 @@ class Box:
     target: int
     #: 0–1.
     score: float
-    #: (low, high) along each axis in index units of what was given, outer edges: (slice, row, column) or (row, column).
+    #: (low, high) along each axis, (slice, row, column) or (row, column), in index units of what was given: 0 is the
+    #: outer edge of the first, 1 the edge between it and the second.
     edges: tuple[tuple[float, float], ...]
     #: Which of the given images; 0 for a volume.
     image: int = 0
