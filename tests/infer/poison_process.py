@@ -8,15 +8,17 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from node.errors import Failed
-from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
+from node.imaging.pipelines import STILL, Given, Pulse, Reading
 from node.infer import model_process, serving
-from node.infer.messages import Start
+from node.infer.messages import START, Reply, ReplyKind
+from node.infer.reader import Reader
 from tests.infer.poison_kinds import BRIGHT, MODEL_S, Poison
 
 
@@ -51,10 +53,17 @@ class Poisoned:
             os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does; to take all memory would end others too
 
 
-def _load(start: Start) -> tuple[Runner, str]:
-    return Poisoned(), "cpu"
+def _serve(first_line: bytes, questions: int, answers: BinaryIO, confinement: str) -> int:
+    """As the real one, with nothing to load."""
+    start = START.validate_json(first_line)
+    say = serving._voice(answers)
+    say(Reply(kind=ReplyKind.READY, device="cpu", confinement=confinement))
+    with Reader(start.card, Poisoned(), say) as reader:
+        reader.listen(questions)
+        reader.serve()
+    return 0
 
 
 if __name__ == "__main__":
-    serving.load = _load
+    serving.serve = _serve
     sys.exit(model_process.main())
