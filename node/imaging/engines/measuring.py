@@ -70,7 +70,13 @@ def measure(
 
 
 def dice(labels: NDArray[np.uint8], expected: NDArray[np.uint8]) -> dict[int, float]:
-    """Return the Dice of every label, but the background, that either of two masks holds."""
+    """Return the Dice of every label, but the background, that either of two masks holds.
+
+    Masks are (slice, row, column), or (region, slice, row, column): of several regions, number `n` counts as label `n`.
+    """
+    if labels.ndim == 4 and len(labels) > 1:
+        each = [dice(*pair).get(1) for pair in zip(labels, expected, strict=True)]
+        return {number: found for number, found in enumerate(each, start=1) if found is not None}
     sizes = np.bincount(labels.ravel(), minlength=256) + np.bincount(expected.ravel(), minlength=256)
     common = np.bincount(labels[labels == expected], minlength=256)
     return {int(label): float(2 * common[label] / sizes[label]) for label in np.flatnonzero(sizes) if label}
