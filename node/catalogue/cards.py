@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from node.catalogue.gates import check_gates
 from node.catalogue.measures import check_measures
 from node.catalogue.preparations import check_preparation
 from node.catalogue.targets import check_targets
@@ -54,6 +55,7 @@ def read_card(folder: Path) -> ModelCard:
     for index, preference in enumerate(card.prefers):
         _check_condition(preference, f"prefers[{index}]", complaint)
     _check_roles(card, complaint)
+    check_gates(card, complaint)
     return card
 
 

@@ -18,6 +18,7 @@ from typing import Self
 
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Transient, Unsuitable
+from node.imaging import doubt, gates
 from node.imaging.pipelines import Given, Runner
 from node.infer.findings import Conclusion, Content, conclude
 from node.infer.given import fits_ahead, given_of
@@ -38,10 +39,18 @@ class Reader:
     """Obeys orders until they end; itself the pulse of what it runs. All but `listen`'s thread is the main thread's."""
 
     def __init__(
-        self, card: ModelCard, runner: Runner, say: Callable[[Reply], None], *, notes: tuple[str, ...] = ()
+        self,
+        card: ModelCard,
+        runner: Runner,
+        say: Callable[[Reply], None],
+        *,
+        others: tuple[Runner, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         self._card = card
         self._runner = runner
+        #: Further members, where the model is an ensemble.
+        self._others = others
         self._say = say
         self._notes = notes
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
@@ -130,13 +139,14 @@ class Reader:
         started = time.perf_counter()
         given, read_s = prepared.reading.result() if prepared.reading else self._given(prepared.job)
         waited_s = time.perf_counter() - started
-        reading = self._runner.run(given, self)
+        let_in = gates.passed(self._card, given)
+        reading = doubt.read(self._card, self._runner, self._others, given, self)
         concluded = conclude(self._card, given, reading, self._runner, self)
         reply = Reply(
             id=prepared.job.id,
             kind=ReplyKind.DONE,
             findings=concluded.findings,
-            notes=(*self._notes, *reading.notes, *concluded.notes),
+            notes=(*self._notes, *let_in, *reading.notes, *concluded.notes),
             timings={"read_s": read_s, "waited_s": waited_s, **reading.timings},
         )
         return reply, concluded

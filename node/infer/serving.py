@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from node.catalogue.weights import digest_of_file, digest_of_model, files_of
 from node.errors import Failed, MatinsError
-from node.imaging import pipelines
+from node.imaging import doubt, pipelines
 from node.imaging.pipelines import Fitting, Runner
 from node.infer.messages import REPLY, START, Reply, ReplyKind, Start, line
 from node.infer.reader import Reader, kind_of
@@ -29,20 +29,21 @@ def serve(first_line: bytes, questions: int, answers: BinaryIO, confinement: str
     say = _voice(answers)
     started = time.perf_counter()
     try:
-        runner, device = load(start)
+        runner, others, device = load(start)
     except MatinsError as error:
         say(Reply(kind=kind_of(error), reason=str(error)))
         return 1
     timings = {"load_s": time.perf_counter() - started}
     say(Reply(kind=ReplyKind.READY, device=device, confinement=confinement, timings=timings))
-    with Reader(start.card, runner, say, notes=(_FRUGAL_NOTE,) if start.frugal else ()) as reader:
+    notes = (_FRUGAL_NOTE,) if start.frugal else ()
+    with Reader(start.card, runner, say, others=others, notes=notes) as reader:
         reader.listen(questions)
         reader.serve()
     return 0
 
 
-def load(start: Start) -> tuple[Runner, str]:
-    """Verify the weights, load them and warm up; return the runner and the device it is on.
+def load(start: Start) -> tuple[Runner, tuple[Runner, ...], str]:
+    """Verify the weights, load them and warm up; return the runner, those of an ensemble's others, and the device.
 
     Raises:
         Misconfigured, Failed: they are not what was trusted, or cannot be loaded here.
@@ -73,14 +74,15 @@ def load(start: Start) -> tuple[Runner, str]:
         own_code=start.own_code,
         frugal=start.frugal,
     )
-    runner = pipelines.named(start.card.pipeline).load(fitting)
+    runner = pipelines.named(start.card.pipeline).load(doubt.alone(fitting))
+    others = doubt.members(fitting)
     if start.card.explanation.methods:
         from node.imaging.explain import methods
 
         for name in start.card.explanation.methods:
             methods.named(name)
     runner.warm_up()
-    return runner, device
+    return runner, others, device
 
 
 def _verify(start: Start, weights: dict[str, Path]) -> None:

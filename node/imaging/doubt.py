@@ -1,0 +1,190 @@
+"""How much a model disagrees with itself when it is asked in another way.
+
+The answer is the plain one's; of an ensemble it is what the members come to together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.domain.model_card import ModelCard
+from node.errors import Failed
+from node.imaging import pipelines
+from node.imaging.pipelines import Fitting, Given, Pulse, Reading, Runner
+from node.imaging.volume import Volume
+
+FLIPS, ENSEMBLE = "flips", "ensemble"
+#: Axes of volumes may differ by this much (cosine) and still be mirrored together.
+_PARALLEL = 1e-3
+
+
+def members(fitting: Fitting) -> tuple[Runner, ...]:
+    """Load the further members of an ensemble: each weights file after the first takes the first one's place.
+
+    Raises:
+        Misconfigured: as the pipeline's `load`.
+    """
+    doubt = fitting.card.uncertainty
+    if doubt is None or doubt.method != ENSEMBLE:
+        return ()
+    first, *others = fitting.weights
+    load = pipelines.named(fitting.card.pipeline).load
+    return tuple(load(replace(fitting, weights={first: fitting.weights[role]})) for role in others)
+
+
+def alone(fitting: Fitting) -> Fitting:
+    """The same for the first member: of an ensemble a pipeline sees one weights file."""
+    doubt = fitting.card.uncertainty
+    if doubt is None or doubt.method != ENSEMBLE:
+        return fitting
+    first = next(iter(fitting.weights))
+    return replace(fitting, weights={first: fitting.weights[first]})
+
+
+def read(card: ModelCard, runner: Runner, others: Sequence[Runner], given: Given, pulse: Pulse) -> Reading:
+    """Have the model read, and say how far its answers lie apart where the card asks for that.
+
+    Raises:
+        Unsuitable, Failed: as `Runner.run`; a member or a mirrored input that fails fails the whole.
+    """
+    doubt = card.uncertainty
+    if doubt is None:
+        return runner.run(given, pulse)
+    if doubt.method == ENSEMBLE:
+        return _together(card, [each.run(given, pulse) for each in (runner, *others)])
+    plain = runner.run(given, pulse)
+    tally = _Tally(card)
+    tally.add(plain)
+    left_out = sorted(axis for axis in doubt.axes if not _mirrors(given, axis))
+    usable = [axis for axis in doubt.axes if axis not in left_out]
+    asked = 1
+    for axes in _subsets(usable):
+        tally.add(_mirrored_back(runner.run(_mirrored(given, axes), pulse), axes))
+        asked += 1
+    names = ("slices", "rows", "columns")
+    notes = [f"Asked {asked} times, with its input mirrored, to see how far its answers lie apart."]
+    if left_out:
+        notes.append(f"Not mirrored along {', '.join(names[axis] for axis in left_out)}: the series lie differently.")
+    return replace(plain, uncertainty=tally.disagreement(), notes=(*plain.notes, *notes))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What each asking came to, as numbers: voxels a segment, or the probability of a target."""
+
+    card: ModelCard
+    rows: list[dict[int, float]] = field(default_factory=list)
+
+    def add(self, reading: Reading) -> None:
+        found: dict[int, float] = {}
+        if reading.labels is not None:
+            counts = np.bincount(reading.labels.ravel(), minlength=256)
+            found = {segment.number: float(counts[segment.number]) for segment in self.card.segments}
+        elif reading.logits is not None:
+            numbers = _shares(reading.logits, exclusive=self.card.exclusive).max(axis=0)
+            found = {target.index: float(numbers[target.index]) for target in self.card.targets}
+        else:
+            for target in self.card.targets:
+                scores = [box.score for box in reading.boxes if box.target == target.index]
+                found[target.index] = max(scores, default=0.0)
+        self.rows.append(found)
+
+    def disagreement(self) -> dict[int, float]:
+        """Coefficient of variation of a segment's voxels, or standard deviation of a target's number."""
+        told = {}
+        for number in self.rows[0]:
+            values = np.array([row[number] for row in self.rows])
+            spread = float(values.std())
+            if self.card.segments:
+                mean = float(values.mean())
+                spread = spread / mean if mean else 0.0
+            told[number] = spread
+        return told
+
+
+def _together(card: ModelCard, readings: Sequence[Reading]) -> Reading:
+    """The members' one answer: of labels what most say, of logits the mean; boxes are the first member's."""
+    tally = _Tally(card)
+    for reading in readings:
+        tally.add(reading)
+    first = readings[0]
+    labels, logits = first.labels, first.logits
+    if labels is not None:
+        labels = _majority([each.labels for each in readings if each.labels is not None], card)
+    elif logits is not None:
+        logits = np.mean([each.logits for each in readings if each.logits is not None], axis=0, dtype=np.float32)
+    notes = dict.fromkeys(note for each in readings for note in each.notes)
+    timings = {name: sum(each.timings.get(name, 0.0) for each in readings) for name in first.timings}
+    return replace(
+        first,
+        labels=labels,
+        logits=logits,
+        uncertainty=tally.disagreement(),
+        notes=(*notes, f"What {len(readings)} models of one kind say together."),
+        timings=timings,
+    )
+
+
+def _majority(votes: Sequence[NDArray[np.uint8]], card: ModelCard) -> NDArray[np.uint8]:
+    """The label that most members give; of equals the lower one, and the background is the lowest."""
+    if len({each.shape for each in votes}) > 1:
+        raise Failed("the members of the ensemble gave masks of different shapes")
+    best = np.zeros(votes[0].shape, np.uint8)
+    most = sum((each == 0).astype(np.uint8) for each in votes)
+    for segment in sorted(card.segments, key=lambda each: each.number):
+        count = sum((each == segment.number).astype(np.uint8) for each in votes)
+        better = count > most
+        best[better] = segment.number
+        most = np.maximum(most, count)
+    return best
+
+
+def _shares(logits: NDArray[np.float32], *, exclusive: bool) -> NDArray[np.float64]:
+    """Softmax over the channels where targets exclude each other, else sigmoids; (image, channel), 0–1."""
+    values = logits.astype(np.float64)
+    if exclusive:
+        raised = np.exp(values - values.max(axis=1, keepdims=True))
+        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -500, 500))))
+
+
+def _subsets(axes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    ordered = sorted(set(axes))
+    for count in range(1, len(ordered) + 1):
+        yield from combinations(ordered, count)
+
+
+def _mirrors(given: Given, axis: int) -> bool:
+    """Whether mirroring along an index axis means the same for everything that is given."""
+    if given.images:
+        return axis in (1, 2)
+    directions = [volume.grid.matrix[:3, axis] / volume.grid.spacing_mm[axis] for volume in given.volumes.values()]
+    return all(np.linalg.norm(each - directions[0]) < _PARALLEL for each in directions)
+
+
+def _mirrored(given: Given, axes: Sequence[int]) -> Given:
+    def turned(volume: Volume) -> Volume:
+        # The grid stays: the network is to see another patient, not the same one from behind.
+        return replace(volume, array=_flipped(volume.array, axes))
+
+    volumes = {role: turned(volume) for role, volume in given.volumes.items()}
+    of_image = tuple(axis - 1 for axis in axes)
+    images = tuple(replace(each, array=_flipped(each.array, of_image)) for each in given.images)
+    return replace(given, volumes=volumes, images=images)
+
+
+def _flipped(array: Any, axes: Sequence[int]) -> Any:
+    return np.ascontiguousarray(np.flip(array, tuple(axes)))
+
+
+def _mirrored_back(reading: Reading, axes: Sequence[int]) -> Reading:
+    """Labels where they belong; logits and scores have no place."""
+    if reading.labels is None:
+        return reading
+    return replace(reading, labels=np.flip(reading.labels, tuple(axes)))
