@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from node.domain.finding import Code, Segment
-from node.domain.model_card import ModelCard, Role, Task, Weights
+from node.domain.model_card import EngineChoice, ModelCard, Role, Task, Weights
 from node.domain.target import Target
 from node.imaging import pipelines
 from node.imaging.bundle import components, configuration, steps
@@ -81,7 +81,7 @@ def bundle_card(folder: Path, task: Task = Task.SEGMENTATION, segments: int | No
     regions = [Segment(number=n, label=f"region {n}", category=TISSUE, type=BRAIN) for n in range(1, count + 1)]
     targets = [Target(index=n, label=name, code=BRAIN) for n, name in enumerate(names or ["nodule"])]
     made = replace(
-        card(name=folder.name, pipeline="bundle", task=task, volumes=(), parameters={}),
+        card(name=folder.name, pipeline="bundle", task=task, volumes=(), parameters={}, engine=EngineChoice.EXACT),
         weights=(Weights(role="network", source=f"file:{WEIGHTS}"),),
         segments=tuple(regions) if task is Task.SEGMENTATION else (),
         targets=tuple(targets) if task is not Task.SEGMENTATION else (),

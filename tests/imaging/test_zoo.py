@@ -17,7 +17,8 @@ from PIL import Image as Picture
 from node.domain.model_card import Task
 from node.imaging.bundle.feature_pyramid import resnet_feature_pyramid
 from node.imaging.images import Image
-from node.imaging.pipelines import Given
+from node.imaging.pipelines import Given, Reading
+from node.imaging.volume import Volume
 from tests.imaging.bundles import ZOO, as_nifti, bundle_card, by_monai, loaded, model_folder, roles, textured, volume_of
 from tests.imaging.series import Made
 
@@ -29,7 +30,8 @@ FEET_FIRST = Made(spacing=(1.0, 1.25), step_mm=3.0, orientation=(-1.0, 0.0, 0.0,
 #: Bundle → how the series lies, its shape, and whether it comes through without a voxel moved.
 CASES: dict[str, tuple[Made, tuple[int, int, int]]] = {
     "spleen_ct": (SAGITTAL, (20, 40, 36)),
-    "whole_body_ct": (AXIAL, (14, 40, 44)),
+    # No voxel of the series lies half-way between two of the network's: which of them is nearer is chance.
+    "whole_body_ct": (Made(spacing=(1.4, 1.4), step_mm=3.2, **CT), (14, 40, 44)),
     "prostate_mr": (FEET_FIRST, (10, 30, 28)),
     "short_axis_mr": (FEET_FIRST, (5, 52, 48)),
     "swin_abdomen_ct": (AXIAL, (16, 60, 64)),
@@ -37,23 +39,39 @@ CASES: dict[str, tuple[Made, tuple[int, int, int]]] = {
 }
 
 
+TASKS = {"inside_rgb": Task.CLASSIFICATION, "nodule_ct": Task.DETECTION}
+
+
+class Zoo(dict[str, Path]):
+    """Models' folders, made when they are asked for, and what their own steps give for the series of `CASES`."""
+
+    def __init__(self, into: Path) -> None:
+        super().__init__()
+        self.into = into
+        self.read: dict[str, tuple[Volume, Reading]] = {}
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = model_folder(self.into, ZOO / name / "configs", TASKS.get(name, Task.SEGMENTATION))
+        return self[name]
+
+    def reading(self, name: str) -> tuple[Volume, Reading]:
+        if name not in self.read:
+            made, shape = CASES[name]
+            volume = volume_of(self.into / f"dicom of {name}", shape, made)
+            self.read[name] = volume, loaded(self[name], bundle_card(self[name])).run(Given(volumes={"": volume}))
+        return self.read[name]
+
+
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    into = tmp_path_factory.mktemp("zoo")
-    tasks = {"inside_rgb": Task.CLASSIFICATION, "nodule_ct": Task.DETECTION}
-    return {
-        path.name: model_folder(into, path / "configs", tasks.get(path.name, Task.SEGMENTATION))
-        for path in sorted(ZOO.iterdir())
-    }
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    return Zoo(tmp_path_factory.mktemp("zoo"))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_unmodified_bundle_reads_a_dicom_series_exactly_as_monai_reads_the_same_array(
-    zoo: dict[str, Path], name: str, tmp_path: Path
+    zoo: Zoo, name: str, tmp_path: Path
 ):
-    made, shape = CASES[name]
-    volume = volume_of(tmp_path / "dicom", shape, made)
-    reading = loaded(zoo[name], bundle_card(zoo[name])).run(Given(volumes={"": volume}))
+    volume, reading = zoo.reading(name)
     assert reading.labels is not None
     assert reading.labels.shape == volume.grid.shape
     assert reading.labels.dtype == np.uint8
@@ -63,7 +81,13 @@ def test_an_unmodified_bundle_reads_a_dicom_series_exactly_as_monai_reads_the_sa
     assert set(reading.timings) == {"prepare_s", "model_s", "finish_s"}
 
 
-def test_four_series_become_the_channels_in_the_order_of_the_roles(zoo: dict[str, Path], tmp_path: Path):
+def test_many_channels_come_back_one_by_one_and_that_is_said(zoo: Zoo):
+    notes = zoo.reading("swin_abdomen_ct")[1].notes
+    assert "14 channels were brought back to the series' grid one by one" in notes
+    assert any("SwinUNETR without img_size" in note for note in notes)
+
+
+def test_four_series_become_the_channels_in_the_order_of_the_roles(zoo: Zoo, tmp_path: Path):
     names = ("T1c", "T1", "T2", "FLAIR")
     made = Made(spacing=(1.0, 1.0), step_mm=1.0)
     volumes = {name: volume_of(tmp_path / name, (12, 40, 36), made, seed) for seed, name in enumerate(names)}
@@ -79,9 +103,7 @@ def test_four_series_become_the_channels_in_the_order_of_the_roles(zoo: dict[str
     assert not any("grid" in note for note in reading.notes)
 
 
-def test_a_series_on_another_grid_is_laid_on_that_of_the_first_role_and_that_is_said(
-    zoo: dict[str, Path], tmp_path: Path
-):
+def test_a_series_on_another_grid_is_laid_on_that_of_the_first_role_and_that_is_said(zoo: Zoo, tmp_path: Path):
     names = ("T1c", "T1", "T2", "FLAIR")
     made = Made(spacing=(1.0, 1.0), step_mm=1.0)
     volumes = {name: volume_of(tmp_path / name, (12, 40, 36), made, seed) for seed, name in enumerate(names)}
@@ -98,7 +120,7 @@ def colours(seed: int, rows: int = 60, columns: int = 90) -> np.ndarray:
     return np.stack(planes, axis=-1).astype(np.uint8)
 
 
-def test_a_network_of_colour_images_reads_each_as_monai_reads_a_picture(zoo: dict[str, Path], tmp_path: Path):
+def test_a_network_of_colour_images_reads_each_as_monai_reads_a_picture(zoo: Zoo, tmp_path: Path):
     arrays = [colours(1), colours(2)]
     images = tuple(Image(array=array, sop_instance_uid=f"1.2.{n}") for n, array in enumerate(arrays))
     reading = loaded(zoo["tool_rgb"], bundle_card(zoo["tool_rgb"])).run(Given(images=images))
@@ -114,9 +136,7 @@ def test_a_network_of_colour_images_reads_each_as_monai_reads_a_picture(zoo: dic
         assert np.array_equal(other[0].numpy().T, mine)
 
 
-def test_a_classifier_gives_a_row_of_logits_an_image_whose_logistic_is_its_softmax(
-    zoo: dict[str, Path], tmp_path: Path
-):
+def test_a_classifier_gives_a_row_of_logits_an_image_whose_logistic_is_its_softmax(zoo: Zoo, tmp_path: Path):
     arrays = [colours(1), colours(2, rows=40)]
     images = tuple(Image(array=array, sop_instance_uid=f"1.2.{n}") for n, array in enumerate(arrays))
     folder = zoo["inside_rgb"]
@@ -133,10 +153,10 @@ def test_a_classifier_gives_a_row_of_logits_an_image_whose_logistic_is_its_softm
 
 
 def test_a_detector_s_boxes_lie_where_the_bundle_s_own_world_coordinates_say(
-    zoo: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = zoo["nodule_ct"]
-    volume = volume_of(tmp_path / "dicom", (11, 22, 26), Made(spacing=(1.25, 1.0), step_mm=2.0, **CT))
+    volume = volume_of(tmp_path / "dicom", (9, 18, 20), Made(spacing=(1.25, 1.0), step_mm=2.0, **CT))
     reading = loaded(folder, bundle_card(folder, Task.DETECTION)).run(Given(volumes={"": volume}))
     assert reading.boxes
     assert any("feature pyramid" in note for note in reading.notes)
@@ -151,8 +171,8 @@ def test_a_detector_s_boxes_lie_where_the_bundle_s_own_world_coordinates_say(
         place = (lps @ volume.grid.matrix @ [*middle, 1.0])[:3]
         sizes = zip(box.edges, volume.grid.shape, strict=True)
         touching = any(low <= 0.5 or high >= size - 0.5 for (low, high), size in sizes)
-        # At the border MONAI cuts half a voxel elsewhere.
-        assert (*place, box.score) == pytest.approx(other, abs=0.5 if touching else 1e-3)
+        # At the border MONAI cuts half a voxel (0.75 mm at most) elsewhere.
+        assert (*place, box.score) == pytest.approx(other, abs=0.8 if touching else 1e-3)
         inside += not touching
     assert inside
 
@@ -184,16 +204,8 @@ def world_boxes(folder: Path, file: Path) -> list[tuple[float, ...]]:
     return sorted(places, key=lambda place: -place[3])
 
 
-def test_many_channels_come_back_one_by_one_and_that_is_said(zoo: dict[str, Path], tmp_path: Path):
-    made, shape = CASES["swin_abdomen_ct"]
-    volume = volume_of(tmp_path / "dicom", shape, made)
-    reading = loaded(zoo["swin_abdomen_ct"], bundle_card(zoo["swin_abdomen_ct"])).run(Given(volumes={"": volume}))
-    assert "14 channels were brought back to the series' grid one by one" in reading.notes
-    assert any("SwinUNETR without img_size" in note for note in reading.notes)
-
-
 @pytest.mark.interop
-def test_monai_s_own_bundle_run_writes_the_same_labels(zoo: dict[str, Path], tmp_path: Path):
+def test_monai_s_own_bundle_run_writes_the_same_labels(zoo: Zoo, tmp_path: Path):
     """`monai.bundle.run`, what the command runs, whole: its engine, its loaders, its files."""
     if importlib.util.find_spec("ignite") is None:
         pytest.skip("MONAI's evaluator needs pytorch-ignite: .venv/bin/pip install pytorch-ignite")

@@ -107,7 +107,6 @@ class Exact:
 
     def __post_init__(self) -> None:
         self.steps.network.to(self.device)
-        self.steps.network.register_forward_pre_hook(self._beats)
 
     def begin(self, pulse: Pulse, images: int = 1) -> None:
         """Count windows anew, over this many images."""
@@ -124,10 +123,15 @@ class Exact:
         given = made.given
         self._beats.total = max(self._beats.total, windows(self.steps.inferer, tuple(given.shape[2:])))
         prepared = time.perf_counter()
-        with torch.no_grad(), _quiet("the network"):
-            output = self._inferred(given)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
+        # Not for good: others look at the network, compile it and copy it.
+        felt = self.steps.network.register_forward_pre_hook(self._beats)
+        try:
+            with torch.no_grad(), _quiet("the network"):
+                output = self._inferred(given)
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize()
+        finally:
+            felt.remove()
         model_s = time.perf_counter() - prepared
         if isinstance(output, torch.Tensor):
             _check_numbers(output)
