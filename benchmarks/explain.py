@@ -287,23 +287,24 @@ def main() -> None:
     right = int(sum((score > 0) == case.malignant for score, case in zip(scores(model, chosen), chosen, strict=True)))
     found = explain(model, chosen)
     samples = ", ".join(f"{name} {methods.named(name).USUAL}" for name in methods.names())
+    area = auc(scores(model, testing), testing)
     lines = [
         "# Explanations: faithfulness and cost",
         "",
-        f"`benchmarks/explain.py --epochs {given.epochs} --images {given.images}`, torch {torch.__version__}, one thread.",
+        f"`benchmarks/explain.py --epochs {given.epochs} --images {given.images}`, torch {torch.__version__}:",
         f"{what}, {SIDE} × {SIDE}, malignant against the rest, fitted to {len(training)} BUSI images in",
         f"{fitted_s / 60:.1f} CPU minutes; on {len(testing)} images of other near-duplicate groups its AUC is",
-        f"{auc(scores(model, testing), testing):.3f}. Explained is the answer that it gave to {len(chosen)} images with",
+        f"{area:.3f}. Explained is the answer that it gave to {len(chosen)} images with",
         f"lesion masks, none of them near a training image; {right} of the answers are right.",
         "",
         *table(found),
         "",
         "CPU cost: CPU seconds of the map over those of one forward of the same image, interleaved; median.",
-        "Pointing game: mean over the images of whether the weightiest pixel lies in the lesion (where several weigh as",
-        "much, the share of them that does); mass inside: share of the positive weight; (chance): the lesion's share of",
-        "the image. Deletion (low is good), insertion (high), infidelity (0 tells all, 1 nothing), max-sensitivity (low;",
+        "Pointing game: mean over the images of whether the weightiest pixel lies in the lesion (of",
+        "several, the share that does); mass inside: share of the positive weight; (chance): the lesion's share of the",
+        "image. Deletion (low is good), insertion (high), infidelity (0 tells all, 1 nothing), max-sensitivity (low;",
         "of the sampling methods on two images): medians. Shuffled model: |rank correlation| with the map of the same",
-        f"network with shuffled weights, median; the check fails above {randomisation.BOUND:g}. Samples: {samples}.",
+        f"network with shuffled weights; the check fails above {randomisation.BOUND:g}. Samples: {samples}.",
         "",
     ]
     print("\n".join(lines), flush=True)

@@ -250,6 +250,27 @@ def train(
     run_training(TrainingPlan(kind=kind, dataset=dataset, model=model, epochs=epochs, seed=seed))
 
 
+@app.command()
+def explain(
+    study: Study,
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="Only what this model found")] = "",
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="In place of the card's; may be repeated")
+    ] = None,
+    budget: Annotated[float | None, typer.Option("--budget", metavar="S", min=0, help="Seconds at most")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Write NIfTI or PNG files there, too")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop")] = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Say why a model found what it found: maps, their cost beforehand, and how faithful they are."""
+    from node.commands import explaining, site
+
+    asked = explaining.Asked(model=model, methods=tuple(method or ()), budget_s=budget, to=to, dry_run=dry_run)
+    explaining.explain(site.settings_from(config, data), study, asked, as_json=as_json)
+
+
 @rules.command("check")
 def rules_check(config: Config = None, data: Data = None, as_json: Json = False) -> None:
     """Read every rule; a mistake names the file, the key and the remedy."""

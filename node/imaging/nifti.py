@@ -10,8 +10,10 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from node.domain.geometry import Grid
 from node.errors import Failed
 from node.imaging.mask import read_mask
+from node.imaging.saliency import Saliency
 
 #: NIfTI-1 `xform` code: coordinates of the scanner.
 _SCANNER = 1
@@ -30,9 +32,24 @@ def export_mask(mask_file: Path, target: Path) -> None:
     mask = read_mask(mask_file)
     if mask.grid is None:
         raise Failed("the mask lies on images that do not say where they lie in the patient: NIfTI needs that")
-    voxels = np.ascontiguousarray(mask.labels.transpose(2, 1, 0))
-    image: Any = nibabel.Nifti1Image(voxels, ras_affine(mask.grid.matrix))  # type: ignore[no-untyped-call]
-    image.header.set_data_dtype(np.uint8)
+    _write(mask.labels, mask.grid, target)
+
+
+def export_saliency(saliency: Saliency, target: Path) -> None:
+    """Write a map as `export_mask` writes a mask: float32 weights, 0 to 1.
+
+    Raises:
+        Failed: it has no place in the patient.
+    """
+    if saliency.grid is None:
+        raise Failed("the map lies on an image that does not say where it lies in the patient: NIfTI needs that")
+    _write(saliency.weights, saliency.grid, target)
+
+
+def _write(values: NDArray[np.uint8] | NDArray[np.float32], grid: Grid, target: Path) -> None:
+    voxels = np.ascontiguousarray(values.transpose(2, 1, 0))
+    image: Any = nibabel.Nifti1Image(voxels, ras_affine(grid.matrix))  # type: ignore[no-untyped-call]
+    image.header.set_data_dtype(values.dtype)
     image.header.set_xyzt_units("mm")
     image.set_sform(image.affine, code=_SCANNER)
     image.set_qform(image.affine, code=_SCANNER)

@@ -54,7 +54,7 @@ class Ledger:
             if outcome is not None:
                 lane = self.lane(item.study_instance_uid)
                 model = self._model(outcome)
-                begun.append(Turn(item=item, outcome=outcome, model=model, job=self._job(outcome), lane=lane))
+                begun.append(Turn(item=item, outcome=outcome, model=model, job=job_of(self._db, outcome), lane=lane))
 
         self._attempt(item, begin)
         return begun[0] if begun else None
@@ -120,21 +120,6 @@ class Ledger:
             raise Failed(f"{outcome.model} has changed since the study was given to it; `matins force` reads it again")
         return model
 
-    def _job(self, outcome: Outcome) -> Job:
-        held = instances.with_ids(self._db, outcomes.inputs(self._db, outcome.id))
-        slices = [
-            Slice(
-                path=str(self._db.folder / each.path),
-                instance=each.instance,
-                role=outcome.roles.get(each.series_instance_uid, ""),
-            )
-            for each in held
-            if each.instance
-        ]
-        if len(slices) < len(held) or not slices:
-            raise Failed(f"{len(held) - len(slices)} of {len(held)} inputs are not described")
-        return Job(id=str(outcome.id), slices=tuple(slices), stem=str(self._db.folder / _stem(outcome)))
-
     def _record(self, turn: Turn, reply: Reply) -> None:
         if reply.kind is ReplyKind.UNSUITABLE:
             raise Unsuitable(reply.reason)
@@ -178,6 +163,27 @@ class Ledger:
         )
 
 
+def job_of(db: Database, outcome: Outcome) -> Job:
+    """What a model process is asked to read for an outcome.
+
+    Raises:
+        Failed: an input is not described.
+    """
+    held = instances.with_ids(db, outcomes.inputs(db, outcome.id))
+    slices = [
+        Slice(
+            path=str(db.folder / each.path),
+            instance=each.instance,
+            role=outcome.roles.get(each.series_instance_uid, ""),
+        )
+        for each in held
+        if each.instance
+    ]
+    if len(slices) < len(held) or not slices:
+        raise Failed(f"{len(held) - len(slices)} of {len(held)} inputs are not described")
+    return Job(id=str(outcome.id), slices=tuple(slices), stem=str(db.folder / stem_of(outcome)))
+
+
 def _timings(turn: Turn, reply: Reply) -> Mapping[str, float]:
     """Seconds by step; `load_s` where the study waited for its model to be loaded."""
     return {**({"load_s": turn.load_s} if turn.load_s else {}), **reply.timings}
@@ -187,7 +193,7 @@ def _is_that_of(model: Model, outcome: Outcome) -> bool:
     return model.model_digest == outcome.model_digest and model.card_digest == outcome.card_digest
 
 
-def _stem(outcome: Outcome) -> str:
+def stem_of(outcome: Outcome) -> str:
     """How the names of its files begin, below the data folder: the same run has the same files."""
     return f"{artifacts.MASKS}/{derived_uid('mask', *_identity(outcome))}"
 

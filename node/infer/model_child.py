@@ -89,7 +89,7 @@ class ModelChild:
         )
         self._listener = threading.Thread(target=self._listen, name="model-stderr", daemon=True)
         self._listener.start()
-        self._unsent = line(START, _start_of(model, settings, evidence, frugal))
+        self._unsent = line(START, start_of(model, settings, evidence, frugal))
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
@@ -253,7 +253,8 @@ def key_of(model: Model) -> str:
     return f"{model.model_digest}:{model.card_digest}"
 
 
-def _start_of(model: Model, settings: InferSettings, evidence: Path | None, frugal: bool) -> Start:
+def start_of(model: Model, settings: InferSettings, evidence: Path | None, frugal: bool) -> Start:
+    """What a model process is told first."""
     return Start(
         card=model.card,
         folder=str(model.folder),

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.components import bounds, fill_holes, largest_component
+from node.imaging.explain import Explainable, Prepared
 from node.imaging.pipelines import STILL, Fitting, Given, Pulse, Reading
 from node.imaging.resample import Ranges, box_around, cover, grid_over, part, resample
 from node.imaging.volume import Volume
@@ -60,7 +62,9 @@ class CoarseToFine:
         segment_number: int,
         networks: Mapping[str, torch.jit.ScriptModule],
         device: torch.device,
+        model_digest: str = "",
     ) -> None:
+        self._model_digest = model_digest
         self._parameters = parameters
         self._segment_number = segment_number
         self._networks = networks
@@ -96,10 +100,38 @@ class CoarseToFine:
         }
         return Reading(labels=labels, timings=timings)
 
+    def explainable(self) -> Explainable:
+        """The second network, on the cube that the first one leads to (see `imaging.explain.CanBeExplained`)."""
+
+        def prepare(given: Given, _image: int) -> Prepared:
+            with torch.inference_mode():
+                cube, grid = self._around(given.volume, STILL)
+            return Prepared(inputs=cube[None, None], placed=grid, given=given.volume.grid)
+
+        channels = {self._segment_number: self._parameters.channel}
+        return Explainable(
+            network=self._networks[FINE], prepare=prepare, channels=channels, model_digest=self._model_digest
+        )
+
     def _probability(self, volume: Volume, pulse: Pulse) -> tuple[NDArray[np.float32], Ranges]:
         """Return the probability on a part of the source grid, and which part; elsewhere it is 0."""
         parameters = self._parameters
-        values = torch.as_tensor(np.asarray(volume.array, dtype=np.float32), device=self._device)
+        fine, fine_grid = self._around(volume, pulse)
+        probability = self._forward(FINE, fine)
+        inner = bounds(largest_component((probability > parameters.threshold).cpu().numpy()))
+        if inner is None:
+            raise Failed("the second network finds nothing in the volume")
+        # Between a voxel above the threshold and its neighbour below, the surface is somewhere: one voxel more.
+        (a, b), (c, d), (e, f) = inner
+        ranges = cover(volume.grid, part(fine_grid, ((a - 1, b + 1), (c - 1, d + 1), (e - 1, f + 1))))
+        at_source = resample(probability, fine_grid, part(volume.grid, ranges), outside=0.0)
+        return at_source.cpu().numpy(), ranges
+
+    def _around(self, volume: Volume, pulse: Pulse) -> tuple[torch.Tensor, Grid]:
+        """What the second network is given: a cube around what the first one finds, and where that lies."""
+        parameters = self._parameters
+        # A copy: what was read may not be written to, and PyTorch warns of such arrays.
+        values = torch.as_tensor(np.array(volume.array, dtype=np.float32), device=self._device)
         outside = float(values.min())
         if not np.isfinite(outside + float(values.max())):
             raise Unsuitable("the volume holds values that are not numbers")
@@ -115,15 +147,7 @@ class CoarseToFine:
         around = box_around(part(coarse_grid, (box[0], box[1], box[2]))).grown(parameters.margin).within(whole)
         fine_grid = grid_over(around, (parameters.fine_size,) * 3)
         fine = resample(values, volume.grid, fine_grid, outside=outside)
-        probability = self._forward(FINE, self._normalised(fine, window))
-        inner = bounds(largest_component((probability > parameters.threshold).cpu().numpy()))
-        if inner is None:
-            raise Failed("the second network finds nothing in the volume")
-        # Between a voxel above the threshold and its neighbour below, the surface is somewhere: one voxel more.
-        (a, b), (c, d), (e, f) = inner
-        ranges = cover(volume.grid, part(fine_grid, ((a - 1, b + 1), (c - 1, d + 1), (e - 1, f + 1))))
-        at_source = resample(probability, fine_grid, part(volume.grid, ranges), outside=0.0)
-        return at_source.cpu().numpy(), ranges
+        return self._normalised(fine, window), fine_grid
 
     def _window(self, coarse: torch.Tensor) -> tuple[float, float]:
         shares = (self._parameters.low_percentile / 100, self._parameters.high_percentile / 100)
@@ -170,7 +194,7 @@ def load(fitting: Fitting) -> CoarseToFine:
         raise Misconfigured("model.toml", "weights", problem, "This pipeline needs the roles coarse and fine")
     place = torch.device(fitting.device)
     networks = {role: _network(weights[role], place) for role in (COARSE, FINE)}
-    return CoarseToFine(parameters, card.segments[0].number, networks, place)
+    return CoarseToFine(parameters, card.segments[0].number, networks, place, fitting.model_digest)
 
 
 def _network(path: Path, device: torch.device) -> torch.jit.ScriptModule:
