@@ -13,7 +13,7 @@ class Explanation:
 
     __pydantic_config__ = _FORBID
 
-    #: Names of modules of `node/imaging/explain`, dashes for underscores.
+    #: Names of modules of `node/imaging/explain/methods`, dashes for underscores.
     methods: tuple[str, ...] = ()
     #: Dotted name of the layer that Grad-CAM looks at; empty takes the last convolution.
     layer: str = ""
