@@ -15,6 +15,7 @@ from node.commands.callers import callers
 from node.commands.check import Check, failed
 from node.commands.confirmations import confirmations
 from node.commands.destinations import destinations
+from node.commands.engines import engines
 from node.commands.output import print_json, say
 from node.commands.site import config_file, opened, settings_from
 from node.config import Settings
@@ -160,11 +161,17 @@ def _models(settings: Settings, *, warm: bool) -> Iterator[Check]:
             problem, _, remedy = model.problem.partition(". ")
             yield Check(about="model", subject=name, ok=False, file=card, problem=problem, remedy=remedy)
             continue
-        found = f"{model.mode}; digest {model.model_digest[:16]}" if not model.problem else f"off; {model.problem}"
+        found = f"off; {model.problem}" if model.problem else f"{model.mode}; {_standing(model)}"
         if warm and model.runs:
             yield _warmed(settings, model, found)
         else:
             yield Check(about="model", subject=name, ok=True, found=found)
+        yield from engines(settings, model)
+
+
+def _standing(model: Model) -> str:
+    code = "the code it brings is allowed" if model.own_code else "no code of its own"
+    return f"trusted, {code}; digest {model.model_digest[:16]} as locked"
 
 
 def _warmed(settings: Settings, model: Model, found: str) -> Check:
