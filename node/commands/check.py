@@ -11,7 +11,7 @@ from node.errors import MatinsError, Misconfigured
 class Check:
     """One thing looked at."""
 
-    #: settings, disk, data, tls, index, database, model, rule, peer, archive.
+    #: settings, disk, data, tls, index, database, model, engine, rule, peer, archive.
     about: str
     subject: str
     ok: bool

@@ -63,6 +63,20 @@ def models_trust(
     catalogue.trust_model(settings, name, site=here, allow_code=allow_code, dry_run=dry_run)
 
 
+@models.command("measure")
+def models_measure(
+    name: ModelName,
+    config: Config = None,
+    data: Data = None,
+    again: Annotated[bool, typer.Option("--again", help="Measure though evidence is there")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find the fastest engine that gives the same labels on the validation cases; the node uses it from then."""
+    from node.commands import engines, site
+
+    engines.measure(site.settings_from(config, data), name, again=again, as_json=as_json)
+
+
 @models.command("live")
 def models_live(name: ModelName, config: Config = None, data: Data = None) -> None:
     """Let a model run, rank and send: writes its mode into config.toml."""

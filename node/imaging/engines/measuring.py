@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +27,19 @@ Progress = Callable[[str, int, int], None]
 
 #: Each case is read so often; the quickest counts.
 _ROUNDS = 2
+
+
+@runtime_checkable
+class CanBeMeasured(Protocol):
+    """A runner that has more than one way to compute."""
+
+    def measure(self, cases: Sequence[Path], measured_at: datetime, progress: Progress) -> EngineEvidence:
+        """Try every engine on the files of validation cases.
+
+        Raises:
+            Failed: this model has one way alone, there are no cases, or single precision cannot read one.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
