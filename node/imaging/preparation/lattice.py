@@ -41,10 +41,18 @@ class Axis:
     #: Which of these is the first of the network's array (negative: voxels were added before it), and how many it has.
     start: int = 0
     count: int
+    #: Of the voxels before cropping, those that were neither cropped away nor added: first, and one behind the last.
+    kept: tuple[int, int]
 
     def flipped(self) -> Axis:
         """The axis in the other direction, before anything was cropped."""
         return replace(self, scale=-self.scale, shift=self.shift + self.scale * (self.size - 1))
+
+    def cut(self, start: int, count: int) -> Axis:
+        """The axis from index `start` (negative: before the array) on, `count` voxels of it."""
+        first = self.start + start
+        kept = max(self.kept[0], first), min(self.kept[1], first + count)
+        return replace(self, start=first, count=count, kept=kept)
 
     def positions(self) -> Matrix:
         """Source index of each voxel, before anything was cropped, as real numbers."""
@@ -98,8 +106,7 @@ class Lattice:
         matrix = self.matrix
         matrix[:3, 3] += matrix[:3, :3] @ np.array(starts, dtype=np.float64)
         one, two, three = (
-            replace(axis, start=axis.start + int(start), count=int(count))
-            for axis, start, count in zip(self.axes, starts, counts, strict=True)
+            axis.cut(int(start), int(count)) for axis, start, count in zip(self.axes, starts, counts, strict=True)
         )
         return replace(self, axes=(one, two, three), affine=_rows(matrix))
 
@@ -108,7 +115,7 @@ def presented(grid: Grid) -> Lattice:
     """Return the source as a NIfTI file would hold it: (column, row, slice), RAS."""
     slices, rows, columns = grid.shape
     one, two, three = (
-        Axis(source_axis=axis, source_size=size, size=size, count=size)
+        Axis(source_axis=axis, source_size=size, size=size, count=size, kept=(0, size))
         for axis, size in ((2, columns), (1, rows), (0, slices))
     )
     return Lattice(source=grid, axes=(one, two, three), affine=_rows(_FLIP @ grid.matrix[:, [2, 1, 0, 3]]))
@@ -158,6 +165,7 @@ def _respaced(lattice: Lattice, step: Respace) -> Lattice:
             axis,
             size=int(count),
             count=int(count),
+            kept=(0, int(count)),
             scale=axis.scale * float(index[place, place]),
             shift=axis.shift + axis.scale * float(index[place, 3]),
         )

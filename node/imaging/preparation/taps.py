@@ -36,6 +36,10 @@ class Taps:
         """The samples of a range, in an array that begins at voxel `first`."""
         return Taps(self.low[chosen] - first, self.high[chosen] - first, self.weight[chosen], self.factor[chosen])
 
+    def moved(self, by: int) -> Taps:
+        """The same samples in an array that has `by` voxels more before its first."""
+        return Taps(self.low + by, self.high + by, self.weight, self.factor)
+
 
 def linear(positions: NDArray[np.float64], size: int, *, border: bool) -> Taps:
     """Read at `positions` from `size` voxels; outside them the outermost value holds (`border`), or all is 0."""
@@ -66,15 +70,17 @@ def nearest(positions: NDArray[np.float64], size: int, *, border: bool) -> Taps:
 
 
 def along(values: torch.Tensor, axis: int, taps: Taps) -> torch.Tensor:
-    """Sample `values` (any floating type) along one axis."""
+    """Sample `values` along one axis; what is not floating point only with taps that read one voxel each."""
     if (taps.weight == 0).all() and taps.whole and np.array_equal(taps.low, np.arange(values.shape[axis])):
         return values
-    device = values.device
-    low = values.index_select(axis, torch.from_numpy(taps.low).to(device))
-    if taps.weight.any():
+
+    def laid(numbers: Places | Shares) -> torch.Tensor:
         shape = [-1 if each == axis else 1 for each in range(values.ndim)]
-        high = values.index_select(axis, torch.from_numpy(taps.high).to(device))
-        low.lerp_(high, torch.from_numpy(taps.weight).to(device).reshape(shape))
+        return torch.from_numpy(numbers).to(device=values.device, dtype=values.dtype).reshape(shape)
+
+    low = values.index_select(axis, torch.from_numpy(taps.low).to(values.device))
+    if taps.weight.any():
+        low.lerp_(values.index_select(axis, torch.from_numpy(taps.high).to(values.device)), laid(taps.weight))
     if not taps.whole:
-        low.mul_(torch.from_numpy(taps.factor).to(device).reshape([-1 if a == axis else 1 for a in range(values.ndim)]))
+        low.mul_(laid(taps.factor))
     return low
