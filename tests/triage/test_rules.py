@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from node.domain.finding import MILLILITRE, MILLIMETRE, VOLUME, Code, Finding, Measurement
-from node.domain.measures import TERMS, Quantity
 from node.domain.history import FACT_ATTRIBUTES, Fact
+from node.domain.measures import TERMS, Quantity
 from node.domain.model_card import Mode
 from node.domain.priority import Lane
 from node.domain.rule import FIELDS, AllOf, AnyOf, Comparison, Missing, Not, Operator, Rule
