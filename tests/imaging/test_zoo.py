@@ -14,7 +14,7 @@ import torch
 from monai.apps.detection.networks import retinanet_network
 from PIL import Image as Picture
 
-from node.domain.model_card import Task
+from node.domain.model_card import EngineChoice, Task
 from node.imaging.bundle.feature_pyramid import resnet_feature_pyramid
 from node.imaging.images import Image
 from node.imaging.pipelines import Given, Reading
@@ -79,6 +79,15 @@ def test_an_unmodified_bundle_reads_a_dicom_series_exactly_as_monai_reads_the_sa
     theirs = by_monai(zoo[name], [{"image": str(as_nifti(volume, tmp_path / "i.nii"))}], tmp_path / "out")[0]
     assert np.array_equal(np.rint(theirs[0].numpy().T), reading.labels)
     assert set(reading.timings) == {"prepare_s", "model_s", "finish_s"}
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "prostate_mr"])
+def test_the_planned_way_gives_what_the_bundle_s_own_steps_give(zoo: Zoo, name: str):
+    volume, reading = zoo.reading(name)
+    card = bundle_card(zoo[name], engine=EngineChoice.AUTO)
+    planned = loaded(zoo[name], card).run(Given(volumes={"": volume}))
+    assert planned.labels is not None
+    assert (planned.labels == reading.labels).mean() >= 0.9995
 
 
 def test_many_channels_come_back_one_by_one_and_that_is_said(zoo: Zoo):
