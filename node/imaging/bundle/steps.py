@@ -108,6 +108,8 @@ def _names(configuration: Configuration) -> dict[str, Any]:
 def _make_importable(configuration: Configuration) -> None:
     """Trusted Python of the bundle is found under its own name: one bundle a process."""
     folder = str(configuration.folder)
+    # Compiled files beside the sources would be files that nobody trusted.
+    sys.dont_write_bytecode = True
     if folder not in sys.path:
         sys.path.insert(0, folder)
         importlib.invalidate_caches()

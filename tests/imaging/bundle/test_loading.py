@@ -145,6 +145,7 @@ def test_what_is_dropped_may_say_what_it_likes(folder: Path, tmp_path: Path):
 
 def test_the_code_of_a_trusted_bundle_is_found(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     (folder / "bundle" / "own_steps_of_a_test").mkdir()
     (folder / "bundle" / "own_steps_of_a_test" / "__init__.py").write_text(
         "from monai.transforms import ScaleIntensityd\nclass Scaled(ScaleIntensityd):\n    pass\n"
@@ -157,6 +158,8 @@ def test_the_code_of_a_trusted_bundle_is_found(folder: Path, tmp_path: Path, mon
     volume = volume_of(tmp_path / "dicom", (16, 24, 16), Made())
     reading = loaded(folder, card, own_code=True).run(Given(volumes={"": volume}))
     assert reading.labels is not None
+    # What Python would leave beside the source is a file that nobody has trusted.
+    assert not list(folder.rglob("*.pyc"))
     sys.modules.pop("own_steps_of_a_test")
 
 
