@@ -39,4 +39,4 @@ def load(fitting: Fitting) -> Runner:
     made = steps.resolved(bundle, own_code=False)
     batch, own_code = card.preparation.batch, fitting.own_code
     network = network_of(fitting.weights[ROLE], card.architecture, device, own_code=own_code, batch=batch)
-    return Bundle(card, Exact(replace(made, network=network), device), bundle)
+    return Bundle(fitting, Exact(replace(made, network=network), device), bundle)
