@@ -16,8 +16,8 @@ from node.imaging.bundle.configuration import Configuration
 LABELS = "labels"
 #: Parameter of the card: what a mask without any segment means, "negative" or "failed".
 EMPTY = "empty"
-#: SNOMED CT "Anatomical Structure", a Segmented Property Category (PS3.16 CID 7150).
-_ANATOMY = "123037004"
+#: SNOMED CT "Anatomical Structure", a Segmented Property Category (PS3.16 CID 7150), and what many cards write for it.
+_ANATOMY = frozenset(("91723000", "123037004"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def _empty_fails(card: ModelCard) -> bool:
     if said is not None:
         return said == "failed"
     least = any(volume.plausible_ml and volume.plausible_ml[0] > 0 for volume in card.volumes)
-    return least or all(segment.category.value == _ANATOMY for segment in card.segments)
+    return least or all(segment.category.value in _ANATOMY for segment in card.segments)
 
 
 def _first(count: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.labels import Naming, naming, segments
 from tests.fakes import BRAIN, card
 
-ORGAN = Code("123037004", "SCT", "Anatomical Structure")
+ORGAN = Code("91723000", "SCT", "Anatomical Structure")
 LESION = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 
 
