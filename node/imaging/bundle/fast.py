@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from node.domain.model_card import EngineChoice, Task
 from node.imaging.bundle.configuration import Configuration
-from node.imaging.pipelines import Fitting, Pulse
-from node.imaging.volume import Volume
+from node.imaging.bundle.plan import NotUnderstood, plan_of
+from node.imaging.engines.choice import BUILD_ERRORS
+from node.imaging.engines.planned import Planned
+from node.imaging.pipelines import Fitting
 
 
-class Result(Protocol):
-    """What came of one reading."""
+def planned(fitting: Fitting, bundle: Configuration, network: torch.nn.Module) -> Planned | None:
+    """Return the faster way to the same labels; `None` where the bundle's own steps are taken.
 
-    @property
-    def labels(self) -> NDArray[np.uint8]:
-        """(region, slice, row, column): one region of the bundle's own labels, or several of 0 and 1."""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """How it was computed, where that was not the plain way."""
-        ...
-
-    @property
-    def timings(self) -> Mapping[str, float]:
-        """Seconds: `prepare_s`, `model_s`, `finish_s`."""
-        ...
-
-
-class Planned(Protocol):
-    """A way to the same labels without MONAI's transforms."""
-
-    def read(self, volumes: Sequence[Volume], pulse: Pulse) -> Result:
-        """Read volumes, one a channel, that lie on one grid."""
-        ...
-
-
-def planned(fitting: Fitting, bundle: Configuration, network: torch.nn.Module) -> Planned | None:  # noqa: ARG001
-    """Return the faster way; `None` where the bundle's own steps are taken."""
-    return None
+    That is where the card asks for them, where they are no plan, and where the network cannot be copied for an engine.
+    """
+    if fitting.card.engine is EngineChoice.EXACT or fitting.card.task is not Task.SEGMENTATION:
+        return None
+    try:
+        plan = plan_of(bundle.content)
+        shape = bundle.described("inputs").get("spatial_shape")
+        if isinstance(shape, list) and len(shape) == 2 and plan.window.slice_axis is None:
+            return None  # it sees pictures, not volumes
+        return Planned(fitting, plan, network)
+    except (NotUnderstood, *BUILD_ERRORS):
+        return None

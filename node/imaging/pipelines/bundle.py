@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.inferers.inferer import SliceInferer
 from numpy.typing import NDArray
 
+from node.domain.engine import EngineEvidence
 from node.domain.model_card import ModelCard, Task
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.bundle import configuration, network, steps
@@ -24,9 +26,12 @@ from node.imaging.bundle.boxes import boxes_of
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.exact import Answer, Exact, from_image, from_volumes
 from node.imaging.bundle.explained import explainable
-from node.imaging.bundle.fast import Planned, planned
+from node.imaging.bundle.fast import planned
 from node.imaging.bundle.labels import EMPTY, LABELS, Naming, naming, segments
 from node.imaging.bundle.logits import SOFTMAX, against_the_rest
+from node.imaging.bundle.plan import NotUnderstood
+from node.imaging.engines.measuring import Progress
+from node.imaging.engines.planned import Planned
 from node.imaging.explain import Explainable
 from node.imaging.pipelines import STILL, Box, Fitting, Given, Pulse, Reading, Runner
 from node.imaging.resample import resample
@@ -61,7 +66,10 @@ class Bundle:
     def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
         """Read volumes or images (see `Runner`)."""
         if self._planned is not None and given.volumes:
-            return self._as_planned(self._planned, given, pulse)
+            try:
+                return self._as_planned(self._planned, given, pulse)
+            except NotUnderstood:
+                pass  # such a series has no place in the plan: the bundle's own steps know no exception
         sources, notes = self._sources(given)
         self._exact.begin(pulse, len(sources))
         done = _Done()
@@ -87,6 +95,12 @@ class Bundle:
         labels, more = segments(result.labels, self._naming)
         every = dict.fromkeys((*self._exact.steps.notes, *notes, *result.notes, *more))
         return Reading(labels=labels, notes=tuple(every), timings=result.timings)
+
+    def measure(self, cases: Sequence[Path], measured_at: datetime, progress: Progress) -> EngineEvidence:
+        """See `imaging.engines.measuring.CanBeMeasured`."""
+        if self._planned is None:
+            raise Failed("the bundle's own steps are taken, one after the other: there is nothing to choose")
+        return self._planned.measure(cases, measured_at, progress)
 
     def explainable(self) -> Explainable:
         """See `imaging.explain.CanBeExplained`."""
