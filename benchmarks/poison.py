@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=2.0, metavar="SECONDS")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with tempfile.TemporaryDirectory(prefix="matins-poison-") as folder:
+    with tempfile.TemporaryDirectory(prefix="matins-poison-", ignore_cleanup_errors=True) as folder:
         told = night(Path(folder), studies=given.studies, poisoned=given.poisoned, limit_s=given.limit)
     rows = "\n".join(f"| {what} | {number} |" for what, number in sorted(told.ends.items()))
     print(f"| poisoned studies | number |\n|---|--:|\n{rows}\n")

@@ -76,8 +76,6 @@ def suffer(job: dict[str, Any]) -> None:
     kind = next((kind for kind in Poison if kind.code == values[0]), None)
     if kind is Poison.NAN:
         say(id=job["id"], kind="failed", reason="1 voxels of the output are not numbers")
-    elif kind is Poison.MODALITY:
-        say(id=job["id"], kind="unsuitable", reason="the modality is CT")
     elif kind is not None:
         die({Poison.MEMORY: "killed", Poison.EXIT: "exit"}.get(kind, kind.value))
     else:

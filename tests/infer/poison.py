@@ -16,7 +16,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node.config import InferSettings
-from node.domain.model_card import Condition, Mode
+from node.domain.model_card import Condition, Mode, ModelCard
+from node.domain.study import Series
 from node.domain.time import SystemClock
 from node.domain.work import FINAL_OUTCOMES, OutcomeState, WorkKind
 from node.imaging.mask import read_mask
@@ -26,6 +27,7 @@ from node.infer.room import InferRoom
 from node.receive.fields import instance_of
 from node.store import artifacts, instances, outcomes, work_items
 from node.store.database import Database, open_database
+from node.triage.suitability import choose
 from tests.fakes import arrive, card, model, policy
 from tests.infer.poison_kinds import BRIGHT, SHAPE, Poison
 
@@ -75,7 +77,9 @@ def night(folder: Path, *, studies: int, poisoned: int, limit_s: float, command:
         db, Ledger(db, clock, policy(reader), "infer:poison"), Residence(InferSettings(device="cpu"), command)
     )
     try:
-        cases = [_waits(db, clock, number, _poison_of(number, studies, poisoned)) for number in range(studies)]
+        cases = [
+            _waits(db, clock, reader.card, number, _poison_of(number, studies, poisoned)) for number in range(studies)
+        ]
         started = time.monotonic()
         while not _all_final(db):
             if not room.step():
@@ -94,7 +98,7 @@ def _poison_of(number: int, studies: int, poisoned: int) -> Poison | None:
     return list(Poison)[before % len(Poison)] if after > before else None
 
 
-def _waits(db: Database, clock: SystemClock, number: int, poison: Poison | None) -> Case:
+def _waits(db: Database, clock: SystemClock, used: ModelCard, number: int, poison: Poison | None) -> Case:
     uid = f"1.2.826.7.{number + 1}"
     values = np.random.default_rng(number).integers(0, 1000, SHAPE).astype(np.uint16)
     if poison is not None:
@@ -112,6 +116,12 @@ def _waits(db: Database, clock: SystemClock, number: int, poison: Poison | None)
     for each in held:
         (db.folder / each.path).parent.mkdir(parents=True, exist_ok=True)
         paths[each.sop_instance_uid].rename(db.folder / each.path)
+    # As assignment does it: what does not suit never reaches a process.
+    series = Series(
+        series_instance_uid=f"{uid}.1",
+        instances=tuple(each.instance for each in held if each.instance is not None),
+    )
+    choice = choose([series], used)
     with db.transaction():
         outcome_id = outcomes.add(
             db,
@@ -126,10 +136,12 @@ def _waits(db: Database, clock: SystemClock, number: int, poison: Poison | None)
             series_instance_uid=f"{uid}.1",
             content_digest=f"content-{uid}",
             series=[],
-            state=OutcomeState.PENDING,
+            state=OutcomeState.PENDING if choice.chosen else OutcomeState.NOT_APPLICABLE,
+            reason="" if choice.chosen else choice.reason,
             inputs=[each.id for each in held],
         )
-        work_items.add(db, clock.now(), WorkKind.INFER, outcome_id, uid)
+        if choice.chosen:
+            work_items.add(db, clock.now(), WorkKind.INFER, outcome_id, uid)
     return Case(outcome_id, uid, poison, values)
 
 
@@ -211,7 +223,7 @@ def _measure(db: Database, cases: list[Case], told: Night) -> None:
             gaps += [(at - last, between)] if last is not None else []
             last, between = at, 0
     clean = sorted(gap for gap, poison in gaps if not poison)
-    told.period_s = clean[len(clean) // 2]
+    told.period_s = clean[len(clean) // 2] if clean else 0.0
     delay, attempts = 0.0, 0
     for gap, poison in gaps:
         if poison:
