@@ -132,8 +132,8 @@ class CoarseToFine:
         parameters = self._parameters
         # A copy: what was read may not be written to, and PyTorch warns of such arrays.
         values = torch.as_tensor(np.array(volume.array, dtype=np.float32), device=self._device)
-        outside = float(values.min())
-        if not np.isfinite(outside + float(values.max())):
+        outside, greatest = (float(end) for end in torch.aminmax(values))
+        if not np.isfinite(outside + greatest):
             raise Unsuitable("the volume holds values that are not numbers")
         whole = box_around(volume.grid)
         coarse_grid = grid_over(whole, (parameters.coarse_size,) * 3)

@@ -1,0 +1,101 @@
+"""Trilinear interpolation on a CPU, at the points of a regular grid that lies anyhow in another.
+
+Torch's own kernel for three dimensions works voxel by voxel. Eight gathers over runs of the output, with everything
+between them done on whole runs at once, take an eighth of its time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+Places = NDArray[np.float32]
+
+#: Voxels of the output that are computed at once: all that is needed for them stays in the cache.
+_RUN_VOXELS = 1 << 17
+#: Indices of more voxels than this do not fit into 32 bits.
+_NARROW = 1 << 31
+#: A line that goes on by less than this from voxel to voxel does not move along that axis: it is rounding.
+_STILL = 1e-9
+
+
+def sample(values: torch.Tensor, index: Matrix, into: torch.Tensor, outside: float) -> None:
+    """Fill `into` (slice, row, column; any strides) from `values` (float32, contiguous), at `index` @ (i, j, k, 1).
+
+    Up to half a voxel beyond the outermost voxel centres their value holds; farther off it is `outside`.
+    """
+    depth, rows, columns = into.shape
+    sizes = tuple(values.shape)
+    starts = _starts(index, depth, rows)
+    first, last = _within(starts, index[:3, 2], sizes)
+    low, high = np.ceil(np.clip(first, 0, columns)), np.floor(np.clip(last, -1, columns - 1))
+    # A bundle of lines that are neighbours in both directions reads the same part of the source again and again.
+    side = max(1, int((_RUN_VOXELS / columns) ** 0.5))
+    for start in range(0, depth, side):
+        for row in range(0, rows, side):
+            here = (slice(start, min(start + side, depth)), slice(row, min(row + side, rows)))
+            begin, end = int(low[here].min()), int(high[here].max()) + 1
+            if begin >= end:
+                into[here].fill_(outside)
+                continue
+            at = (torch.from_numpy(starts[:, here[0], here[1]]), index[:3, 2].tolist())
+            found = _interpolated(values.reshape(-1), sizes, at, begin, end)
+            if low[here].max() > begin or high[here].min() < end - 1:
+                along = torch.arange(begin, end, dtype=torch.float32)
+                before, behind = (torch.from_numpy(limit[here].astype(np.float32))[..., None] for limit in (low, high))
+                found.masked_fill_((along < before) | (along > behind), outside)
+            into[here][:, :, :begin] = outside
+            into[here][:, :, begin:end] = found
+            into[here][:, :, end:] = outside
+
+
+def _starts(index: Matrix, depth: int, rows: int) -> Places:
+    """Where in the source each line of the output begins: (axis, slice, row), index units."""
+    i, j = np.arange(depth, dtype=np.float64)[:, None], np.arange(rows, dtype=np.float64)
+    return np.stack([line[0] * i + line[1] * j + line[3] for line in index[:3]]).astype(np.float32)
+
+
+def _within(starts: Places, steps: Matrix, sizes: tuple[int, ...]) -> tuple[Matrix, Matrix]:
+    """Return the first and last index (slice, row), as real numbers, at which each line is in the source."""
+    first, last = np.full(starts.shape[1:], -np.inf), np.full(starts.shape[1:], np.inf)
+    for start, step, size in zip(starts, steps.tolist(), sizes, strict=True):
+        if abs(step) < _STILL:
+            last[(start < -0.5) | (start > size - 0.5)] = -np.inf
+            continue
+        one, other = (-0.5 - start) / step, (size - 0.5 - start) / step
+        first, last = np.maximum(first, np.minimum(one, other)), np.minimum(last, np.maximum(one, other))
+    return first, last
+
+
+def _interpolated(
+    flat: torch.Tensor, sizes: tuple[int, ...], lines: tuple[torch.Tensor, list[float]], low: int, high: int
+) -> torch.Tensor:
+    """Return the values on lines, given by where they begin and how they go on, from index `low` to `high`."""
+    along = torch.arange(low, high, dtype=torch.float32)
+    kind = torch.int32 if flat.numel() < _NARROW else torch.int64
+    place: torch.Tensor | None = None
+    shares, offsets = [], []
+    for start, step, size, stride in zip(*lines, sizes, _strides(sizes), strict=True):
+        at = torch.add(start[:, :, None], along, alpha=step).clamp_(0, size - 1)
+        below = at.to(kind).clamp_(max=max(0, size - 2))
+        shares.append(at.sub_(below).reshape(-1))
+        offsets.append(stride if size > 1 else 0)
+        place = below.mul_(stride) if place is None else place.add_(below, alpha=stride)
+    assert place is not None
+    shape, place = place.shape, place.reshape(-1)
+
+    def corner(offset: int) -> torch.Tensor:
+        return flat[offset:].index_select(0, place)
+
+    def row_pair(offset: int) -> torch.Tensor:
+        return corner(offset).lerp_(corner(offset + offsets[2]), shares[2])
+
+    near = row_pair(0).lerp_(row_pair(offsets[1]), shares[1])
+    far = row_pair(offsets[0]).lerp_(row_pair(offsets[0] + offsets[1]), shares[1])
+    return near.lerp_(far, shares[0]).reshape(shape)
+
+
+def _strides(sizes: tuple[int, ...]) -> tuple[int, int, int]:
+    return sizes[1] * sizes[2], sizes[2], 1
