@@ -6,15 +6,21 @@ between them done on whole runs at once, take an eighth of its time.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 Places = NDArray[np.float32]
+#: Where lines begin, (axis, slice, row), and by how much they go on from voxel to voxel.
+Lines = tuple[Places, list[float]]
 
-#: Voxels of the output that are computed at once: all that is needed for them stays in the cache.
-_RUN_VOXELS = 1 << 17
+#: Voxels of the output that are computed at once: what is needed for them stays in the cache, and Torch divides no
+#: operation on fewer than this among its threads.
+_RUN_VOXELS = (1 << 15) - 1
 #: Indices of more voxels than this do not fit into 32 bits.
 _NARROW = 1 << 31
 #: A line that goes on by less than this from voxel to voxel does not move along that axis: it is rounding.
@@ -33,22 +39,38 @@ def sample(values: torch.Tensor, index: Matrix, into: torch.Tensor, outside: flo
     low, high = np.ceil(np.clip(first, 0, columns)), np.floor(np.clip(last, -1, columns - 1))
     # A bundle of lines that are neighbours in both directions reads the same part of the source again and again.
     side = max(1, int((_RUN_VOXELS / columns) ** 0.5))
-    for start in range(0, depth, side):
-        for row in range(0, rows, side):
-            here = (slice(start, min(start + side, depth)), slice(row, min(row + side, rows)))
-            begin, end = int(low[here].min()), int(high[here].max()) + 1
-            if begin >= end:
-                into[here].fill_(outside)
-                continue
-            at = (torch.from_numpy(starts[:, here[0], here[1]]), index[:3, 2].tolist())
-            found = _interpolated(values.reshape(-1), sizes, at, begin, end)
-            if low[here].max() > begin or high[here].min() < end - 1:
-                along = torch.arange(begin, end, dtype=torch.float32)
-                before, behind = (torch.from_numpy(limit[here].astype(np.float32))[..., None] for limit in (low, high))
-                found.masked_fill_((along < before) | (along > behind), outside)
-            into[here][:, :, :begin] = outside
-            into[here][:, :, begin:end] = found
-            into[here][:, :, end:] = outside
+    inference = torch.is_inference_mode_enabled()
+
+    def fill(corner: tuple[int, int]) -> None:
+        here = tuple(slice(start, min(start + side, size)) for start, size in zip(corner, (depth, rows), strict=True))
+        with torch.inference_mode(inference):
+            _fill(values, (starts[:, *here], index[:3, 2].tolist()), (low[here], high[here]), into[here], outside)
+
+    corners = list(product(range(0, depth, side), range(0, rows, side)))
+    # Threads of our own, each with operations that are too small to be divided: those of Torch wait for each other
+    # at the end of every operation, which takes many times as long where a core is busy with something else.
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        for _ in pool.map(fill, corners):
+            pass
+
+
+def _fill(
+    values: torch.Tensor, lines: Lines, inside: tuple[Matrix, Matrix], into: torch.Tensor, outside: float
+) -> None:
+    """Fill a bundle of lines of which the first and the last index in the source are given."""
+    low, high = inside
+    begin, end = int(low.min()), int(high.max()) + 1
+    if begin >= end:
+        into.fill_(outside)
+        return
+    found = _interpolated(values, lines, begin, end)
+    if low.max() > begin or high.min() < end - 1:
+        along = torch.arange(begin, end, dtype=torch.float32)
+        before, behind = (torch.from_numpy(limit.astype(np.float32))[..., None] for limit in (low, high))
+        found.masked_fill_((along < before) | (along > behind), outside)
+    into[:, :, :begin] = outside
+    into[:, :, begin:end] = found
+    into[:, :, end:] = outside
 
 
 def _starts(index: Matrix, depth: int, rows: int) -> Places:
@@ -69,15 +91,14 @@ def _within(starts: Places, steps: Matrix, sizes: tuple[int, ...]) -> tuple[Matr
     return first, last
 
 
-def _interpolated(
-    flat: torch.Tensor, sizes: tuple[int, ...], lines: tuple[torch.Tensor, list[float]], low: int, high: int
-) -> torch.Tensor:
-    """Return the values on lines, given by where they begin and how they go on, from index `low` to `high`."""
+def _interpolated(values: torch.Tensor, lines: Lines, low: int, high: int) -> torch.Tensor:
+    """Return the values on lines from index `low` to `high`."""
+    flat, sizes = values.reshape(-1), tuple(values.shape)
     along = torch.arange(low, high, dtype=torch.float32)
     kind = torch.int32 if flat.numel() < _NARROW else torch.int64
     place: torch.Tensor | None = None
     shares, offsets = [], []
-    for start, step, size, stride in zip(*lines, sizes, _strides(sizes), strict=True):
+    for start, step, size, stride in zip(torch.from_numpy(lines[0]), lines[1], sizes, _strides(sizes), strict=True):
         at = torch.add(start[:, :, None], along, alpha=step).clamp_(0, size - 1)
         below = at.to(kind).clamp_(max=max(0, size - 2))
         shares.append(at.sub_(below).reshape(-1))
