@@ -34,7 +34,7 @@ from node.receive.fields import instance_of
 SPACING_MM = (4 / 3, 0.78, 0.78)
 #: At the network: x, y, z.
 NETWORK_MM = (1.5, 1.5, 2.0)
-_STEPS, _PATCH = 150, 64
+_STEPS, _PATCH = 100, 64
 _LOW, _HIGH = -57.0, 164.0
 _BODY = Code("123037004", "SCT", "Anatomical Structure")
 _CODE = Code("78961009", "SCT", "Spleen")

@@ -17,6 +17,8 @@ from node.imaging.engines.windows import Forward, Triple
 
 #: Voxels of a batch of windows: four of 96³, as bundles have it, keep the cores busy and a gibibyte free.
 _BATCH_VOXELS = 4 * 96**3
+#: The network's answer to them takes less than this.
+_BATCH_ANSWER_BYTES = 512 << 20
 #: Most halvings of an extent that a network is taken to make.
 _MOST_HALVINGS = 5
 #: Share that neighbours share in the sparser walk.
@@ -148,19 +150,24 @@ def _leading_norm(parent: torch.nn.Module, module: torch.nn.Module) -> tuple[tor
     return None
 
 
-def fair_batch(window: Window) -> int:
+def fair_batch(window: Window, network: torch.nn.Module) -> int:
     """Return how many windows are given at once in single precision: several, where memory allows."""
     if not window.roi or min(window.roi) <= 0:
         return max(1, window.batch)
-    return max(1, min(max(window.batch, 4), _BATCH_VOXELS // prod(window.roi)))
+    voxels = prod(window.roi)
+    layers = [layer for layer in network.modules() if isinstance(layer, _CONVOLUTIONS)]
+    # The last layer is that of the classes; of a hundred, one window's answer is a third of a gibibyte.
+    classes = layers[-1].out_channels if layers else 1
+    most = min(_BATCH_VOXELS // voxels, _BATCH_ANSWER_BYTES // (4 * classes * voxels))
+    return max(1, min(max(window.batch, 4), most))
 
 
-def narrow_batch(window: Window, device: torch.device) -> int:
+def narrow_batch(window: Window, network: torch.nn.Module, device: torch.device) -> int:
     """Return how many windows are given at once in half precision: on a CPU one, if it is not small."""
     if device.type == "cuda":
         return gpu_batch(window)
     small = window.roi and min(window.roi) > 0 and prod(window.roi) < _SMALL_VOXELS
-    return fair_batch(window) if small else 1
+    return fair_batch(window, network) if small else 1
 
 
 def gpu_batch(window: Window) -> int:

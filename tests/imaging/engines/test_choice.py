@@ -171,3 +171,9 @@ def test_engines_are_found_by_listing_their_folder():
     files = {file.stem.replace("_", "-") for file in Path(ways.__file__).parent.glob("*.py")} - {"--init--"}
     assert set(engines.names()) == files
     assert engines.names()[0] == "fp32"
+
+
+def test_of_a_hundred_classes_one_window_is_computed_at_a_time():
+    large = replace(PLAN, window=replace(PLAN.window, roi=(96, 96, 96)))
+    assert engines.named("fp32").build(network(), large, CPU).batch == 4
+    assert engines.named("fp32").build(network(classes=105), large, CPU).batch == 1

@@ -22,7 +22,7 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
         name=NAME,
         forward=prepared(network, device, torch.bfloat16, fold=True),
         window=lambda shape: plan.window,  # noqa: ARG005
-        batch=narrow_batch(plan.window, device),
+        batch=narrow_batch(plan.window, network, device),
         device=device,
         dtype="bfloat16",
         sentence="half precision (bfloat16)",

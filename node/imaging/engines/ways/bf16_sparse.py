@@ -23,7 +23,7 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
         name=NAME,
         forward=prepared(network, device, torch.bfloat16, fold=True),
         window=lambda shape: window,  # noqa: ARG005
-        batch=narrow_batch(window, device),
+        batch=narrow_batch(window, network, device),
         device=device,
         dtype="bfloat16",
         sentence="half precision (bfloat16), windows that overlap by a quarter",

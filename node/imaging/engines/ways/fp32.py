@@ -23,6 +23,6 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
         forward=prepared(network, device),
         window=lambda shape: plan.window,  # noqa: ARG005
         # One window of single precision at a time takes a CPU several times as long as two or four.
-        batch=fair_batch(plan.window),
+        batch=fair_batch(plan.window, network),
         device=device,
     )

@@ -24,7 +24,7 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
         name=NAME,
         forward=prepared(network, device, fold=True),
         window=lambda shape: plan.window,  # noqa: ARG005
-        batch=fair_batch(plan.window),
+        batch=fair_batch(plan.window, network),
         device=device,
         sentence="single precision, batch norms folded into the convolutions",
     )

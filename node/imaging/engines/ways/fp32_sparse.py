@@ -23,7 +23,7 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
         name=NAME,
         forward=prepared(network, device, fold=True),
         window=lambda shape: window,  # noqa: ARG005
-        batch=fair_batch(window),
+        batch=fair_batch(window, network),
         device=device,
         sentence="single precision, windows that overlap by a quarter",
     )
