@@ -10,6 +10,8 @@ SCHEME = "SCT"
 #: Segmented Property Categories (PS3.16 CID 7150).
 ANATOMY = Code("91723000", SCHEME, "Anatomical Structure")
 ABNORMAL = Code("49755003", SCHEME, "Morphologically Abnormal Structure")
+#: Something that was found, of which nobody has said what it is.
+FINDING = Code("404684003", SCHEME, "Finding")
 
 _ANATOMICAL = {
     "adrenal gland": ("23451007", "Adrenal gland"),

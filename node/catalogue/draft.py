@@ -88,7 +88,7 @@ def questions_of_outputs(told: Described, outputs: tuple[str, ...]) -> list[Ques
     found = []
     for label in outputs:
         guessed = codes.guess(label)
-        default = guessed[1] if guessed else codes.ANATOMY
+        default = guessed[1] if guessed else codes.ANATOMY if told.task is Task.SEGMENTATION else codes.FINDING
         text = f"SNOMED CT code and meaning of {label!r}"
         check = "" if guessed else f"code.{label}: no code was found for it, {default.meaning} was taken"
         found.append(
@@ -132,6 +132,7 @@ def card_text(told: Described, source: Source, answers: Mapping[str, str]) -> st
     parts = [head, _requirements(modality, flat=flat, colour=told.colour), *_roles(told.inputs)]
     if told.task is Task.SEGMENTATION:
         parts += [_segment(number, label, answers) for number, label in enumerate(outputs, 1)]
+        parts += [["[[volumes]]", f"segment_number = {number}"] for number in range(1, len(outputs) + 1) if not flat]
     else:
         parts += [_target(told.first_output + place, label, answers) for place, label in enumerate(outputs)]
     text = "\n\n".join("\n".join(part) for part in parts) + "\n"

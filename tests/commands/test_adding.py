@@ -60,6 +60,7 @@ def test_a_bundle_becomes_a_model_that_is_neither_trusted_nor_on(site: Path) -> 
     assert card.intended_use == "This is an example, not to be used for diagnostic purposes"
     assert (card.licence, card.manufacturer) == ("Apache-2.0", "A team")
     assert [(each.label, each.type.value) for each in card.segments] == [("spleen", "78961009")]
+    assert [each.segment_number for each in card.volumes] == [1]
     assert card.requires[0].one_of == ("CT",)
     assert card.weights[0].source == "file:bundle/models/model.pt"
     assert "check intended_use" in result.stdout
@@ -150,6 +151,9 @@ def test_classes_become_targets_with_their_thresholds(site: Path) -> None:
         (0, "A", None),
         (1, "mass", 0.4),
     ]
+    # Of a class that no table knows nobody has said that it is anatomy.
+    assert [each.code.meaning for each in card.targets] == ["Finding", "Mass"]
+    assert card.volumes == ()
     assert not card.needs_volume
 
 
