@@ -241,3 +241,16 @@ def test_the_page_of_a_study_says_what_a_model_found_in_its_own_sentence_once(fr
     assert page.count("<p>Brain: &lt;volume&gt; 1240 mL.</p>") == 1
     assert "lesion 2" in page
     assert "Long axis" in page
+
+
+def test_what_was_looked_for_and_not_seen_is_not_shown_as_if_it_were_there(fresh_site: Site) -> None:
+    (outcome,) = outcomes.current(fresh_site.db, told.READ)
+    (found,) = findings.of_outcome(fresh_site.db, outcome.id)
+    absent = replace(found, score=0.63, operating_point=0.99, present=False, measurements=())
+    with fresh_site.db.transaction():
+        findings.record(fresh_site.db, outcome.id, [absent])
+    assert "not seen" in fresh_site.text("/")
+    assert "not seen" in fresh_site.text(f"/studies/{told.READ}")
+    with fresh_site.db.transaction():
+        findings.record(fresh_site.db, outcome.id, [replace(absent, present=True)])
+    assert "not seen" not in fresh_site.text("/")
