@@ -14,6 +14,7 @@ import torch
 
 from node.errors import Failed
 from node.imaging.bundle.plan import Activation, Discretisation, NotUnderstood, Plan, Returned
+from node.imaging.cores import spread
 from node.imaging.preparation.taps import Taps, along
 
 #: Voxels of the source that are floating point at once: they stay in the cache of a CPU.
@@ -115,7 +116,7 @@ def _difference(activation: Activation) -> Callable[[torch.Tensor], torch.Tensor
     return difference
 
 
-def decide(field: torch.Tensor, taps: Three, rule: Rule, into: torch.Tensor) -> None:
+def decide(field: torch.Tensor, taps: Three, rule: Rule, into: torch.Tensor, cores: int = 1) -> None:
     """Interpolate a field, (class, slice, row, column) on the network's grid, and write labels where any are.
 
     into: (region, slice, row, column) uint8 of the source, zero.
@@ -123,23 +124,31 @@ def decide(field: torch.Tensor, taps: Three, rule: Rule, into: torch.Tensor) -> 
     slices, rows, columns = taps
     most = _TILE_VOXELS if field.device.type == "cpu" else _DEVICE_TILE_VOXELS
     depth = max(1, most // max(1, len(rows) * len(columns)))
-    for start in range(0, len(slices), depth):
+
+    def tile(start: int) -> None:
         chosen = slice(start, min(start + depth, len(slices)))
-        part = slices.part(chosen)
-        first, last = int(part.low.min()), int(part.high.max()) + 1
-        tile = field[:, first:last]
-        box = _box(tile, rule)
-        if box is None:
-            continue
-        (row_from, row_to), (column_from, column_to) = box
-        these_rows, these_columns = _reached(rows, row_from, row_to), _reached(columns, column_from, column_to)
-        near = tile[:, :, slice(*_span(rows, these_rows)), slice(*_span(columns, these_columns))]
-        inner = (
-            part.part(slice(None), first),
-            rows.part(these_rows, _span(rows, these_rows)[0]),
-            columns.part(these_columns, _span(columns, these_columns)[0]),
-        )
-        _decided(near, inner, rule, into[:, chosen, these_rows, these_columns])
+        _decide(field, (slices.part(chosen), rows, columns), rule, into[:, chosen])
+
+    spread(tile, range(0, len(slices), depth), cores)
+
+
+def _decide(field: torch.Tensor, taps: Three, rule: Rule, into: torch.Tensor) -> None:
+    """Decide in some slices of the source, where any voxel can have a label."""
+    slices, rows, columns = taps
+    first, last = int(slices.low.min()), int(slices.high.max()) + 1
+    tile = field[:, first:last]
+    box = _box(tile, rule)
+    if box is None:
+        return
+    these_rows, these_columns = _reached(rows, *box[0]), _reached(columns, *box[1])
+    row_span, column_span = _span(rows, these_rows), _span(columns, these_columns)
+    near = tile[:, :, slice(*row_span), slice(*column_span)]
+    inner = (
+        slices.part(slice(None), first),
+        rows.part(these_rows, row_span[0]),
+        columns.part(these_columns, column_span[0]),
+    )
+    _decided(near, inner, rule, into[:, :, these_rows, these_columns])
 
 
 def _decided(near: torch.Tensor, taps: Three, rule: Rule, into: torch.Tensor) -> None:

@@ -17,6 +17,7 @@ from scipy import ndimage
 from node.errors import Failed
 from node.imaging.bundle.plan import Inversion, Largest, Plan, Returned
 from node.imaging.components import bounds
+from node.imaging.cores import undivided
 from node.imaging.decision import Rule, decide, rule_of
 from node.imaging.preparation import Prepared
 from node.imaging.preparation.taps import Taps, along, linear, nearest
@@ -81,6 +82,10 @@ class Restoration:
 
     def add(self, start: tuple[int, int], scores: torch.Tensor) -> None:
         """Take the numbers (class, …) of a part that begins at `start` along the first two axes."""
+        with undivided() as cores:
+            self._add(start, scores, cores if scores.device.type == "cpu" else 1)
+
+    def _add(self, start: tuple[int, int], scores: torch.Tensor, cores: int) -> None:
         rule = self._rule or self._begin(scores)
         if start[0] != self._layer:
             self._layer, self._below, self._next = start[0], self._next, self._below
@@ -102,7 +107,7 @@ class Restoration:
             whole = field if under is None else torch.cat((under, field), dim=1)
             under = field[:, -1:].clone()
             rows_beside.append(last_row)
-            self._spread((start[0] + first, start[1]), whole, (field.shape[1], scores.shape[2]))
+            self._spread((start[0] + first, start[1]), whole, (field.shape[1], scores.shape[2]), cores)
         if self._linear and under is not None:
             self._beside = torch.cat(rows_beside, dim=1)
             if start[0] + scores.shape[1] < self._lattice.shape[0]:
@@ -112,8 +117,11 @@ class Restoration:
         """Return the labels (see `restore`)."""
         if self._voxels != np.prod(self._lattice.shape):
             raise Failed(f"the network answered for {self._voxels} of {np.prod(self._lattice.shape)} voxels")
-        keep = self._plan.largest
-        labels = self._labels
+        with undivided():
+            return self._finished()
+
+    def _finished(self) -> NDArray[np.uint8]:
+        keep, labels = self._plan.largest, self._labels
         if keep is not None and not keep.at_source:
             labels = torch.from_numpy(largest(labels.cpu().numpy(), keep)).to(labels.device)
         if not self._linear:
@@ -139,7 +147,7 @@ class Restoration:
             self._next = torch.empty(shape, device=plane.device)
         self._next[:, row : row + plane.shape[1]] = plane
 
-    def _spread(self, start: tuple[int, int], field: torch.Tensor, size: tuple[int, int]) -> None:
+    def _spread(self, start: tuple[int, int], field: torch.Tensor, size: tuple[int, int], cores: int) -> None:
         """Decide all source voxels of which the last neighbour is now known; `field` begins one before where it can."""
         chosen: list[slice] = []
         taps: list[Taps] = []
@@ -156,7 +164,7 @@ class Restoration:
         into = self._labels[:, chosen[slices], chosen[rows], chosen[columns]]
         ordered = field.permute(0, slices + 1, rows + 1, columns + 1).contiguous()
         assert self._rule is not None
-        decide(ordered, (taps[slices], taps[rows], taps[columns]), self._rule, into)
+        decide(ordered, (taps[slices], taps[rows], taps[columns]), self._rule, into, cores)
 
     def _laid(self, labels: torch.Tensor) -> torch.Tensor:
         """Lay labels of the network's grid on the source's, each voxel that of the nearest."""

@@ -6,12 +6,13 @@ between them done on whole runs at once, take an eighth of its time.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from node.imaging.cores import spread
 
 Matrix = NDArray[np.float64]
 Places = NDArray[np.float32]
@@ -39,19 +40,12 @@ def sample(values: torch.Tensor, index: Matrix, into: torch.Tensor, outside: flo
     low, high = np.ceil(np.clip(first, 0, columns)), np.floor(np.clip(last, -1, columns - 1))
     # A bundle of lines that are neighbours in both directions reads the same part of the source again and again.
     side = max(1, int((_RUN_VOXELS / columns) ** 0.5))
-    inference = torch.is_inference_mode_enabled()
 
     def fill(corner: tuple[int, int]) -> None:
         here = tuple(slice(start, min(start + side, size)) for start, size in zip(corner, (depth, rows), strict=True))
-        with torch.inference_mode(inference):
-            _fill(values, (starts[:, *here], index[:3, 2].tolist()), (low[here], high[here]), into[here], outside)
+        _fill(values, (starts[:, *here], index[:3, 2].tolist()), (low[here], high[here]), into[here], outside)
 
-    corners = list(product(range(0, depth, side), range(0, rows, side)))
-    # Threads of our own, each with operations that are too small to be divided: those of Torch wait for each other
-    # at the end of every operation, which takes many times as long where a core is busy with something else.
-    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-        for _ in pool.map(fill, corners):
-            pass
+    spread(fill, list(product(range(0, depth, side), range(0, rows, side))), torch.get_num_threads())
 
 
 def _fill(

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from node.domain.geometry import Grid
 from node.errors import Unsuitable
 from node.imaging.bundle.plan import CropForeground, Pad, Plan, Scale, Step
+from node.imaging.cores import shares, spread, undivided
 from node.imaging.preparation.lattice import Lattice, lattice_of
-from node.imaging.preparation.taps import along, linear, nearest
+from node.imaging.preparation.taps import Taps, along, linear, nearest
 from node.imaging.preparation.values import Change, ValueStep, apply, change_of, split
 from node.imaging.resample import resample
 from node.imaging.shading import Values
@@ -58,6 +59,11 @@ def prepare(volumes: Sequence[Volume], plan: Plan, device: str | torch.device = 
         NotUnderstood: the slices are shifted against each other.
     """
     place = torch.device(device)
+    with undivided() as cores:
+        return _prepared(volumes, plan, place, cores if place.type == "cpu" else 1)
+
+
+def _prepared(volumes: Sequence[Volume], plan: Plan, place: torch.device, cores: int) -> Prepared:
     lattice = lattice_of(volumes[0].grid, plan.steps)
     before, after = split(plan.steps)
     # The network's axes in the order of the source's memory.
@@ -67,9 +73,7 @@ def prepare(volumes: Sequence[Volume], plan: Plan, device: str | torch.device = 
     first = [change_of(step, tuple) for step in pointwise]
     sources = [_on_first(volume, volumes[0].grid, place) for volume in volumes]
     for source, changes, into in zip(sources, _changes(before, sources), whole, strict=True):
-        for part in _sampled(source, changes, lattice, into):
-            for change in first:
-                change(part)
+        _sample(source, changes, lattice, into, first, cores)
     if any(volume.array.dtype != np.int16 for volume in volumes) and not bool(torch.isfinite(whole.sum())):
         raise Unsuitable("the volume holds values that are not numbers")
     back = [order.index(axis) + 1 for axis in range(3)]
@@ -135,19 +139,40 @@ def _slabs(
         yield start, slab
 
 
-def _sampled(
-    source: torch.Tensor, changes: Sequence[Change], lattice: Lattice, into: torch.Tensor
-) -> Iterator[torch.Tensor]:
-    """Fill `into`, (slice, row, column) of the lattice, and yield each part of it as it is done."""
+def _sample(
+    source: torch.Tensor,
+    before: Sequence[Change],
+    lattice: Lattice,
+    into: torch.Tensor,
+    after: Sequence[Change],
+    cores: int,
+) -> None:
+    """Fill `into`, (slice, row, column) of the lattice; do what is to be done before and after on each part of it."""
     sample = nearest if lattice.nearest else linear
     slices, rows, columns = (
         sample(axis.positions(), axis.source_size, border=lattice.border)
         for axis in (lattice.axes[place] for place in lattice.order)
     )
+
+    def fill(chosen: slice) -> None:
+        _fill(source, before, (slices.part(chosen), rows, columns), into[chosen], after)
+
+    spread(fill, shares(len(slices), cores), cores)
+
+
+def _fill(
+    source: torch.Tensor,
+    before: Sequence[Change],
+    taps: tuple[Taps, Taps, Taps],
+    into: torch.Tensor,
+    after: Sequence[Change],
+) -> None:
+    """Fill some slices of the lattice, one source slice after the other."""
+    slices, rows, columns = taps
     used = np.union1d(slices.low, slices.high)
     slices = replace(slices, low=np.searchsorted(used, slices.low), high=np.searchsorted(used, slices.high))
     last: torch.Tensor | None = None
-    for start, slab in _slabs(source, used, changes):
+    for start, slab in _slabs(source, used, before):
         plane = along(along(slab, 1, rows), 2, columns)
         if last is not None:
             plane = torch.cat((last, plane))
@@ -156,7 +181,8 @@ def _sampled(
         if len(done):
             chosen = slice(int(done[0]), int(done[-1]) + 1)
             into[chosen] = along(plane, 0, slices.part(chosen, first))
-            yield into[chosen]
+            for change in after:
+                change(into[chosen])
         last = plane[-1:].clone()
 
 

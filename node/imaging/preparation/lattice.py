@@ -24,6 +24,8 @@ _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TOLERANCE = 1e-3
 #: By so many voxels the axes of a series may be out of square, over its whole length, and still be sampled singly.
 _SQUARE = 1e-2
+#: Closer than this to the middle of two voxels, rounding of positions alone says which of them is nearer.
+_TIE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,12 @@ class Axis:
         return (np.arange(self.source_size, dtype=np.float64) - self.shift) / self.scale
 
 
+    def ties(self) -> bool:
+        """Whether a voxel of the source, or of the array, lies halfway between two of the other."""
+        inside = self.positions(), self.back()
+        return any(bool((np.abs(each % 1 - 0.5) < _TIE).any()) for each in inside)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lattice:
     """The network's grid over the source's."""
@@ -74,6 +82,8 @@ class Lattice:
     #: How values are sampled, there and back.
     nearest: bool = False
     border: bool = True
+    #: 4×4 RAS before and after the spacing was changed, while nothing was turned, cropped or padded since.
+    respaced: tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -108,7 +118,7 @@ class Lattice:
         one, two, three = (
             axis.cut(int(start), int(count)) for axis, start, count in zip(self.axes, starts, counts, strict=True)
         )
-        return replace(self, axes=(one, two, three), affine=_rows(matrix))
+        return replace(self, axes=(one, two, three), affine=_rows(matrix), respaced=None)
 
 
 def presented(grid: Grid) -> Lattice:
@@ -144,7 +154,7 @@ def _oriented(lattice: Lattice, letters: str) -> Lattice:
     undone = orientations.inv_ornt_aff(change, lattice.shape)  # type: ignore[no-untyped-call]
     turned = [axis.flipped() if way == -1 else axis for axis, (_, way) in zip(lattice.axes, change, strict=True)]
     one, two, three = (turned[int(place)] for place in np.argsort(change[:, 0]))
-    return replace(lattice, axes=(one, two, three), affine=_rows(matrix @ undone))
+    return replace(lattice, axes=(one, two, three), affine=_rows(matrix @ undone), respaced=None)
 
 
 def _respaced(lattice: Lattice, step: Respace) -> Lattice:
@@ -171,7 +181,10 @@ def _respaced(lattice: Lattice, step: Respace) -> Lattice:
         )
         for place, (axis, count) in enumerate(zip(lattice.axes, shape, strict=True))
     )
-    return replace(lattice, axes=(one, two, three), affine=_rows(after))
+    if step.nearest and any(axis.ties() for axis in (one, two, three)):
+        raise NotUnderstood("a voxel that is read from the nearest one lies halfway between two")
+    respaced = _rows(before), _rows(after)
+    return replace(lattice, axes=(one, two, three), affine=_rows(after), respaced=respaced)
 
 
 def _spaced(before: Matrix, sizes: NDArray[np.int64], wanted_mm: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
