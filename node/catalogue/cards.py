@@ -130,7 +130,7 @@ def _check_condition(row: Condition | Preference, key: str, complaint: Complaint
     if given[0].startswith("matches"):
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise complaint(f"{key}.{given[0]}", f"not a regular expression: {error}", "Mend it") from None
     elif value == ():
         raise complaint(f"{key}.{given[0]}", "an empty list", "Give at least one value")

@@ -125,9 +125,11 @@ def examine(models_folder: Path, name: str) -> tuple[ModelCard, Entry]:
     card = read_card(folder)
     try:
         weights = locate_all(card, folder, card_file)
+        entry = entry_of(card_file, files_of(card, folder, weights))
     except Unsuitable as error:
         raise Misconfigured(card_file, "weights", str(error), "Then trust it") from None
-    entry = entry_of(card_file, files_of(card, folder, weights))
+    except OSError as error:
+        raise Misconfigured(folder, "", f"cannot be read: {error}", "Check its files and their rights") from None
     return card, replace(entry, runs=code.runs(card, folder))
 
 

@@ -37,7 +37,8 @@ def read_document(file: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except OSError as error:
         raise Misconfigured(file, "", f"cannot be read: {error.strerror}", "Check the path and its rights") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only TOMLDecodeError: bytes that are no text, numbers of thousands of digits, endless brackets.
         raise Misconfigured(file, "", f"not TOML: {error}", "Mend the line named") from None
 
 

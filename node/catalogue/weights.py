@@ -48,11 +48,15 @@ def files_of(card: ModelCard, folder: Path, weights: Mapping[str, Path]) -> dict
         beside = path.relative_to(folder).as_posix()
         if beside == CARD or (path.is_dir() and not path.is_symlink()):
             continue
-        if not path.resolve().is_relative_to(root):
+        if not _is_text(beside):
+            raise Misconfigured(folder, ascii(beside), "is no name in UTF-8: no lock can hold it", "Rename the file")
+        stands_for = _resolved(path)
+        if not stands_for.is_relative_to(root):
             raise Misconfigured(path, "", "leads out of the model's folder", "Copy the file into it")
         if not path.is_file():
             raise Misconfigured(path, "", "is no plain file: what it holds cannot be locked", "Remove it")
-        if path.resolve() not in known:
+        # A link to weights is another name for them, under which something else may find them.
+        if path.is_symlink() or stands_for not in known:
             files[beside] = path
     return files
 
@@ -82,6 +86,21 @@ def locate_all(card: ModelCard, folder: Path, card_file: Path) -> dict[str, Path
     return {weights.role: where(index, weights) for index, weights in enumerate(card.weights)}
 
 
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # as Python 3.11 says it; later ones leave a loop to be no file
+        raise Misconfigured(path, "", "is a link to itself", "Remove it") from None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _relative(text: str, card_file: Path, key: str) -> PurePosixPath:
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts or "\\" in text or "\0" in text:
@@ -91,7 +110,7 @@ def _relative(text: str, card_file: Path, key: str) -> PurePosixPath:
 
 
 def _beside_the_card(path: PurePosixPath, folder: Path, card_file: Path, key: str) -> Path:
-    file = (folder / path).resolve()
+    file = _resolved(folder / path)
     if not file.is_relative_to(folder.resolve()):
         raise Misconfigured(card_file, key, f'"{path}" leads out of the model\'s folder', "Copy the file into it")
     if not file.is_file():

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from node.catalogue.lock import read_lock, trust
-from node.catalogue.models import Model, load_models
+from node.catalogue.models import Model, load_models, load_models_leniently
 from node.domain.model_card import Mode
 from node.errors import Misconfigured
 from tests.catalogue.bundles import configuration, write_model
@@ -124,3 +125,68 @@ def test_a_program_of_torch_export_is_code(models: Path) -> None:
         trust(models, "spleen", models / "models.lock")
     trust(models, "spleen", models / "models.lock", own_code=True)
     assert load(models).own_code
+
+
+def test_a_link_to_the_weights_is_locked_by_its_name(models: Path) -> None:
+    trust(models, "spleen", models / "models.lock")
+    (models / "spleen" / "bundle" / "scripts.py").symlink_to("models/model.pt")
+    assert "bundle/scripts.py" in load(models).problem
+
+
+@pytest.mark.parametrize("configuration", ["../../elsewhere", "/tmp/elsewhere", "..", "sub/inference", ""])
+def test_a_configuration_that_lies_elsewhere_is_refused(models: Path, configuration: str) -> None:
+    card = models / "spleen" / "model.toml"
+    card.write_text(f'{card.read_text()}\n[parameters]\nconfiguration = "{configuration}"\n')
+    source = models / "spleen" / "bundle" / "configs" / "inference.json"
+    (models / "elsewhere.json").write_text(source.read_text())
+    with pytest.raises(Misconfigured, match=r"parameters\.configuration"):
+        trust(models, "spleen", models / "models.lock")
+
+
+def _name_in_latin_1(folder: Path) -> None:
+    (folder / os.fsdecode(b"caf\xe9.txt")).touch()
+
+
+def _link_to_itself(folder: Path) -> None:
+    (folder / "bundle" / "around").symlink_to("around")
+
+
+def _weights_link_to_themselves(folder: Path) -> None:
+    (folder / "bundle" / "models" / "model.pt").unlink()
+    (folder / "bundle" / "models" / "model.pt").symlink_to("model.pt")
+
+
+def _endless_pattern(folder: Path) -> None:
+    card = folder / "model.toml"
+    card.write_text(card.read_text().replace('one_of = ["CT"]', 'matches = "a{99999999999999999999}"'))
+
+
+def _endless_brackets(folder: Path) -> None:
+    (folder / "model.toml").write_text("x = " + "[" * 20_000)
+
+
+def _endless_number(folder: Path) -> None:
+    (folder / "model.toml").write_text("x = " + "9" * 6000)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _name_in_latin_1,
+        _link_to_itself,
+        _weights_link_to_themselves,
+        _endless_pattern,
+        _endless_brackets,
+        _endless_number,
+    ],
+)
+def test_a_spoilt_model_is_a_problem_of_its_own_and_the_node_goes_on(
+    models: Path, spoil: Callable[[Path], None]
+) -> None:
+    write_model(models, "other")
+    spoil(models / "spleen")
+    found, problems = load_models_leniently(models, [], {})
+    assert [model.card.name for model in found] == ["other"]
+    assert len(problems) == 1
+    with pytest.raises(Misconfigured):
+        trust(models, "spleen", models / "models.lock")

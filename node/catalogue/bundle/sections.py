@@ -9,6 +9,7 @@ from typing import Any
 
 from node.catalogue.bundle.gate import complaints
 from node.catalogue.bundle.reading import read
+from node.errors import Misconfigured
 
 #: The bundle's folder beside the card.
 FOLDER = "bundle"
@@ -21,11 +22,19 @@ _WITH_DETECTOR = (*_SECTIONS, "detector")
 _WITHOUT = (*_SECTIONS, "inferer", "postprocessing")
 #: Read and write files in the bundle's way: taken out of every list, ours are used.
 _STORING = re.compile(r"(LoadImage|SaveImage|SaveClassification)(D|d|Dict)?")
+_NAME = re.compile(r"\w[\w.-]*")
 _MENTIONED = re.compile(r"[@%](?:#|::)*(\w+)")
 
 
 def configuration_file(bundle: Path, name: str = INFERENCE) -> Path | None:
-    """Return `configs/<name>.json`, or `.yaml`, of a bundle's folder; `None` where there is neither."""
+    """Return `configs/<name>.json`, or `.yaml`, of a bundle's folder; `None` where there is neither.
+
+    Raises:
+        Misconfigured: `name` is no plain name: what lies elsewhere was not looked at, and is in no lock.
+    """
+    if not _NAME.fullmatch(name):
+        problem = f"{name[:100]!a} is no name of a configuration in bundle/configs"
+        raise Misconfigured("model.toml", "parameters.configuration", problem, "Name one without its ending")
     files = [bundle / "configs" / f"{name}.{ending}" for ending in _ENDINGS]
     return next((file for file in files if file.is_file()), None)
 

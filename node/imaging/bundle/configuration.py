@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from node.catalogue.bundle import complaints, reading
+from node.catalogue.bundle.sections import configuration_file
 from node.domain.model_card import Task
 from node.errors import Misconfigured
 from node.imaging.bundle.migrations import migrated
@@ -74,7 +75,7 @@ def read(folder: Path, *, task: Task, device: str, own_code: bool, name: str = "
         Misconfigured: a file is missing or unreadable, a section is missing, or the gate has complaints.
     """
     configs = folder / BUNDLE / "configs"
-    file = next((path for end in ("json", "yaml", "yml") if (path := configs / f"{name}.{end}").is_file()), None)
+    file = configuration_file(folder / BUNDLE, name)
     if file is None:
         raise Misconfigured(configs, name, "no such configuration", "A bundle has configs/inference.json or .yaml")
     metadata = configs / "metadata.json"
