@@ -35,7 +35,7 @@ _CHUNK = 1 << 16
 _STDERR_LINES = 20
 #: Volumes are allocated and freed by the hundred megabytes. Given back to the kernel each time, every page is
 #: zeroed anew: that is a fifth of all time. Kept, and in huge pages, it is none.
-_TUNABLES = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1"
+TUNABLES = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1"
 #: What belongs to the room alone: the child must not answer for it.
 _NOT_INHERITED = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 
@@ -271,7 +271,7 @@ def start_of(model: Model, settings: InferSettings, evidence: Path | None, fruga
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     given = kept.get("GLIBC_TUNABLES", "")
-    kept["GLIBC_TUNABLES"] = f"{_TUNABLES}:{given}" if given else _TUNABLES
+    kept["GLIBC_TUNABLES"] = f"{TUNABLES}:{given}" if given else TUNABLES
     return kept
 
 
