@@ -35,6 +35,8 @@ from benchmarks import spleen  # noqa: E402
 from node.imaging.engines.measuring import dice  # noqa: E402
 from node.store import engine_evidence  # noqa: E402
 
+#: Weights that were fitted otherwise are others.
+_WEIGHTS = f"weights-{spleen.STEPS}.pt"
 _RESULT = ROOT / "benchmarks" / "results" / "infer.md"
 _SHAPE, _QUICK = (300, 512, 512), (90, 224, 224)
 #: Way → overlap.
@@ -51,7 +53,7 @@ def one_run(way: str, folder: Path, classes: int) -> dict[str, Any]:
     """Read the series once, in this process; keep the labels."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    model = spleen.network(classes, folder / "weights.pt" if classes == 2 else None)
+    model = spleen.network(classes, folder / _WEIGHTS if classes == 2 else None)
     engine = ""
     if way in _MONAI:
         theirs = spleen.ByMonai(model, device, _MONAI[way])
@@ -89,7 +91,7 @@ def measure_engines(folder: Path, quick: bool) -> None:
     case = folder / "case.nii.gz"
     affine = np.diag([-1.1, -1.1, 2.0, 1.0])
     nibabel.save(nibabel.Nifti1Image(values.T, affine), case)
-    planned = spleen.by_matins(folder, spleen.network(2, folder / "weights.pt"), device, None, 0.5)
+    planned = spleen.by_matins(folder, spleen.network(2, folder / _WEIGHTS), device, None, 0.5)
     told = lambda name, done, total: print(f"engine {done + 1} of {total}: {name}", file=sys.stderr, flush=True)  # noqa: E731
     evidence = planned.measure([case], datetime.now(UTC), told)
     engine_evidence.write(folder / "evidence", evidence)
@@ -103,7 +105,7 @@ def _child(*arguments: str) -> str:
 def _ready(folder: Path, quick: bool) -> None:
     """Weights, series and evidence, as far as they are not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "weights.pt").exists():
+    if not (folder / _WEIGHTS).exists():
         _child("--step", "fit", "--folder", str(folder))
     shutil.rmtree(folder / "series", ignore_errors=True)
     values, _ = spleen.phantom(_QUICK if quick else _SHAPE, spleen.SPACING_MM, 42)
@@ -192,7 +194,7 @@ def main() -> int:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step == "fit":
-        spleen.fit(given.folder / "weights.pt")
+        spleen.fit(given.folder / _WEIGHTS)
     elif given.step == "measure":
         measure_engines(given.folder, given.quick)
     elif given.step == "one":

@@ -34,7 +34,7 @@ from node.receive.fields import instance_of
 SPACING_MM = (4 / 3, 0.78, 0.78)
 #: At the network: x, y, z.
 NETWORK_MM = (1.5, 1.5, 2.0)
-_STEPS, _PATCH = 100, 64
+STEPS, _PATCH = 300, 64
 _LOW, _HIGH = -57.0, 164.0
 _BODY = Code("123037004", "SCT", "Anatomical Structure")
 _CODE = Code("78961009", "SCT", "Spleen")
@@ -109,9 +109,9 @@ def fit(file: Path) -> None:
     """Fit the network to phantoms for some minutes, and keep its weights; seeds are fixed."""
     model = network().train()
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=_STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=STEPS)
     loss_of = torch.nn.CrossEntropyLoss()
-    for step in range(_STEPS):
+    for step in range(STEPS):
         if step % 20 == 0:
             made, spleen = phantom((150, 150, 150), (2.0, 1.5, 1.5), 1000 + step)
             values = np.clip((made.astype(np.float32) - _LOW) / (_HIGH - _LOW), 0, 1)
@@ -129,7 +129,7 @@ def fit(file: Path) -> None:
         optimizer.step()
         schedule.step()
         if step % 20 == 19:
-            print(f"fitting, step {step + 1} of {_STEPS}: loss {loss.item():.4f}", flush=True)
+            print(f"fitting, step {step + 1} of {STEPS}: loss {loss.item():.4f}", flush=True)
     torch.save(model.state_dict(), file)
 
 
