@@ -6,6 +6,7 @@ Keys are DICOM keywords in snake case where one exists. Read only; nothing here 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from node.domain.finding import Code, Finding
@@ -213,6 +214,9 @@ def _finding(outcome: Outcome, finding: Finding) -> list[Story]:
         "lesion_number": finding.lesion_number or None,
         "laterality": None if finding.laterality is None else _code(finding.laterality),
         "sentence": finding.sentence,
+        "uncertainty": finding.uncertainty,
+        "key_images": list(finding.key_images),
+        "regions": [asdict(region) for region in finding.regions],
     }
     if not finding.measurements:
         return [{**head, "quantity": None, "name": None, "value": None, "unit": None}]
