@@ -20,6 +20,7 @@ from node.imaging.components import bounds
 from node.imaging.cores import undivided
 from node.imaging.decision import Rule, decide, rule_of
 from node.imaging.preparation import Prepared
+from node.imaging.preparation.halfway import is_halfway, laid_halfway
 from node.imaging.preparation.taps import Taps, along, linear, nearest
 
 #: Numbers of the network that are turned into activations at once.
@@ -49,7 +50,8 @@ def restore(scores: torch.Tensor | Iterable[Piece], prepared: Prepared, plan: Pl
 
     Raises:
         Failed: the pieces do not make up the network's grid.
-        NotUnderstood: the plan asks for what can only be done to all classes at once.
+        NotUnderstood: the plan asks for what can only be done to all classes at once; or what is nearest is not
+            clear, and was turned, cropped or padded (see `preparation.halfway`).
     """
     restoration = Restoration(prepared, plan)
     if isinstance(scores, torch.Tensor):
@@ -67,6 +69,7 @@ class Restoration:
         self._plan, self._lattice = plan, prepared.lattice
         self._linear = plan.inversion is Inversion.LINEAR and not self._lattice.moves_nothing
         self._linear = self._linear and plan.returned is not Returned.LABELS and not self._lattice.nearest
+        self._halfway = not self._linear and is_halfway(self._lattice)
         sample = linear if self._linear else nearest
         self._taps = []
         for axis in self._lattice.axes:
@@ -168,6 +171,8 @@ class Restoration:
 
     def _laid(self, labels: torch.Tensor) -> torch.Tensor:
         """Lay labels of the network's grid on the source's, each voxel that of the nearest."""
+        if self._halfway:
+            return laid_halfway(labels, self._lattice)
         order = self._lattice.order
         laid = labels.permute(0, *(axis + 1 for axis in order))
         for place in (2, 1, 0):

@@ -104,6 +104,29 @@ def test_logits_are_brought_back_where_the_bundle_does_so(classes: int):
     agrees(plan, given, soft(plan, given, classes))
 
 
+@pytest.mark.parametrize("angles", [*TURNS, (3.0, -5.0, 89.0)])
+@pytest.mark.parametrize("axes", ["RAS", "SAR"])
+@pytest.mark.parametrize("returned", [Returned.LABELS, Returned.LOGITS])
+def test_halfway_between_two_voxels_the_one_is_taken_that_monai_takes(
+    angles: tuple[float, float, float], axes: str, returned: Returned
+):
+    given = volume((15, 30, 21), (1.0, 0.75, 0.75), angles)
+    for border in (True, False):
+        steps = (Orient(axes=axes), Respace(spacing_mm=(1.5, 1.5, 2.0), border=border))
+        plan = planned(steps, inversion=Inversion.NEAREST, returned=returned)
+        scores = torch.randn(4, *prepare([given], plan).tensor.shape[2:])
+        assert np.array_equal(restore(scores, prepare([given], plan), plan), at_source(plan, given, scores))
+
+
+@pytest.mark.parametrize("later", [Orient(axes="LPS"), CropForeground(), Pad(size=(40, 40, 40))])
+def test_halfway_between_two_voxels_of_a_cropped_or_turned_array_nothing_is_guessed(later: Step):
+    given = volume((15, 30, 21), (1.0, 0.75, 0.75))
+    plan = planned((Respace(spacing_mm=(1.5, 1.5, 2.0)), later), inversion=Inversion.NEAREST)
+    prepared = prepare([given], plan)
+    with pytest.raises(NotUnderstood, match="halfway"):
+        restore(torch.randn(3, *prepared.tensor.shape[2:]), prepared, plan)
+
+
 @pytest.mark.parametrize("returned", [Returned.LOGITS, Returned.ACTIVATIONS])
 @pytest.mark.parametrize("classes", [1, 3])
 def test_channels_cut_at_a_threshold_are_a_region_each(returned: Returned, classes: int):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from node.imaging.bundle.plan import NotUnderstood
-from node.imaging.preparation.lattice import Lattice
+from node.imaging.preparation.lattice import Lattice, ties
 
 #: Voxels of the source whose positions are held at once.
 _VOXELS = 1 << 21
@@ -24,7 +24,7 @@ def is_halfway(lattice: Lattice) -> bool:
     Raises:
         NotUnderstood: it is not, and since the spacing was changed the array was turned, cropped or padded.
     """
-    if lattice.moves_nothing or not any(axis.ties() for axis in lattice.axes):
+    if lattice.moves_nothing or not any(ties(axis.back()) for axis in lattice.axes):
         return False
     if lattice.respaced is None:
         raise NotUnderstood("voxels of the source lie halfway between two of the network's")

@@ -65,12 +65,6 @@ class Axis:
         return (np.arange(self.source_size, dtype=np.float64) - self.shift) / self.scale
 
 
-    def ties(self) -> bool:
-        """Whether a voxel of the source, or of the array, lies halfway between two of the other."""
-        inside = self.positions(), self.back()
-        return any(bool((np.abs(each % 1 - 0.5) < _TIE).any()) for each in inside)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lattice:
     """The network's grid over the source's."""
@@ -146,6 +140,11 @@ def lattice_of(grid: Grid, steps: Sequence[Step]) -> Lattice:
     return lattice
 
 
+def ties(positions: Matrix) -> bool:
+    """Whether any of these lies halfway between two voxels."""
+    return bool((np.abs(positions % 1 - 0.5) < _TIE).any())
+
+
 def _oriented(lattice: Lattice, letters: str) -> Lattice:
     matrix = lattice.matrix
     is_now = orientations.io_orientation(matrix)  # type: ignore[no-untyped-call]
@@ -181,7 +180,7 @@ def _respaced(lattice: Lattice, step: Respace) -> Lattice:
         )
         for place, (axis, count) in enumerate(zip(lattice.axes, shape, strict=True))
     )
-    if step.nearest and any(axis.ties() for axis in (one, two, three)):
+    if step.nearest and any(ties(axis.positions()) for axis in (one, two, three)):
         raise NotUnderstood("a voxel that is read from the nearest one lies halfway between two")
     respaced = _rows(before), _rows(after)
     return replace(lattice, axes=(one, two, three), affine=_rows(after), respaced=respaced)
