@@ -81,8 +81,8 @@ class Ledger:
         """The study is read another time, through no fault of its own."""
         log.info("study_given_back", model=turn.outcome.model, study=turn.item.study_instance_uid, reason=reason)
         with self._db.transaction():
-            work_items.give_back(self._db, self._clock.now(), turn.item, reason, wait_s=0)
-            reading.await_another_try(self._db, self._clock.now(), turn.item, reason)
+            if work_items.give_back(self._db, self._clock.now(), turn.item, reason, wait_s=0):
+                reading.await_another_try(self._db, self._clock.now(), turn.item, reason)
 
     def keep(self, turn: Turn) -> None:
         """Lengthen the lease."""

@@ -128,29 +128,34 @@ def finish(db: Database, now: Instant, item: WorkItem, reason: str = "") -> bool
     return _move(db, now, item, WorkState.FINISHED, reason)
 
 
-def give_back(db: Database, now: Instant, item: WorkItem, reason: str, *, wait_s: float | None = None) -> None:
+def give_back(db: Database, now: Instant, item: WorkItem, reason: str, *, wait_s: float | None = None) -> bool:
     """Return the item after a passing fault; it waits longer each time and the attempt does not count.
 
-    With `wait_s=0` (an orderly stop) it is ready at once.
+    With `wait_s=0` (an orderly stop) it is ready at once. `False` if it was taken from us meanwhile.
     """
     row = db.row("SELECT passing_faults FROM work_item WHERE id = ?", (item.id,))
     if wait_s is None:
         faults = row["passing_faults"] if row else 0
         wait_s = min(_BACKOFF_MAXIMUM_S, _BACKOFF_S * 2.0 ** min(faults, 12)) * random.uniform(0.8, 1.2)
-    if _move(db, now, item, WorkState.READY, reason, not_before_boot_s=now.boottime_s + wait_s):
-        db.execute(
-            "UPDATE work_item SET attempts = attempts - 1, passing_faults = passing_faults + 1 WHERE id = ?",
-            (item.id,),
-        )
+    if not _move(db, now, item, WorkState.READY, reason, not_before_boot_s=now.boottime_s + wait_s):
+        return False
+    db.execute(
+        "UPDATE work_item SET attempts = attempts - 1, passing_faults = passing_faults + 1 WHERE id = ?",
+        (item.id,),
+    )
+    return True
 
 
-def give_up_or_retry(db: Database, now: Instant, item: WorkItem, reason: str) -> WorkState:
-    """After a death: ready again with a wait, or parked once `MAXIMUM_ATTEMPTS` is reached."""
+def give_up_or_retry(db: Database, now: Instant, item: WorkItem, reason: str) -> WorkState | None:
+    """After a death: ready again with a wait, or parked once `MAXIMUM_ATTEMPTS` is reached.
+
+    `None` if the item was taken from us meanwhile: what hangs on it is for whoever has it now.
+    """
     if item.attempts >= MAXIMUM_ATTEMPTS:
-        _move(db, now, item, WorkState.PARKED, reason)
-        return WorkState.PARKED
-    _move(db, now, item, WorkState.READY, reason, not_before_boot_s=now.boottime_s + _BACKOFF_S * item.attempts)
-    return WorkState.READY
+        return WorkState.PARKED if _move(db, now, item, WorkState.PARKED, reason) else None
+    wait_s = _BACKOFF_S * item.attempts
+    again = _move(db, now, item, WorkState.READY, reason, not_before_boot_s=now.boottime_s + wait_s)
+    return WorkState.READY if again else None
 
 
 def park(db: Database, now: Instant, item: WorkItem, reason: str) -> bool:

@@ -105,7 +105,7 @@ def died(db: Database, now: Instant, policy: Policy, item: WorkItem, reason: str
     after = work_items.give_up_or_retry(db, now, item, reason)
     if after is WorkState.PARKED:
         _end(db, now, policy, item, OutcomeState.FAILED, f"{reason} ({item.attempts} attempts)")
-    else:
+    elif after is WorkState.READY:
         await_another_try(db, now, item, reason)
 
 

@@ -27,8 +27,7 @@ def take_back(db: Database, now: Instant, owner_prefix: str, kinds: tuple[WorkKi
             if work_items.passing_faults(db, item) >= _MAXIMUM_ROOM_DEATHS:
                 reason = f"the {db.room} room died {_MAXIMUM_ROOM_DEATHS} times over it"
                 _park(db, now, item, reason)
-            else:
-                work_items.give_back(db, now, item, f"the {db.room} room was started again", wait_s=0)
+            elif work_items.give_back(db, now, item, f"the {db.room} room was started again", wait_s=0):
                 reading.await_another_try(db, now, item, "started again")
     return len(items)
 

@@ -314,3 +314,33 @@ def test_what_is_said_of_how_a_result_was_computed_is_kept_with_it_and_told(db: 
     assert told is not None
     (explained,) = told["outcomes"][0]["explanations"]
     assert explained["sentence"].endswith("its faithfulness was not measured")
+
+
+@pytest.mark.parametrize("attempts", [1, work_items.MAXIMUM_ATTEMPTS])
+@pytest.mark.parametrize("read_first", [True, False])
+def test_who_lost_a_study_to_another_room_cannot_undo_what_that_one_does(
+    db: Database, clock: FakeClock, attempts: int, read_first: bool
+):
+    used = policy(model())
+    closed_study(db, clock, used)
+    db.execute("UPDATE work_item SET attempts = ? WHERE kind = 'infer'", (attempts - 1,))
+    lost = begun(db, clock)
+    recovery.take_back(db, clock.now(), "infer:", (WorkKind.INFER,))
+    (item,) = work_items.claim(db, clock.now(), WorkKind.INFER, "infer:2", 30)
+    with db.transaction():
+        assert reading.begin(db, clock.now(), item) is not None
+
+    def die() -> None:
+        with db.transaction():
+            reading.died(db, clock.now(), used, lost, "its model died")
+            assert not work_items.give_back(db, clock.now(), lost, "stopped")
+
+    if not read_first:
+        die()
+    with db.transaction():
+        assert reading.complete(db, clock.now(), used, item, [volume_finding()], [mask(item)], {})
+    if read_first:
+        die()
+    found = outcomes.outcome(db, int(item.subject))
+    assert found is not None
+    assert found.state is OutcomeState.RESULT
