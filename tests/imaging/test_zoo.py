@@ -21,6 +21,7 @@ from node.imaging.pipelines import Given, Reading
 from node.imaging.volume import Volume
 from tests.imaging.bundles import ZOO, as_nifti, bundle_card, by_monai, loaded, model_folder, roles, textured, volume_of
 from tests.imaging.series import Made
+from tests.interop.programs import missing
 
 CT = {"intercept": -1024.0, "origin": (-30.0, -40.0, 16.0)}
 AXIAL = Made(spacing=(1.5, 1.5), step_mm=3.0, **CT)
@@ -217,7 +218,7 @@ def world_boxes(folder: Path, file: Path) -> list[tuple[float, ...]]:
 def test_monai_s_own_bundle_run_writes_the_same_labels(zoo: Zoo, tmp_path: Path):
     """`monai.bundle.run`, what the command runs, whole: its engine, its loaders, its files."""
     if importlib.util.find_spec("ignite") is None:
-        pytest.skip("MONAI's evaluator needs pytorch-ignite: .venv/bin/pip install pytorch-ignite")
+        missing("MONAI's evaluator needs pytorch-ignite: make interop-install brings it")
     folder = tmp_path / "spleen_ct"
     shutil.copytree(zoo["spleen_ct"], folder)
     made, shape = CASES["spleen_ct"]
