@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Self
+from typing import NoReturn, Self
 
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Transient, Unsuitable
@@ -110,7 +112,8 @@ class Reader:
     def _obey(self, order: Order) -> None:
         if order.kind is OrderKind.GO:
             self._depth += 1
-            self.read(order.id)
+            with _InTheMidst(self._behind) if self._depth > 1 else nullcontext():
+                self.read(order.id)
             self._depth -= 1
         elif order.kind is OrderKind.PAUSE:
             self._paused_at.add(self._depth)
@@ -187,9 +190,31 @@ def _kept(job: Job, made: Content) -> ReplyFile:
     )
 
 
+class _InTheMidst:
+    """What no study may raise through another, in whose midst it is read: it ends the process instead.
+
+    The other's steps would take the fault for their own, and that one would be failed, or tried with less memory.
+    """
+
+    def __init__(self, behind: ThreadPoolExecutor) -> None:
+        self._behind = behind
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            self._behind.shutdown()  # what was read before is written
+            _end_with(error)
+
+
 def _end_if_broken(writing: Future[None]) -> None:
     """A fault in the writing thread ends the process as one in the network does: the parent counts it."""
     error = writing.exception()
     if error is not None:
-        traceback.print_exception(error)
-        os._exit(1)
+        _end_with(error)
+
+
+def _end_with(error: BaseException) -> NoReturn:
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(1)

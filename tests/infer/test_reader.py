@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from node.errors import Failed
 from node.imaging.mask import read_mask
 from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
 from node.infer import reader as reader_module
@@ -130,6 +131,44 @@ def test_a_paused_network_waits_reads_what_it_is_told_to_and_goes_on(
         ReplyKind.COMPUTED,
     ]
     assert of_network(replies)[2][0] == SECOND
+
+
+class Forgiving:
+    """Takes every fault in its midst for its own, as MONAI's steps and the way down from little memory do."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def warm_up(self) -> None:
+        """Warm already."""
+
+    def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
+        self.runs += 1
+        if self.runs > 1:
+            raise RuntimeError("out of memory")
+        try:
+            pulse.beat(0, 1)
+        except RuntimeError as error:
+            raise Failed("the network of the bundle failed") from error
+        raise AssertionError("it went on")
+
+
+def test_a_fault_of_a_study_ends_the_process_and_is_never_laid_to_the_one_in_whose_midst_it_was_read(
+    site: Site, reader: Reader, replies: list[Reply], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def end(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(reader_module.os, "_exit", end)
+    for study in (FIRST, SECOND):
+        reader.prepare(job_of(site, study, tmp_path))
+    reader._runner = Forgiving()
+    for order in (Order(kind=OrderKind.GO, id=FIRST), GO_SECOND):
+        reader._orders.put(order)
+    with pytest.raises(SystemExit, match="1"):
+        reader.serve()
+    # The last that began is the one that counts.
+    assert [(reply.id, reply.kind) for reply in replies] == [(FIRST, ReplyKind.STARTED), (SECOND, ReplyKind.STARTED)]
 
 
 def test_what_cannot_be_read_ahead_fails_its_own_study_alone(
