@@ -128,7 +128,7 @@ class Ledger:
         if reply.kind is not ReplyKind.DONE:
             raise Failed(reply.reason)
         item, outcome = turn.item, turn.outcome
-        found = [_tracked(finding, outcome) for finding in reply.findings]
+        found = [tracked(finding, outcome, place) for place, finding in enumerate(reply.findings)]
         made = [self._made(turn.job, file) for file in reply.files]
         timings = _timings(turn, reply)
         with self._db.transaction():
@@ -198,13 +198,17 @@ def stem_of(outcome: Outcome) -> str:
     return f"{artifacts.MASKS}/{derived_uid('mask', *_identity(outcome))}"
 
 
-def _tracked(finding: Finding, outcome: Outcome) -> Finding:
-    """Give the finding the identifiers by which reports refer to it (PS3.16 TID 1411, TID 1419)."""
-    number = finding.segment_number or 0
+def tracked(finding: Finding, outcome: Outcome, place: int) -> Finding:
+    """Give the finding the identifiers by which reports refer to it (PS3.16 TID 1411, TID 1419), each its own.
+
+    A lesion keeps the UID that it was measured with; what is no segment is told apart by its place among the findings.
+    """
+    identity = _identity(outcome)
+    number = (finding.segment_number,) if finding.segment_number else (0, finding.tracking_identifier, place)
     return replace(
         finding,
-        tracking_identifier=f"{outcome.model} {finding.code.meaning}",
-        tracking_uid=derived_uid("tracking", *_identity(outcome), number),
+        tracking_identifier=f"{outcome.model} {finding.tracking_identifier or finding.code.meaning}",
+        tracking_uid=finding.tracking_uid or derived_uid("tracking", *identity, *number),
     )
 
 

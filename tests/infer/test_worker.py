@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from node.domain.finding import Finding
 from node.domain.study import Instance
 from node.domain.work import OutcomeState, WorkKind
 from node.imaging.mask import read_mask
 from node.infer import model_child
+from node.infer.ledger import tracked
 from node.store import artifacts, findings, work_items
+from tests.fakes import BRAIN
 from tests.imaging.networks import OneNaN, saved
 from tests.infer.conftest import Site, begun, fake, run_dry
 
@@ -56,6 +59,25 @@ def test_the_same_work_has_the_same_tracking_uid_mask_file_and_mask(site: Site):
     other = site.waits(SECOND)
     site.step(room)
     assert findings.of_outcome(site.db, other)[0].tracking_uid != found.tracking_uid
+
+
+def test_each_box_class_and_lesion_is_tracked_by_itself(site: Site):
+    outcome = site.outcome(site.waits(FIRST))
+    box = Finding(code=BRAIN, score=0.7, tracking_identifier="nodule 1")
+    lesion = Finding(code=BRAIN, segment_number=1, lesion_number=1, tracking_uid="2.25.7")
+    given = (
+        box,
+        replace(box, tracking_identifier="nodule 2"),
+        Finding(code=BRAIN, score=0.1),
+        Finding(code=BRAIN, score=0.2),
+        Finding(code=BRAIN, segment_number=1),
+        lesion,
+        replace(lesion, lesion_number=2, tracking_uid="2.25.8"),
+    )
+    found = [tracked(each, outcome, place) for place, each in enumerate(given)]
+    assert len({each.tracking_uid for each in found}) == len(given)
+    assert [each.tracking_uid for each in found[-2:]] == ["2.25.7", "2.25.8"]
+    assert [each.tracking_identifier for each in found[:3]] == ["tiny nodule 1", "tiny nodule 2", "tiny Brain"]
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,7 @@ def test_a_detector_s_boxes_lie_on_the_images_in_the_report(hospital: Hospital) 
             assert 0 <= top < bottom <= 24
             assert 0 <= left < right <= 24
             assert region["sop_instance_uid"] in uids
+    assert len({each["tracking_uid"] for each in found}) == len(found)
     drawn = [item for report in reports(hospital, CT) for item in content(report) if item.ValueType == "SCOORD"]
     assert len(drawn) >= len(found)
 
