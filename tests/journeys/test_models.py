@@ -7,9 +7,11 @@ one whose weights were changed after somebody trusted it; their weights are rand
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +27,7 @@ from node.cli import app
 from node.domain.model_card import Task
 from tests.imaging.bundles import WEIGHTS, ZOO, model_folder
 from tests.journeys import scans
-from tests.site import ArchiveProcess, Site, running, wait_until
+from tests.site import ROOT, ArchiveProcess, Site, running, wait_until
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 DCIODVFY = Path(sys.executable).parent / "dciodvfy"
@@ -35,6 +37,8 @@ SAID = ("--set", "licence=MIT", "--set", "manufacturer=us", "--yes")
 GATE = (
     '\n[[gates]]\nfigure = "most_common_share"\nat_most = 0.9\nbecause = "blank ({value} of the pixels are the same)"\n'
 )
+LABELS = "\n[parameters]\nlabels = [1, 2, 4]\n"
+EXPLAINED = '\n[explanation]\nmethods = ["grad-cam"]\n'
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -139,11 +143,11 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     site.write_config()
     site.comes_in(bundles["spleen"], "spleen", more=GATE)
     site.comes_in(bundles["spleen"], "bent")
-    site.comes_in(bundles["tumour"], "tumour", more="\n[parameters]\nlabels = [1, 2, 4]\n")
+    site.comes_in(bundles["tumour"], "tumour", more=LABELS)
     nodule = ("--set", "outputs=nodule", "--set", "code.nodule=27925004 Nodule", "--set", "threshold.nodule=0.3")
     site.comes_in(bundles["nodules"], "nodules", *nodule)
     seen = ("--set", "threshold.effusion=0.01", "--set", "threshold.mass=0.99")
-    site.comes_in(bundles["chest"], "chest", *seen, more='\n[explanation]\nmethods = ["grad-cam"]\n')
+    site.comes_in(bundles["chest"], "chest", *seen, more=EXPLAINED)
     weights = site.models / "bent" / WEIGHTS
     weights.write_bytes(weights.read_bytes() + b"\0")
     with running(site, site.pacs):
@@ -282,6 +286,22 @@ def test_command_and_page_tell_all_of_it(hospital: Hospital) -> None:
             assert finding["sentence"].split(":")[0] in page
     assert "Explained by grad-cam" in page
     assert "not seen" in page
+
+
+def test_the_page_on_models_says_what_was_done_here() -> None:
+    page = (ROOT / "models" / "README.md").read_text()
+    (typed,) = re.findall(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert [line.split()[1:4] for line in typed.splitlines()] == [
+        ["matins", "models", "add"],
+        ["matins", "models", "trust"],
+        ["matins", "models", "live"],
+        ["matins", "check"],
+        ["matins", "serve"],
+    ]
+    (written,) = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    tables = tomllib.loads(written)
+    assert tables.pop("gates") == tomllib.loads(GATE)["gates"]
+    assert tables == tomllib.loads(LABELS + EXPLAINED)
 
 
 def test_the_doctor_tells_of_each_model(hospital: Hospital) -> None:
