@@ -60,7 +60,9 @@ def change(measurements: Sequence[Measurement], before: Sequence[Measurement], w
         if then is None:
             continue
         difference = now.value - then.value
-        share = f" ({difference / then.value:+.0%})" if then.value else ""
+        # Of a scale without a natural zero, as Hounsfield units are, there are no shares.
+        is_amount = then.value > 0 and now.derivation != MEAN
+        share = f" ({difference / then.value:+.0%})" if is_amount else ""
         error = max(now.repeats_within or 0.0, then.repeats_within or 0.0) or None
         told = f"{'+' if difference > 0 else ''}{rounded(difference, error or abs(now.value) / 100)} {now.unit_name}"
         if error is None:

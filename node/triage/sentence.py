@@ -104,7 +104,7 @@ def _sureness(finding: Finding, card: ModelCard) -> Iterator[str]:
         if point is not None:
             below = finding.present is False and number < point
             counted = f", below the operating point {point:g}" if below else f" (counts as present from {point:g})"
-        yield f"{name} {_share(number)}{counted}"
+        yield f"{name} {_share(number, point)}{counted}"
     elif point is not None:
         yield f"operating point {point:g}"
     limit = None if card.uncertainty is None else card.uncertainty.doubtful_from
@@ -112,8 +112,12 @@ def _sureness(finding: Finding, card: ModelCard) -> Iterator[str]:
         yield f"doubtful: the model's own answers differ by {finding.uncertainty:.2g}"
 
 
-def _share(number: float) -> str:
-    """A number from 0 to 1 with two decimals, and never as certain as 0 or 1."""
+def _share(number: float, point: float | None) -> str:
+    """A number from 0 to 1 with two decimals, or more where these hide the decision; never as certain as 0 or 1."""
+    if point is not None and number != point:
+        digits = next((each for each in range(2, 7) if (round(number, each) < point) is (number < point)), 7)
+        if digits > 2:
+            return f"{number:.{digits}f}"
     if number < 0.01:
         return "below 0.01"
     return "above 0.99" if number > 0.99 else f"{number:.2f}"
@@ -121,10 +125,12 @@ def _share(number: float) -> str:
 
 def _where(finding: Finding, images: Sequence[Instance]) -> str:
     """The image that shows it best, by the number that a viewer shows, and where it lies in the patient."""
-    image = next((each for uid in finding.key_images for each in images if each.sop_instance_uid == uid), None)
-    if image is None or image.instance_number is None or len(images) < 2:
+    shown = [each for each in images if finding.key_images and each.sop_instance_uid == finding.key_images[0]]
+    # Of several frames of one image no one has said which it is.
+    if len(shown) != 1 or shown[0].instance_number is None or len(images) < 2:
         return ""
-    return f"largest on image {image.instance_number}{_position(image)}"
+    is_seen = finding.segment_number is not None or finding.regions
+    return f"{'largest' if is_seen else 'highest'} on image {shown[0].instance_number}{_position(shown[0])}"
 
 
 def _position(image: Instance) -> str:

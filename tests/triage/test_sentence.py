@@ -244,6 +244,29 @@ def test_the_place_of_the_key_image_is_given_as_viewers_give_it(
     assert expected in sentence(BRAIN_FOUND, segmenting(), images(plane=plane))
 
 
+def test_of_frames_that_share_one_image_none_is_named() -> None:
+    frames = [replace(each, sop_instance_uid="1.2.3.1.1.3") for each in images()]
+    assert "largest" not in sentence(BRAIN_FOUND, segmenting(), frames)
+
+
+def test_an_image_on_which_nothing_was_outlined_shows_the_highest_number() -> None:
+    found = replace(BLEEDS, key_images=("1.2.3.1.1.3",))
+    assert "; highest on image 3 (S 6 mm);" in sentence(found, classifying(), images())
+
+
+@pytest.mark.parametrize(("number", "said"), [(0.4991, "0.499"), (0.50001, "0.50 "), (0.499996, "0.499996")])
+def test_a_number_is_never_rounded_over_its_operating_point(number: float, said: str) -> None:
+    found = replace(BLEEDS, present=number >= 0.5, probability=number)
+    assert f"probability {said}" in sentence(found, classifying(), images()).replace(",", " ")
+
+
+def test_a_change_of_hounsfield_units_has_no_share() -> None:
+    prior = Prior(study_date="2026-01-01", measurements=(number(Quantity.MEAN, -50.0, 4.0),))
+    found = replace(BRAIN_FOUND, measurements=(number(Quantity.MEAN, -40.0, 4.0),))
+    said = sentence(found, segmenting(), images(), prior)
+    assert "+10 HU against -50 HU" in said
+
+
 def test_the_place_of_an_oblique_slice_is_that_of_its_middle() -> None:
     plane = Plane(position=(0.0, 0.0, 0.0), orientation=(1, 0, 0, 0, 0.8, 0.6), spacing=(10.0, 1.0))
     assert "(S 45 mm)" in sentence(BRAIN_FOUND, segmenting(), images(plane=plane))
