@@ -23,6 +23,9 @@ from node.imaging.volume import Volume
 
 __all__ = ["Measured", "findings", "measured", "measured_on_images", "volume_ml"]
 
+#: Segments that one note names.
+_MOST_NAMED = 10
+
 
 def volume_ml(labels: NDArray[np.uint8], grid: Grid, segment_number: int) -> float:
     """Volume of one segment: voxels of (slice, row, column) `labels` that bear its number, times a voxel's."""
@@ -55,6 +58,11 @@ def measured(
     array = volume.array if volume is not None and card.intensity is Intensity.RESCALED else None
     work = _Work(card, shown, volume, Numbers(card=card, segments=shown, array=array, modality=modality))
     found = [each for segment in card.segments for each in work.of_segment(segment)]
+    numbered = {each.segment_number for each in found if each.measurements}
+    cut = [each.label for each in card.segments if each.number in numbered and shown[each.number].is_cut]
+    if cut:
+        named = ", ".join(cut[:_MOST_NAMED]) + (f" and {len(cut) - _MOST_NAMED} more" if cut[_MOST_NAMED:] else "")
+        work.numbers.notes.append(f"Reaching the edge of the images, and perhaps beyond: {named}.")
     return Measured(findings=tuple(found), notes=tuple(dict.fromkeys(work.numbers.notes)))
 
 

@@ -53,6 +53,12 @@ class Region:
         """Where the cut-out lies in the whole mask."""
         return tuple(slice(first, first + size) for first, size in zip(self.start, self.mask.shape, strict=True))
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it reaches a face of the volume, so that there may be more of it than was seen."""
+        ends = zip(self.box, self.grid.shape, strict=True)
+        return any(size > 1 and (part.start == 0 or part.stop == size) for part, size in ends)
+
     @cached_property
     def by_slice(self) -> NDArray[np.int64]:
         """Voxels on each slice of the cut-out."""

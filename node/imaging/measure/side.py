@@ -14,6 +14,8 @@ from node.imaging.volume import Values
 
 #: A region with at least this share of its voxels on either side lies on both.
 _BOTH = 0.2
+#: So near to the midline a voxel's middle lies on it.
+_ON_IT_MM = 1e-6
 
 
 def side_of(region: Region, rule: Sided, segments: Mapping[int, Region], array: Values | None) -> Code | None:
@@ -27,7 +29,7 @@ def side_of(region: Region, rule: Sided, segments: Mapping[int, Region], array: 
     share = _share_left(region, middle_mm)
     if min(share, 1 - share) >= _BOTH:
         return RIGHT_AND_LEFT
-    return LEFT if region.centroid[0] > middle_mm else RIGHT
+    return LEFT if share > 0.5 else RIGHT
 
 
 def _midline_mm(region: Region, rule: Sided, segments: Mapping[int, Region], array: Values | None) -> float | None:
@@ -62,13 +64,14 @@ def _body_mm(region: Region, array: Values | None, above: float | None) -> float
 
 
 def _share_left(region: Region, middle_mm: float) -> float:
-    """Share of the voxels that lie left of the midline."""
+    """Share of the voxels that lie left of the midline; those on it count half."""
     affine = region.grid.matrix
     start = to_patient(affine, np.array(region.start, dtype=np.float64))[0]
     planes, rows, columns = (
         np.arange(size) * step for size, step in zip(region.mask.shape, affine[0, :3], strict=True)
     )
-    left = 0
+    left = 0.0
     for plane, within in zip(planes, region.mask, strict=True):
-        left += int(np.count_nonzero(within & (start + plane + rows[:, None] + columns[None] > middle_mm)))
-    return left / region.voxels
+        beyond = start + plane + rows[:, None] + columns[None] - middle_mm
+        left += np.count_nonzero(within & (beyond > _ON_IT_MM)) + np.count_nonzero(within & (beyond >= -_ON_IT_MM))
+    return left / 2 / region.voxels

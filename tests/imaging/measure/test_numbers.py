@@ -83,6 +83,21 @@ def test_intensities_without_a_unit_or_a_volume_are_left_out_and_that_is_said(
     assert [why in note for note in result.notes] == [True]
 
 
+@pytest.mark.parametrize(
+    ("box", "is_cut"),
+    [
+        (((2, 4), (3, 6), (10, 14)), False),
+        (((0, 4), (3, 6), (10, 14)), True),
+        (((2, 4), (3, 6), (10, SHAPE[2])), True),
+    ],
+)
+def test_what_reaches_the_edge_of_the_images_may_be_larger_than_measured_and_that_is_said(
+    box: tuple[tuple[int, int], ...], is_cut: bool
+) -> None:
+    result = measured(asking(of(Quantity.VOLUME)), labels((1, *box)), volume().grid, volume(), modality="CT")
+    assert [note.startswith("Reaching the edge") for note in result.notes] == [True] * is_cut
+
+
 def lesion_card(least_ml: float = 0.0, most: int = 20) -> object:
     return asking(
         of(Quantity.LESION_COUNT, 2),

@@ -87,6 +87,12 @@ def columns(*numbers: tuple[int, int]) -> np.ndarray:
         (Sided(segment_number=2, midline=Midline.BODY, body_above=50.0), columns((2, 5)), LEFT),
         (Sided(segment_number=2, midline=Midline.SEGMENT, of_segment=1), columns((2, 5), (1, 3)), LEFT),
         (Sided(segment_number=2, midline=Midline.PAIR, of_segment=1), columns((2, 5), (1, 8)), RIGHT),
+        # What lies on the midline is on neither side of it more than on the other.
+        (
+            Sided(segment_number=2, midline=Midline.SEGMENT, of_segment=1),
+            columns((2, 5), (1, 4), (1, 6)),
+            RIGHT_AND_LEFT,
+        ),
         (Sided(segment_number=2, midline=Midline.PAIR, of_segment=1), columns((2, 5)), None),
         (Sided(segment_number=2, midline=Midline.BODY, body_above=5000.0), columns((2, 5)), None),
         (Sided(segment_number=2, midline=Midline.VOLUME), columns((2, 8), (2, 9), (2, 10), (2, 11)), RIGHT_AND_LEFT),
