@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from node.catalogue import Model
 from node.config import InferSettings
 from node.errors import Failed
-from node.infer.messages import LAST_REPLIES, ORDER, REPLY, START, Job, Order, OrderKind, Reply, ReplyKind, Start, line
+from node.infer.asked import Asked
+from node.infer.messages import ORDER, REPLY, START, Job, Order, OrderKind, Reply, ReplyKind, Start, line
 
 COMMAND = (sys.executable, "-m", "node.infer.model_process")
 #: Loading and warming up may take this long.
@@ -74,8 +75,7 @@ class ModelChild:
         self.confinement = ""
         #: The largest memory it has told of, of the machine and of the GPU; and the GPU's whole.
         self.resident_bytes = self.device_bytes = self.device_total_bytes = 0
-        #: The jobs of which it owes the last reply.
-        self.owes: set[str] = set()
+        self._asked = Asked()
         self._buffer = b""
         self._said: deque[str] = deque(maxlen=_STDERR_LINES)
         self._started_s = time.monotonic()
@@ -100,6 +100,11 @@ class ModelChild:
         return self._process.poll() is None
 
     @property
+    def owes(self) -> frozenset[str]:
+        """The jobs of which it owes the last reply."""
+        return self._asked.owed
+
+    @property
     def readable(self) -> int:
         """The descriptor on which it answers, for `select`."""
         assert self._process.stdout is not None
@@ -113,9 +118,9 @@ class ModelChild:
 
     def order(self, kind: OrderKind, job: Job | None = None, *, job_id: str = "") -> None:
         """Tell it what to do; sent as it takes it."""
-        if job is not None:
-            self.owes.add(job.id)
-        self._unsent += line(ORDER, Order(kind=kind, job=job, id=job_id))
+        order = Order(kind=kind, job=job, id=job_id)
+        self._asked.ask(order)
+        self._unsent += line(ORDER, order)
 
     def heard(self) -> list[Reply]:
         """Send what it takes and return what it has said since, without waiting; the word that it is ready is kept.
@@ -179,11 +184,9 @@ class ModelChild:
         self.device_total_bytes = reply.device_total_bytes or self.device_total_bytes
         if not self.ready:
             self._begin(reply)
-        elif reply.id not in self.owes and reply.kind is not ReplyKind.PAUSED:
+        elif not self._asked.fits(reply):
             self.kill()
             raise ModelDied("the model process answered something that was not asked")
-        if reply.kind in LAST_REPLIES:
-            self.owes.discard(reply.id)
         return reply
 
     def _begin(self, reply: Reply) -> None:

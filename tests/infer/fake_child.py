@@ -52,6 +52,13 @@ def die(behaviour: str) -> None:
             sys.stdout.write("x" * 65536)
     elif behaviour == "stranger":
         say(id="999", kind="done")
+    elif behaviour == "neighbour":
+        # The study after this one, which it was only told to read ahead.
+        text = os.read(0, 1 << 16)
+        while text.count(b"\n") < 1:
+            text += os.read(0, 1 << 16)
+        say(id=json.loads(text.splitlines()[0])["job"]["id"], kind="done")
+        hang()
     elif behaviour == "family":
         child = subprocess.Popen(["sleep", "600"])
         Path(sys.argv[2]).write_text(str(child.pid))
@@ -61,8 +68,8 @@ def die(behaviour: str) -> None:
 def first_line() -> bytes:
     """The first line and no byte more: the rest is read as it comes."""
     found = b""
-    while not found.endswith(b"\n"):
-        found += os.read(0, 1)
+    while not found.endswith(b"\n") and (byte := os.read(0, 1)):
+        found += byte
     return found
 
 
@@ -149,7 +156,7 @@ def main() -> None:
     if behaviour == "hungry" and not start.get("frugal"):
         behaviour = "killed"
     jobs: dict[str, dict[str, object]] = {}
-    for line in sys.stdin:
+    for line in iter(first_line, b""):
         order = json.loads(line)
         if order["kind"] == "prepare":
             jobs[order["job"]["id"]] = order["job"]

@@ -106,6 +106,16 @@ def test_a_model_that_dies_three_times_over_a_study_fails_it_with_the_reason(sit
     assert not site.step(room)
 
 
+def test_a_result_of_the_study_that_is_only_read_ahead_is_never_recorded(site: Site):
+    first, second = site.waits(FIRST), site.waits(SECOND)
+    room = site.room(fake("neighbour"))
+    assert site.step(room)
+    reason = "the model process answered something that was not asked"
+    assert site.outcome(first).reason == reason
+    assert [site.outcome(each).state for each in (first, second)] == [OutcomeState.PENDING] * 2
+    assert findings.of_outcome(site.db, second) == []
+
+
 def test_after_a_crash_the_next_study_is_read_and_the_first_one_later(site: Site, tmp_path: Path):
     first, second = site.waits(FIRST), site.waits(SECOND)
     room = site.room(fake("once", tmp_path / "died"))
