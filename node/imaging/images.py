@@ -28,9 +28,9 @@ _WIDTHS = (1, 8, 16, 32)
 class Image:
     """One frame of one instance.
 
-    array: (row, column) rescaled values, MONOCHROME1 inverted so that more is brighter, int16 where that holds them
-        exactly, else float32; or 0 to 1 float32 as it asks to be shown; or (row, column, 3) uint8 RGB. What the image
-        says is padding is as dark as its darkest pixel.
+    array: (row, column) rescaled values, MONOCHROME1 inverted so that more is brighter (not in CT, where values have a
+        unit), int16 where that holds them exactly, else float32; or 0 to 1 float32 as it asks to be shown; or (row,
+        column, 3) uint8 RGB. What the image says is padding is as dark as its darkest pixel.
     """
 
     array: NDArray[np.int16] | NDArray[np.float32] | NDArray[np.uint8]
@@ -102,6 +102,7 @@ def _images(path: Path, instance: Instance, intensity: Intensity, colour: Colour
     named = count > 1 or instance.frame is not None
     arrays: Iterator[NDArray[np.int16] | NDArray[np.float32] | NDArray[np.uint8]]
     if pixels.photometric_interpretation in colours.GREYS:
+        pixels = shading.meant(pixels, instance.modality)
         arrays = _greys(file, pixels, header, numbers, intensity, colour)
     else:
         decoded = (colours.rgb(each, pixels, header, uid) for each in file.colours(numbers))

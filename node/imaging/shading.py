@@ -7,7 +7,7 @@ the header, where the nearest word counts: the frame's functional groups, the sh
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,11 @@ def stored_range(pixels: Pixels) -> tuple[int, int]:
     if pixels.pixel_representation:
         return -(1 << (pixels.bits_stored - 1)), (1 << (pixels.bits_stored - 1)) - 1
     return 0, (1 << pixels.bits_stored) - 1
+
+
+def meant(pixels: Pixels, modality: str) -> Pixels:
+    """The description by which values are made: those of CT are Hounsfield units, whichever way they are shown."""
+    return replace(pixels, photometric_interpretation="MONOCHROME2") if modality == "CT" else pixels
 
 
 def fits_int16(pixels: Pixels) -> bool:

@@ -32,7 +32,8 @@ class Volume:
 
     array: (slice, row, column), rescaled values (Hounsfield units in CT); int16 where that holds them
         exactly, else float32; or float32 from 0 to 1, as the images ask to be shown. MONOCHROME1 is inverted, so that
-        more is always brighter; what the images say is padding is as dark as their darkest pixel.
+        more is always brighter, but not in CT, whose values have a unit; what the images say is padding is as dark as
+        their darkest pixel.
     """
 
     array: Values
@@ -53,7 +54,7 @@ def read_volume(slices: Sequence[tuple[Path, Instance]], *, intensity: Intensity
         Failed: a file is gone, truncated or cannot be decoded.
     """
     instances = [instance for _, instance in slices]
-    described = _pixels_of(instances)
+    described = [shading.meant(each, instances[0].modality) for each in _pixels_of(instances)]
     order, grid = stack(_planes_of(instances), described[0].rows, described[0].columns)
     building = _Building(grid.shape, [described[index] for index in order], intensity)
 

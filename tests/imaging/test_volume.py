@@ -9,7 +9,9 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from node.domain.frames import each_slice
+from node.domain.model_card import Intensity
 from node.errors import Failed, Unsuitable
+from node.imaging.images import read_images
 from node.imaging.volume import read_volume
 from node.receive.fields import instance_of
 from node.receive.frames import whole
@@ -73,6 +75,16 @@ def test_in_monochrome1_more_is_darker_so_it_is_turned_over(tmp_path: Path, sign
     made = Made(bits_stored=12, signed=signed, photometric="MONOCHROME1", intercept=10.0)
     volume = read_volume(write_series(tmp_path, values, made))
     assert np.array_equal(volume.array, total - values + 10)
+
+
+def test_hounsfield_units_are_what_they_are_whichever_way_they_are_shown(tmp_path: Path):
+    values = np.array([[[0, 5], [100, 2047]], [[1, 2], [3, 4]]])
+    made = Made(bits_stored=12, photometric="MONOCHROME1", intercept=-1024.0)
+    slices = [(path, replace(each, modality="CT")) for path, each in write_series(tmp_path, values, made)]
+    assert np.array_equal(read_volume(slices).array, values - 1024)
+    assert np.array_equal([each.array for each in read_images(slices)], values - 1024)
+    shown = read_volume(slices, intensity=Intensity.SHOWN).array
+    assert shown[0, 0, 0] > shown[0, 1, 1]
 
 
 def _without(what: str) -> dict[str, object]:
