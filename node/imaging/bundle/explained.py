@@ -10,9 +10,10 @@ from monai.inferers.inferer import Inferer, SimpleInferer, SliceInferer, Sliding
 from numpy.typing import NDArray
 
 from node.domain.geometry import Grid
+from node.domain.model_card import ModelCard
 from node.errors import Unsuitable
 from node.imaging.bundle.exact import Exact
-from node.imaging.bundle.labels import Naming
+from node.imaging.bundle.labels import Naming, channels
 from node.imaging.explain import Explainable, Prepared, image_prepared
 from node.imaging.pipelines import Given
 
@@ -25,7 +26,9 @@ _SWAP = np.eye(4)[[0, 2, 1, 3]]
 Sources = Callable[[Given, int], Sequence[MetaTensor]]
 
 
-def explainable(exact: Exact, naming: Naming, sources: Sources, *, flat: bool, model_digest: str) -> Explainable:
+def explainable(
+    card: ModelCard, exact: Exact, naming: Naming, sources: Sources, *, flat: bool, model_digest: str
+) -> Explainable:
     """Return the network with the way to its input.
 
     Raises:
@@ -58,7 +61,7 @@ def explainable(exact: Exact, naming: Naming, sources: Sources, *, flat: bool, m
     return Explainable(
         network=exact.steps.network,
         prepare=prepare,
-        channels=dict(enumerate(naming.values, start=1)),
+        channels=channels(card, naming),
         multi_label=not naming.background,
         flat=flat,
         model_digest=model_digest,

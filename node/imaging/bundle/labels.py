@@ -69,6 +69,17 @@ def naming(card: ModelCard, configuration: Configuration) -> Naming:
     return Naming(values=values, names=names, background=background, empty_fails=_empty_fails(card))
 
 
+def channels(card: ModelCard, naming: Naming) -> dict[int, int]:
+    """Return the network's channel of each segment.
+
+    A bundle without a background may write values of its own into its mask: then names tell which channel is meant.
+    """
+    names = [] if naming.background else [name.casefold() for name in naming.names]
+    labels = [segment.label.casefold() for segment in card.segments]
+    known = bool(labels) and set(labels) <= set(names)
+    return dict(enumerate([names.index(label) for label in labels] if known else naming.values, start=1))
+
+
 def segments(output: NDArray[np.generic], naming: Naming) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Return the segment number of every voxel of a (channel, …) output, and notes.
 

@@ -108,7 +108,9 @@ class Bundle:
         def sources(given: Given, place: int) -> Sequence[MetaTensor]:
             return self._sources(given)[0][place]
 
-        return explainable(self._exact, self._naming, sources, flat=self._flat, model_digest=self._model_digest)
+        return explainable(
+            self._card, self._exact, self._naming, sources, flat=self._flat, model_digest=self._model_digest
+        )
 
     def _segmented(self, given: Given, sources: Sequence[Sequence[MetaTensor]], done: _Done) -> Reading:
         parts, notes = list[NDArray[np.uint8]](), list[str]()

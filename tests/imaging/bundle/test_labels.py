@@ -9,6 +9,7 @@ import pytest
 from node.domain.finding import Code, Segment
 from node.domain.model_card import ModelCard, VolumeMeasurement
 from node.errors import Failed, Misconfigured
+from node.imaging.bundle import labels
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.labels import Naming, naming, segments
 from tests.fakes import BRAIN, card
@@ -112,3 +113,16 @@ def test_an_empty_mask_is_a_negative_for_a_lesion_and_a_failure_for_an_organ():
 def test_a_full_mask_is_always_a_failure():
     with pytest.raises(Failed, match="every voxel"):
         segments(np.ones((1, 2, 2, 2)), Naming(values=(1,)))
+
+
+def test_the_channel_that_is_explained_is_the_one_of_the_segment_s_name_whatever_value_the_mask_has() -> None:
+    names = ("Tumor core", "Whole tumor", "Enhancing tumor")
+    told = Naming(values=(1, 2, 4), names=names, background=False)
+    regions = [
+        Segment(number=n, label=name, category=LESION, type=BRAIN)
+        for n, name in enumerate(("tumor core", "Whole tumor", "Enhancing tumor"), 1)
+    ]
+    assert labels.channels(replace(card(), segments=tuple(regions)), told) == {1: 0, 2: 1, 3: 2}
+    others = tuple(replace(each, label=f"mine {each.number}") for each in regions)
+    assert labels.channels(replace(card(), segments=others), told) == {1: 1, 2: 2, 3: 4}
+    assert labels.channels(card(), Naming(values=(1,), names=("background", "spleen"))) == {1: 1}
