@@ -59,9 +59,13 @@ def _earlier(db: Database, outcome: Outcome) -> Iterator[tuple[str, list[Finding
     for day, each in sorted(dated, key=lambda pair: (pair[0], pair[1].study_instance_uid), reverse=True):
         if made and day < made:
             for before in outcomes.current(db, each.study_instance_uid):
-                is_same_model = (before.model, before.model_digest) == (outcome.model, outcome.model_digest)
-                if is_same_model and before.state is OutcomeState.RESULT:
+                if _is_same_model(before, outcome) and before.state is OutcomeState.RESULT:
                     yield day, findings.of_outcome(db, before.id)
+
+
+def _is_same_model(one: Outcome, other: Outcome) -> bool:
+    """Whether the same files read, and the same card said which of their numbers is what and how it is measured."""
+    return (one.model, one.model_digest, one.card_digest) == (other.model, other.model_digest, other.card_digest)
 
 
 def _is_of(patient: Patient, study: StudyRow) -> bool:

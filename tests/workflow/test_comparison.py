@@ -33,10 +33,10 @@ def read(
     found: Finding,
     *,
     patient: Patient = PATIENT,
-    model_digest: str = "",
+    **of_model: str,
 ) -> Finding:
     """A study of that day that is read and comes to one finding, as it is kept."""
-    used = policy(replace(model(), model_digest=model_digest) if model_digest else model())
+    used = policy(replace(model(), **of_model))  # type: ignore[arg-type]
     for number in range(3):
         instance = slice_of(number, study=study, series=f"{study}.1", patient=patient, order=Order(study_date=day))
         arrive(db, clock.now(), instance)
@@ -62,27 +62,28 @@ def test_the_latest_earlier_study_of_the_patient_is_named_with_the_change(db: Da
 
 
 @pytest.mark.parametrize(
-    ("day", "patient", "changes", "digest"),
+    ("day", "patient", "changes", "of_model"),
     [
-        ("20260102", PATIENT, {}, ""),
-        ("20260101", PATIENT, {}, ""),
-        ("someday", PATIENT, {}, ""),
-        ("20251231", replace(PATIENT, patient_id="P2"), {}, ""),
-        ("20251231", replace(PATIENT, issuer="B"), {}, ""),
-        ("20251231", replace(PATIENT, issuer=""), {}, ""),
-        ("20251231", replace(PATIENT, birth_date="19700102"), {}, ""),
-        ("20251231", replace(PATIENT, name="Roe^Richard"), {}, ""),
-        ("20251231", PATIENT, {"segment_number": 2}, ""),
-        ("20251231", PATIENT, {"lesion_number": 1}, ""),
-        ("20251231", PATIENT, {}, "ff" * 32),
+        ("20260102", PATIENT, {}, {}),
+        ("20260101", PATIENT, {}, {}),
+        ("someday", PATIENT, {}, {}),
+        ("20251231", replace(PATIENT, patient_id="P2"), {}, {}),
+        ("20251231", replace(PATIENT, issuer="B"), {}, {}),
+        ("20251231", replace(PATIENT, issuer=""), {}, {}),
+        ("20251231", replace(PATIENT, birth_date="19700102"), {}, {}),
+        ("20251231", replace(PATIENT, name="Roe^Richard"), {}, {}),
+        ("20251231", PATIENT, {"segment_number": 2}, {}),
+        ("20251231", PATIENT, {"lesion_number": 1}, {}),
+        ("20251231", PATIENT, {}, {"model_digest": "ff" * 32}),
+        ("20251231", PATIENT, {}, {"card_digest": "ff" * 32}),
     ],
     ids=["later", "the same day", "no day", "another ID", "another issuer", "no issuer", "another birth date",
-         "another name", "another segment", "a lesion", "another model"],
+         "another name", "another segment", "a lesion", "another model", "another card"],
 )  # fmt: skip
 def test_what_is_not_beyond_doubt_the_same_of_the_same_patient_before_is_not_compared(
-    db: Database, clock: FakeClock, day: str, patient: Patient, changes: dict[str, object], digest: str
+    db: Database, clock: FakeClock, day: str, patient: Patient, changes: dict[str, object], of_model: dict[str, str]
 ) -> None:
-    read(db, clock, BEFORE, day, said(1180.0, **changes), patient=patient, model_digest=digest)
+    read(db, clock, BEFORE, day, said(1180.0, **changes), patient=patient, **of_model)
     assert read(db, clock, NOW, "20260101", said(1239.0)).sentence == "Brain: volume 1239 mL."
 
 
