@@ -35,14 +35,17 @@ def be_expendable() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
 
 
-def confine(folder: Path) -> str:
+def confine(folder: Path, data: Path | None = None, results: Path | None = None) -> str:
     """Cut the process off from every network, make `folder` read-only for it, and let it die with its parent.
+
+    Of the folder `data` it can write to `results` alone: neither to images and the store, nor to what says which models
+    are trusted and which engine is right.
 
     Must come before any thread. Where the system permits no namespaces the process runs without them: the line that
     is returned says so.
     """
     parent = os.getppid()
-    told = _confined(folder)
+    told = _confined(folder, data, results)
     # After the namespaces: the change of credentials forgets it.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -50,7 +53,7 @@ def confine(folder: Path) -> str:
     return told
 
 
-def _confined(folder: Path) -> str:
+def _confined(folder: Path, data: Path | None, results: Path | None) -> str:
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     if libc.unshare(_NEW_USERS | _NEW_MOUNTS | _NEW_NETWORK):
@@ -62,14 +65,31 @@ def _confined(folder: Path) -> str:
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     except OSError as error:
         return f"no network; its model can be written to ({error.strerror})"
-    place = os.fsencode(folder)
+    # What stays writable is a mount of its own before what lies around it is not.
     if (
         libc.mount(None, b"/", None, _RECURSIVE | _PRIVATE, None)
-        or libc.mount(place, place, None, _BIND | _RECURSIVE, None)
-        or libc.mount(None, place, None, _REMOUNT | _BIND | _READ_ONLY | _flags_of(folder), None)
+        or not (results is None or _bound(libc, results))
+        or not _made_read_only(libc, folder)
     ):
         return f"no network; its model can be written to ({_error()})"
-    return "no network, its model read-only"
+    if data is None:
+        return "no network, its model read-only"
+    if not _made_read_only(libc, data):
+        return f"no network, its model read-only; the node's data can be written to ({_error()})"
+    # Where it stands now is still the place without these mounts.
+    os.chdir(Path.cwd())
+    return "no network, its model and the node's data read-only, but for its results"
+
+
+def _bound(libc: ctypes.CDLL, folder: Path) -> bool:
+    """Make a folder a mount of its own."""
+    place = os.fsencode(folder)
+    return not libc.mount(place, place, None, _BIND | _RECURSIVE, None)
+
+
+def _made_read_only(libc: ctypes.CDLL, folder: Path) -> bool:
+    flags = _REMOUNT | _BIND | _READ_ONLY
+    return _bound(libc, folder) and not libc.mount(None, os.fsencode(folder), None, flags | _flags_of(folder), None)
 
 
 def _flags_of(folder: Path) -> int:

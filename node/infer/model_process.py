@@ -14,17 +14,26 @@ from typing import BinaryIO
 
 from node.infer.confinement import be_expendable, confine
 
+#: In the data folder: `store.artifacts.MASKS`, which is not imported before the process is confined.
+RESULTS = "masks"
+
 
 def main() -> int:
     """Serve one model until standard input ends; return the exit code."""
     answers = _take_standard_output()
     be_expendable()
     start = _first_line(0)
-    told = confine(Path(json.loads(start)["folder"]))
+    told = confine(*_places(json.loads(start)))
     # Only now: a process with threads, and NumPy starts some, gets no namespaces.
     from node.infer.serving import serve
 
     return serve(start, 0, answers, told)
+
+
+def _places(start: dict[str, str]) -> tuple[Path, Path | None, Path | None]:
+    """The model's folder, and of a node its data folder, in which evidence lies, and the folder of the results."""
+    data = Path(start["evidence"]).parent if start.get("evidence") else None
+    return Path(start["folder"]), data, data / RESULTS if data else None
 
 
 def _first_line(questions: int) -> bytes:
