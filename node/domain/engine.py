@@ -31,6 +31,11 @@ class Trial:
     #: Why it is not used; empty if it may be.
     problem: str = ""
 
+    @property
+    def may_be_used(self) -> bool:
+        """Whether it was tried, and gave the labels of single precision."""
+        return not self.problem and self.batch > 0 and all(each >= LEAST_DICE for each in self.dice.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineEvidence:
@@ -56,6 +61,12 @@ class EngineEvidence:
         """Whether it still says something of this model, here and with these versions."""
         here = (model_digest, device_name, threads, dict(versions))
         return here == (self.model_digest, self.device_name, self.threads, dict(self.versions))
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether what was chosen is what the figures say: one that was tried, and gave the labels it had to."""
+        chosen = [each for each in self.trials if each.engine == self.chosen]
+        return self.cases > 0 and len(chosen) == 1 and chosen[0].may_be_used
 
     @property
     def choice(self) -> Trial:

@@ -15,12 +15,12 @@ _EVIDENCE: TypeAdapter[EngineEvidence] = TypeAdapter(EngineEvidence)
 
 
 def read(folder: Path, model_digest: str, device: str) -> EngineEvidence | None:
-    """Return what was measured of a model on "cpu" or "cuda"; `None` where nothing was, or the file is damaged."""
+    """Return what was measured of a model on "cpu" or "cuda"; `None` where nothing was, or the file is not sound."""
     try:
         found = _EVIDENCE.validate_json(_file(folder, model_digest, device).read_bytes())
     except (OSError, ValidationError):
         return None
-    return found if any(each.engine == found.chosen for each in found.trials) else None
+    return found if found.is_sound else None
 
 
 def write(folder: Path, evidence: EngineEvidence) -> Path:

@@ -59,7 +59,7 @@ def choose(fitting: Fitting, plan: Plan, network: torch.nn.Module) -> tuple[Way,
         return plain, ()
     trial = evidence.choice
     if fitting.frugal:
-        trial = min((each for each in evidence.trials if not each.problem), key=lambda each: each.peak_bytes)
+        trial = min((each for each in evidence.trials if each.may_be_used), key=lambda each: each.peak_bytes)
     if trial.engine == PLAIN:
         return replace(plain, batch=1 if fitting.frugal else trial.batch), ()
     if trial.engine not in names() or named(trial.engine).available(device):

@@ -109,6 +109,18 @@ def test_damaged_evidence_is_none(tmp_path: Path, evidence: EngineEvidence):
     assert standing(fitting(tmp_path)) is None
 
 
+@pytest.mark.parametrize(
+    "change", [{"problem": "other labels"}, {"dice": {1: 0.5}}, {"dice": {1: float("nan")}}, {"batch": 0}]
+)
+def test_evidence_that_speaks_against_the_engine_it_names_is_none(
+    tmp_path: Path, evidence: EngineEvidence, change: dict[str, object]
+):
+    trials = tuple(replace(each, **change) if each.engine == "bf16" else each for each in evidence.trials)
+    engine_evidence.write(tmp_path, replace(evidence, chosen="bf16", trials=trials))
+    assert choose(fitting(tmp_path), PLAN, Bright())[0].name == "fp32"
+    assert choose(fitting(tmp_path, frugal=True), PLAN, Bright())[0].name == "fp32"
+
+
 def test_an_engine_that_gives_other_labels_is_not_chosen(monkeypatch: pytest.MonkeyPatch):
     wrong = ModuleType("wrong")
 
