@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from node.domain.geometry import Grid
 from node.errors import Unsuitable
-from node.imaging.bundle.plan import CropForeground, Pad, Plan, Scale, Step
+from node.imaging.bundle.plan import CropForeground, NotUnderstood, Pad, Plan, Scale, Standardise, Step
 from node.imaging.cores import shares, spread, undivided
 from node.imaging.preparation.lattice import Lattice, lattice_of
 from node.imaging.preparation.taps import Taps, along, linear, nearest
@@ -56,7 +56,8 @@ def prepare(volumes: Sequence[Volume], plan: Plan, device: str | torch.device = 
 
     Raises:
         Unsuitable: values that are not numbers, or nothing in the foreground that is to be cut out.
-        NotUnderstood: the slices are shifted against each other.
+        NotUnderstood: the slices are shifted against each other; or what is not zero is to be standardised, and
+            rounding alone says what that is.
     """
     place = torch.device(device)
     with undivided() as cores:
@@ -66,6 +67,8 @@ def prepare(volumes: Sequence[Volume], plan: Plan, device: str | torch.device = 
 def _prepared(volumes: Sequence[Volume], plan: Plan, place: torch.device, cores: int) -> Prepared:
     lattice = lattice_of(volumes[0].grid, plan.steps)
     before, after = split(plan.steps)
+    if lattice.leaves_zeros_to_chance and any(isinstance(step, Standardise) and step.nonzero for step in after):
+        raise NotUnderstood("which of the resampled values are zero is chance")
     # The network's axes in the order of the source's memory.
     order = lattice.order
     whole = torch.empty((len(volumes), *(lattice.axes[axis].size for axis in order)), device=place)

@@ -26,6 +26,8 @@ _TOLERANCE = 1e-3
 _SQUARE = 1e-2
 #: Closer than this to the middle of two voxels, rounding of positions alone says which of them is nearer.
 _TIE = 1e-6
+#: Steps of the network's grid that make up whole voxels of the source, where these are few.
+_FEW = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,14 @@ class Lattice:
         return places.index(0), places.index(1), places.index(2)
 
     @property
+    def leaves_zeros_to_chance(self) -> bool:
+        """Whether simple shares of voxels, as halves and thirds, make up a whole number but for rounding.
+
+        Shares of which many make up whole voxels hardly ever do, unless all of these are alike.
+        """
+        return not self.moves_nothing and all(_is_simple(axis.scale) for axis in self.axes)
+
+    @property
     def moves_nothing(self) -> bool:
         """Whether every voxel of the network's array is a voxel of the source, or was added."""
         return all(abs(axis.scale) == 1 and axis.size == axis.source_size for axis in self.axes)
@@ -138,6 +148,11 @@ def lattice_of(grid: Grid, steps: Sequence[Step]) -> Lattice:
         elif isinstance(step, Respace):
             lattice = _respaced(lattice, step)
     return lattice
+
+
+def _is_simple(scale: float) -> bool:
+    """Whether a few steps make up whole voxels."""
+    return any(abs(scale * steps - round(scale * steps)) < _TIE for steps in range(1, _FEW + 1))
 
 
 def ties(positions: Matrix) -> bool:

@@ -105,6 +105,20 @@ def test_slices_that_are_shifted_against_each_other_have_no_plan():
         prepare([askew], Plan(steps=(Respace(spacing_mm=(1.0, 1.0, 1.0)),)))
 
 
+@pytest.mark.parametrize(("step_mm", "is_chance"), [(1.0, True), (2.25, True), (0.7031, False), (1.5, False)])
+def test_where_rounding_alone_tells_zeros_they_are_not_told_apart(step_mm: float, is_chance: bool):
+    given = volume(step_mm=(step_mm, step_mm, step_mm))
+    steps = (Respace(spacing_mm=(1.5, 1.5, 1.5)), Standardise(nonzero=True))
+    if not is_chance:
+        same([given], steps)
+        return
+    for between in ((), (WINDOW,)):
+        with pytest.raises(NotUnderstood, match="zero is chance"):
+            prepare([given], Plan(steps=(steps[0], *between, steps[1])))
+    same([given], (steps[0], Standardise()))
+    same([given], (steps[1], steps[0]))
+
+
 def test_a_volume_without_foreground_or_with_values_that_are_no_numbers_is_unsuitable():
     blank = Volume(np.full((14, 29, 23), -1000, dtype=np.int16), volume().grid, ())
     with pytest.raises(Unsuitable, match="foreground"):
