@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +28,7 @@ COMMAND = (sys.executable, "-m", "node.infer.model_process")
 LOAD_LIMIT_S = 180.0
 #: An idle child ends within this once its input is closed.
 _END_S = 2.0
+_LOOK_S = 0.005
 #: How often the parent looks up while it waits: signs of life, the request to stop.
 _TICK_S = 0.2
 #: A reply is some kilobytes; more without an end of line is no reply.
@@ -77,6 +78,7 @@ class ModelChild:
         self.resident_bytes = self.device_bytes = self.device_total_bytes = 0
         self._asked = Asked()
         self._buffer = b""
+        self._lines: deque[bytes] = deque()
         self._said: deque[str] = deque(maxlen=_STDERR_LINES)
         self._started_s = time.monotonic()
         self._process = subprocess.Popen(
@@ -96,8 +98,10 @@ class ModelChild:
 
     @property
     def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
+        """Whether the process still runs; it is not reaped, so that its number still names what it has started."""
+        if self._process.returncode is not None:
+            return False
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     @property
     def owes(self) -> frozenset[str]:
@@ -122,18 +126,24 @@ class ModelChild:
         self._asked.ask(order)
         self._unsent += line(ORDER, order)
 
-    def heard(self) -> list[Reply]:
-        """Send what it takes and return what it has said since, without waiting; the word that it is ready is kept.
+    def heard(self) -> Iterator[Reply]:
+        """Send what it takes and yield what it has said since, without waiting; the word that it is ready is kept.
+
+        What is not asked for any more, because one reply could not be dealt with, comes the next time.
 
         Raises:
             Failed: the model cannot be loaded, with the reason; the process is gone.
             ModelDied: it died, answered what it was not asked, or is not ready in time.
         """
         self._send()
-        replies = [self._understood(text) for text in self._lines()]
+        if not self._lines:
+            self._lines += self._read()
+        while self._lines:
+            reply = self._understood(self._lines.popleft())
+            if reply.kind is not ReplyKind.READY:
+                yield reply
         if not self.ready and time.monotonic() > self._started_s + LOAD_LIMIT_S:
             raise self.killed(f"was not ready within {LOAD_LIMIT_S:g} s")
-        return [reply for reply in replies if reply.kind is not ReplyKind.READY]
 
     def killed(self, why: str) -> ModelDied:
         """End the process, and return that as an error: "the model process <why> and was ended"."""
@@ -150,15 +160,14 @@ class ModelChild:
             beat()
             writable = [] if self.writable is None else [self.writable]
             select.select([self.readable], writable, [], _TICK_S)
-            self.heard()
+            deque(self.heard(), maxlen=0)
 
     def end(self) -> None:
         """Let an idle process end by itself; end a busy one."""
         if self.alive and self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_S)
+            self._wait_for_its_end()
         self.kill()
 
     def kill(self) -> None:
@@ -202,7 +211,7 @@ class ModelChild:
             **_rounded(reply),
         )
 
-    def _lines(self) -> list[bytes]:
+    def _read(self) -> list[bytes]:
         answers = self._process.stdout
         assert answers is not None
         with suppress(BlockingIOError):
@@ -227,10 +236,14 @@ class ModelChild:
         except BlockingIOError:
             pass
 
+    def _wait_for_its_end(self) -> None:
+        deadline_s = time.monotonic() + _END_S
+        while self.alive and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_S)
+
     def _how_it_ended(self) -> ModelDied:
         """Bury the process and say how it came to its end."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_S)  # its channel closes a moment before it ends
+        self._wait_for_its_end()  # its channel closes a moment before it ends
         self.kill()
         code = self._process.returncode
         if code < 0:

@@ -174,6 +174,8 @@ class InferRoom:
         writable = [child.writable for child in children if child.writable is not None]
         select.select([child.readable for child in children], writable, [], _TICK_S)
         for child in children:
+            if child not in self._residence.children:
+                continue  # it made room for one that was started over another's end
             try:
                 for reply in child.heard():
                     self._take(child, reply)

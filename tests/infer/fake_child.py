@@ -59,6 +59,11 @@ def die(behaviour: str) -> None:
             text += os.read(0, 1 << 16)
         say(id=json.loads(text.splitlines()[0])["job"]["id"], kind="done")
         hang()
+    elif behaviour == "orphan":
+        none = subprocess.DEVNULL
+        child = subprocess.Popen(["sleep", "600"], stdin=none, stdout=none, stderr=none)
+        Path(sys.argv[2]).write_text(str(child.pid))
+        die("exit")
     elif behaviour == "family":
         child = subprocess.Popen(["sleep", "600"])
         Path(sys.argv[2]).write_text(str(child.pid))

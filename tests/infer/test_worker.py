@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import pytest
 from node.domain.finding import Finding
 from node.domain.study import Instance
 from node.domain.work import OutcomeState, WorkKind
+from node.errors import Transient
 from node.imaging.mask import read_mask
 from node.infer import model_child
 from node.infer.ledger import tracked
+from node.infer.messages import Reply, ReplyKind
+from node.infer.model_child import ModelChild
 from node.store import artifacts, findings, work_items
 from tests.fakes import BRAIN
 from tests.imaging.networks import OneNaN, saved
@@ -263,6 +267,40 @@ def test_a_model_that_hangs_takes_what_it_has_started_with_it(site: Site, tmp_pa
     site.step(room)
     grandchild = int((tmp_path / "pid").read_text())
     assert _is_gone(grandchild)
+
+
+def test_a_model_that_ends_takes_what_it_has_started_with_it(site: Site, tmp_path: Path):
+    site.waits(FIRST)
+    room = site.room(fake("orphan", tmp_path / "pid"))
+    site.step(room)
+    orphan = int((tmp_path / "pid").read_text())
+    for _ in range(3000):  # it is killed; nobody here waits for its end
+        if _is_gone(orphan):
+            return
+        time.sleep(0.01)
+    pytest.fail("it lives on")
+
+
+def test_what_a_model_says_after_a_reply_that_could_not_be_recorded_is_heard_the_next_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    outcome_id = site.waits(FIRST)
+    room = site.room(fake("fine"))
+    take, refused = room._take, list[ReplyKind]()
+
+    def once_busy(child: ModelChild, reply: Reply) -> None:
+        if reply.kind is ReplyKind.COMPUTED:  # "done" came with it
+            take(child, reply)
+            refused.append(reply.kind)
+            raise Transient("the database is locked")
+        take(child, reply)
+
+    monkeypatch.setattr(room, "_take", once_busy)
+    with pytest.raises(Transient):
+        site.step(room)
+    site.step(room)
+    assert refused == [ReplyKind.COMPUTED]
+    assert site.outcome(outcome_id).state is OutcomeState.RESULT
 
 
 def _is_gone(pid: int) -> bool:
