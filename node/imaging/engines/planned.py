@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from node.domain.engine import EngineEvidence
+from node.errors import Failed
 from node.imaging.bundle.plan import Plan
+from node.imaging.bundle.steps import STEP_ERRORS, cause
 from node.imaging.engines import Way
 from node.imaging.engines.cases import read_case
 from node.imaging.engines.choice import choose
@@ -49,11 +51,18 @@ class Planned:
 
         Raises:
             Unsuitable: values that are not numbers, or nothing in the foreground.
-            Failed: the network's answer is not usable, or memory ran out with the least, too.
+            Failed: the network fails, its answer is not usable, or memory ran out with the least, too.
         """
         shape = volumes[0].grid.shape
         rungs = rungs_for(self._network, self._plan, shape)
-        result, told = descend(lambda way: self.read_with(way, volumes, pulse), self.way, rungs)
+        try:
+            result, told = descend(lambda way: self.read_with(way, volumes, pulse), self.way, rungs)
+        except STEP_ERRORS as error:
+            # A network may raise anything over a volume of a size that it cannot take. A device that failed ends the
+            # process: nothing can be computed in it any more.
+            if "CUDA error" in str(error):
+                raise
+            raise Failed(f"the network failed: {cause(error)}") from error
         return Result(labels=result.labels, notes=(*self._notes, *result.notes, *told), timings=result.timings)
 
     def read_with(self, way: Way, volumes: Sequence[Volume], pulse: Pulse = STILL) -> Result:

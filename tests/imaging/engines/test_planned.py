@@ -78,6 +78,19 @@ def test_memory_that_never_suffices_fails_this_study_alone(tmp_path: Path, monke
     assert runner.read([VOLUME]).notes == ()
 
 
+def test_a_network_that_raises_fails_this_study_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    runner = Planned(fitting(tmp_path), PLAN, Bright())
+    with monkeypatch.context() as broken:
+
+        def fails(*_: object, **__: object) -> None:
+            raise RuntimeError("Sizes of tensors must match")
+
+        broken.setattr(planned, "walk", fails)
+        with pytest.raises(Failed, match="the network failed: RuntimeError: Sizes"):
+            runner.read([VOLUME])
+    assert runner.read([VOLUME]).notes == ()
+
+
 def test_what_was_measured_on_the_models_cases_is_what_runs_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(measuring, "names", lambda: ["fp32", "bf16", "bf16-sparse"])
     case = tmp_path / "one.nii.gz"
