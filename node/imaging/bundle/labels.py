@@ -41,7 +41,7 @@ def naming(card: ModelCard, configuration: Configuration) -> Naming:
     with it, outputs that are not named are left out of the mask on purpose.
 
     Whether an empty mask is an answer depends on what is looked for. A series that suits the model holds the organ:
-    where every segment is an anatomical structure, or a volume of the card has a least plausible value, emptiness is
+    where any segment is an anatomical structure, or a volume of the card has a least plausible value, emptiness is
     a failure. A lesion may be absent. The parameter `empty` ("negative" or "failed") says otherwise.
 
     Raises:
@@ -144,7 +144,7 @@ def _empty_fails(card: ModelCard) -> bool:
     if said is not None:
         return said == "failed"
     least = any(volume.plausible_ml and volume.plausible_ml[0] > 0 for volume in card.volumes)
-    return least or all(segment.category.value in _ANATOMY for segment in card.segments)
+    return least or any(segment.category.value in _ANATOMY for segment in card.segments)
 
 
 def _first(count: int) -> tuple[int, ...]:

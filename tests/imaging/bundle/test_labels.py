@@ -104,6 +104,10 @@ def test_an_empty_mask_is_a_negative_for_a_lesion_and_a_failure_for_an_organ():
         segments(nothing, naming(of(1, ORGAN), saying("background", "a")))
     with pytest.raises(Failed, match="finds none"):
         segments(nothing, naming(of(1, empty="failed"), saying("background", "a")))
+    # A lesion is not denied in an organ that was not found either.
+    both = replace(of(2), segments=(of(1, ORGAN).segments[0], of(2).segments[1]))
+    with pytest.raises(Failed, match="finds none"):
+        segments(nothing, naming(both, saying("background", "liver", "tumour")))
     assert not segments(nothing, naming(of(1, ORGAN, empty="negative"), saying("background", "a")))[0].any()
     least = replace(of(1), volumes=(VolumeMeasurement(segment_number=1, plausible_ml=(10.0, 900.0)),))
     with pytest.raises(Failed, match="finds none"):
