@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import secrets
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -144,7 +146,7 @@ def _unpack(archive: zipfile.ZipFile, source: Path, target: Path) -> None:
         try:
             with archive.open(member) as stream:
                 _write(stream, target.joinpath(*path.parts[depth:]), room)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise Misconfigured(source, member.filename, f"cannot be unpacked: {error}", "Fetch it again") from None
 
 

@@ -244,6 +244,19 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(site: Path, members: di
     assert not (site / "evil").exists()
 
 
+def test_a_damaged_archive_is_refused_and_leaves_nothing(site: Path) -> None:
+    path = zipped(site, {**members_of(bundle(site), "b/"), "b/models/noise.pt": bytes(range(256)) * 200})
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("b/models/noise.pt").header_offset + 30 + len("b/models/noise.pt")
+    content = bytearray(path.read_bytes())
+    content[start : start + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    result = matins(site, "add", str(path), "--yes", "--name", "b")
+    assert result.exit_code == 2
+    assert "cannot be unpacked" in said(result)
+    assert list((site / "models").iterdir()) == []
+
+
 def test_a_link_in_an_archive_is_refused(site: Path) -> None:
     path = zipped(site, members_of(bundle(site), "b/"))
     with zipfile.ZipFile(path, "a") as archive:
