@@ -178,13 +178,28 @@ def read_file(path: Path, sop_instance_uid: str) -> PixelFile:
     """Read a Part 10 file whole.
 
     Raises:
-        Failed: it is gone or cannot be read.
+        Failed: it is gone, cannot be read, or is another instance than the described one.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise Failed(f"{sop_instance_uid}: the file cannot be read ({error.strerror})") from error
-    return PixelFile(content, walk(content), sop_instance_uid)
+    file = PixelFile(content, walk(content), sop_instance_uid)
+    if _named(sop_instance_uid) not in content[:_LONGEST_META]:
+        header = file.header()
+        try:
+            found = str(header.get("SOPInstanceUID", "none"))
+        except DECODING_FAULTS as error:
+            raise _undecodable(sop_instance_uid, error) from error
+        if found != sop_instance_uid:
+            raise Failed(f"{sop_instance_uid}: the file holds another instance ({found[:64]!a})")
+    return file
+
+
+def _named(sop_instance_uid: str) -> bytes:
+    """How the file meta group says whose file it is: Media Storage SOP Instance UID (0002,0003), little endian."""
+    value = sop_instance_uid.encode() + b"\0" * (len(sop_instance_uid) % 2)
+    return b"\x02\x00\x03\x00UI" + struct.pack("<H", len(value)) + value
 
 
 def stored_values(path: Path, pixels: Pixels, sop_instance_uid: str) -> Stored:
