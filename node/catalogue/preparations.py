@@ -6,7 +6,9 @@ from collections.abc import Callable
 from math import isfinite
 
 from node.catalogue.bundle import components
-from node.domain.model_card import ModelCard
+from node.catalogue.singles import PIPELINE
+from node.domain.colour import Colour
+from node.domain.model_card import ModelCard, Task
 from node.domain.preparation import Values
 from node.errors import Misconfigured
 
@@ -48,8 +50,40 @@ def check_preparation(card: ModelCard, complaint: Callable[[str, str, str], Misc
         raise wrong("activation", f'is "{said.activation}"', f"Choose one of {', '.join(_ACTIVATIONS)}")
     if not 0 < said.threshold < 1:
         raise wrong("threshold", f"is {said.threshold}", "Give a share between 0 and 1")
+    if card.pipeline == PIPELINE:
+        _check_fit(card, wrong)
     if card.architecture is not None:
         full = components.resolved(card.architecture.name) or ""
         if not full.startswith(_NETWORKS):
             problem = f'"{card.architecture.name}" is no network of MONAI'
             raise complaint("architecture.name", problem, "Name one of monai.networks.nets, such as UNet")
+
+
+def _check_fit(card: ModelCard, wrong: Callable[[str, str, str], Misconfigured]) -> None:
+    """Check what a classifier alone may say, and what images and volumes may."""
+    said, numbers = card.preparation, 2 + card.needs_volume
+    if card.task is not Task.CLASSIFICATION:
+        for key in ("size", "mean", "deviation"):
+            if getattr(said, key):
+                raise wrong(key, f"goes with no {card.task}", 'Remove it: task = "classification" has it')
+    elif said.patch:
+        raise wrong("patch", "goes with no classification", "Give the `size` that it sees at once")
+    elif card.exclusive and said.activation == "sigmoid":
+        problem = "is a number for each, and the targets exclude each other"
+        raise wrong("activation", problem, 'Write "softmax", or leave `exclusive` out')
+    if said.size and not (len(said.size) == numbers and all(0 < each <= 4096 for each in said.size)):
+        raise wrong("size", f"is not {numbers} sizes", "Give (row, column) of images, (axis, axis, axis) of volumes")
+    channels = max(1, len(card.roles)) if card.needs_volume else said.channels
+    for key, values in (("mean", said.mean), ("deviation", said.deviation)):
+        if len(values) not in ({0, 1, channels} if said.mean else {0}) or not all(map(isfinite, values)):
+            raise wrong(key, "is not one number, nor one a channel", f"Give 1 or {channels}, with mean and deviation")
+    if len(said.mean) != len(said.deviation) or any(each <= 0 for each in said.deviation):
+        raise wrong("deviation", "does not go with the mean", "Give as many as means, each more than 0")
+    wanted = (1,) if card.needs_volume else (3,) if card.colour is Colour.RGB else (1, 3)
+    if said.channels not in wanted:
+        problem = f'is {said.channels}, and images come with colour = "{card.colour}"'
+        if card.needs_volume:
+            problem = f"is {said.channels}: those of volumes are their `[[roles]]`"
+        raise wrong("channels", problem, f"Give {' or '.join(map(str, wanted))}")
+    if said.spacing_mm and not card.needs_volume:
+        raise wrong("spacing_mm", "goes with no single images", "Give their `size`")

@@ -24,9 +24,23 @@ class Values(StrEnum):
     ZSCORE_NONZERO = "zscore-nonzero"
 
 
+class Fit(StrEnum):
+    """How what is read comes to the size that a classifier asks for."""
+
+    #: Resized; shrinking averages what each pixel covers. The sides are stretched each for itself.
+    AREA = "area"
+    #: Resized by linear interpolation.
+    LINEAR = "linear"
+    #: Cut around the middle after all else, or filled up with 0: neither distances nor values change.
+    CROP = "crop"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """The `[preparation]` table of a card. Axes are those of the network, in the order of `axes`."""
+    """The `[preparation]` table of a card. Axes are those of the network, in the order of `axes`.
+
+    Single images have no `axes`, spacing or patch: the network sees (row, column).
+    """
 
     __pydantic_config__ = _FORBID
 
@@ -37,6 +51,14 @@ class Preparation:
     values: Values = Values.NONE
     #: Lowest and highest value, in the unit of the images (HU in CT), where `values` is "window".
     window: tuple[float, ...] = ()
+    #: Taken off each channel after `values`, and what it is divided by then: one number, or one a channel.
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    #: Of a classifier: what it is given at once, (row, column) or in the order of `axes`; empty: as large as it is.
+    size: tuple[int, ...] = ()
+    fit: Fit = Fit.AREA
+    #: Of single images, 1 or 3: grey ones are given three times, where it is 3.
+    channels: int = 1
     #: Voxels that the network sees at once; empty: the whole volume in one piece.
     patch: tuple[int, ...] = ()
     #: Share that neighbouring patches have in common.
@@ -46,6 +68,7 @@ class Preparation:
     #: Patches in one batch; 1 where the file was exported with a fixed batch.
     batch: int = 1
     #: What turns the network's numbers into shares: "softmax", "sigmoid", or "none" where the file does so itself.
+    #: Of a classifier "softmax" over all its numbers, or "sigmoid" of each.
     activation: str = "softmax"
     #: From which share on a voxel belongs to its segment, where the activation is "sigmoid".
     threshold: float = 0.5

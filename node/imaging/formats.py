@@ -18,7 +18,7 @@ from torch import nn
 
 from node.catalogue.bundle import components
 from node.domain.preparation import Architecture
-from node.errors import Misconfigured
+from node.errors import Failed, Misconfigured
 from node.imaging.bundle import network as weights
 
 _PROGRAM = ".pt2"
@@ -133,10 +133,18 @@ class _Session:
             problem = f"has {len(inputs)} inputs and {len(outputs)} outputs"
             raise _unfit(path, problem, "Export the network with one input and one output")
         self._input = str(inputs[0].name)
+        self._faults = (errors.Fail, errors.InvalidArgument, errors.RuntimeException)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Compute, and return the answer where the values were."""
-        answer = self._session.run(None, {self._input: values.detach().cpu().numpy()})[0]
+        """Compute, and return the answer where the values were.
+
+        Raises:
+            Failed: it takes no input of this size, or stopped in the midst.
+        """
+        try:
+            answer = self._session.run(None, {self._input: values.detach().cpu().numpy()})[0]
+        except self._faults as error:
+            raise Failed(f"ONNX Runtime could not run the network: {_line(error)}") from error
         return torch.from_numpy(np.asarray(answer, dtype=np.float32)).to(values.device)
 
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from node.domain.model_card import ModelCard
-from node.domain.preparation import Preparation, Values
+from node.domain.model_card import ModelCard, Task
+from node.domain.preparation import Fit, Preparation, Values
 from node.imaging.bundle.configuration import LOADED, Configuration
+from node.imaging.bundle.logits import SOFTMAX
 
 _IMAGE, _PRED = "image", "pred"
 
 
 def sections(card: ModelCard) -> dict[str, Any]:
-    """Return `preprocessing`, `inferer` and `postprocessing` as `configs/inference.json` would have them."""
+    """Return `preprocessing`, `inferer` and `postprocessing` as `configs/inference.json` would have them.
+
+    A classifier has no post-processing: its numbers are read as the card's targets say.
+    """
     said = card.preparation
-    return {
-        "preprocessing": {"_target_": "Compose", "transforms": _before(said)},
+    found: dict[str, Any] = {
+        "preprocessing": {"_target_": "Compose", "transforms": _before(said, images=not card.needs_volume)},
         "inferer": _inferer(said),
-        "postprocessing": {"_target_": "Compose", "transforms": _after(said, len(card.segments))},
     }
+    if card.task is Task.SEGMENTATION:
+        found["postprocessing"] = {"_target_": "Compose", "transforms": _after(said, len(card.segments))}
+    return found
 
 
 def configuration(card: ModelCard, folder: Path, device: str) -> Configuration:
@@ -34,17 +40,37 @@ def configuration(card: ModelCard, folder: Path, device: str) -> Configuration:
         **sections(card),
     }
     described = {"channel_def": {str(number): name for number, name in enumerate(names)}}
-    metadata = {"network_data_format": {"inputs": {_IMAGE: {}}, "outputs": {_PRED: described}}}
-    return Configuration(folder=folder, content=content, metadata=metadata)
+    given = {} if card.needs_volume else {"num_channels": card.preparation.channels}
+    metadata = {"network_data_format": {"inputs": {_IMAGE: given}, "outputs": {_PRED: described}}}
+    head = SOFTMAX if card.task is Task.CLASSIFICATION and card.preparation.activation == "softmax" else ""
+    return Configuration(folder=folder, content=content, metadata=metadata, head=head)
 
 
-def _before(said: Preparation) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = [
-        {"_target_": "EnsureChannelFirstd", "keys": _IMAGE},
-        {"_target_": "Orientationd", "keys": _IMAGE, "axcodes": said.axes},
-    ]
+def _before(said: Preparation, *, images: bool) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = [{"_target_": "EnsureChannelFirstd", "keys": _IMAGE}]
+    if images:
+        # A picture comes column by column; turned and mirrored its rows come first, and it is known where they lie.
+        steps.append({"_target_": "Rotate90d", "keys": _IMAGE, "k": 1, "spatial_axes": [0, 1]})
+        steps.append({"_target_": "Flipd", "keys": _IMAGE, "spatial_axis": 0})
+    else:
+        steps.append({"_target_": "Orientationd", "keys": _IMAGE, "axcodes": said.axes})
     if said.spacing_mm:
         steps.append({"_target_": "Spacingd", "keys": _IMAGE, "pixdim": list(said.spacing_mm), "mode": "bilinear"})
+    size = {"keys": _IMAGE, "spatial_size": list(said.size)}
+    if said.size and said.fit is not Fit.CROP:
+        linear = "bilinear" if images else "trilinear"
+        steps.append({"_target_": "Resized", **size, "mode": linear if said.fit is Fit.LINEAR else "area"})
+    steps += _of_values(said)
+    if said.mean:
+        normal = {"subtrahend": list(said.mean), "divisor": list(said.deviation), "channel_wise": True}
+        steps.append({"_target_": "NormalizeIntensityd", "keys": _IMAGE, **normal})
+    if said.size and said.fit is Fit.CROP:
+        steps.append({"_target_": "ResizeWithPadOrCropd", **size})
+    return steps
+
+
+def _of_values(said: Preparation) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
     if said.values is Values.WINDOW:
         low, high = said.window
         ends = {"a_min": low, "a_max": high, "b_min": 0.0, "b_max": 1.0, "clip": True}

@@ -213,6 +213,8 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _check_numbers(output: torch.Tensor) -> None:
+    if not output.numel():
+        raise Failed(f"the network gave nothing: {tuple(output.shape)}")
     low, high = (float(value) for value in torch.aminmax(output.detach()))
     if not np.isfinite(low + high):
         raise Failed("the network gave values that are not numbers (NaN or infinite)")

@@ -121,7 +121,8 @@ def laid_open(network: torch.nn.Module) -> Iterator[None]:
 
     Hooks that are set inside and forgotten there are removed.
     """
-    in_place = [module for module in network.modules() if getattr(module, "inplace", False) is True]
+    opened = [module for module in network.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    in_place = [module for module in opened if getattr(module, "inplace", False) is True]
     hooked = [(hooks, set(hooks)) for module in network.modules() for hooks in _hooks_of(module)]
     for module in in_place:
         module.inplace = False  # type: ignore[assignment]

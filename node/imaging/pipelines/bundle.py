@@ -126,7 +126,7 @@ class Bundle:
         rows = []
         for each in sources:
             output = done.add(self._exact.predict(each)).output
-            if not isinstance(output, torch.Tensor) or output.numel() != output.shape[-1]:
+            if not isinstance(output, torch.Tensor) or not output.ndim or output.numel() != output.shape[-1]:
                 found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
                 raise Failed(f"the network gave {found}, not a number for each target")
             row = np.asarray(output.detach().cpu().float().numpy(), dtype=np.float32).ravel()
