@@ -8,7 +8,9 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from node.catalogue.bundle.metadata import Described
 from node.catalogue.draft import Question
+from node.domain.model_card import Task
 
 #: The pipeline that runs single files.
 PIPELINE = "network"
@@ -18,7 +20,49 @@ _VALUES = ("none", "window", "stretch", "zscore", "zscore-nonzero")
 _ACTIVATIONS = ("softmax", "sigmoid", "none")
 
 
-def questions_of_input(file: Path) -> list[Question]:
+_OF_SEGMENTATION = (
+    Question(
+        key="patch",
+        text="Voxels that it sees at once, three numbers (empty: the whole volume)",
+        default="",
+        check="patch: the whole volume is given to it in one piece",
+    ),
+)
+_OF_CLASSIFIERS = (
+    Question(
+        key="size",
+        text="Size that it is given: rows, columns of images, three numbers of volumes (empty: as they are)",
+        default="",
+        check="size: images are given to it as large as they are",
+    ),
+    Question(key="channels", text="Channels of images, 1 or 3", default="1", check="channels: 1"),
+    Question(key="mean", text="What is taken off then, one number or one a channel (empty: nothing)", default=""),
+    Question(key="deviation", text="What it is divided by, as many numbers", default=""),
+)
+#: What is asked first: the other questions follow from it.
+TASK = Question(
+    key="task",
+    text="What it does (segmentation of volumes, or classification)",
+    default=Task.SEGMENTATION.value,
+    check="task: segmentation",
+)
+
+
+def told(answers: Mapping[str, str]) -> Described:
+    """Return what the answer to `TASK` tells.
+
+    Raises:
+        ValueError: a single file does no such task.
+    """
+    task = answers.get(TASK.key, TASK.default)
+    if task == Task.CLASSIFICATION:
+        return Described(task=Task.CLASSIFICATION, flat=True, first_output=0)
+    if task != Task.SEGMENTATION:
+        raise ValueError(f"task: {task!r} is neither segmentation nor classification")
+    return Described()
+
+
+def questions_of_input(file: Path, task: Task = Task.SEGMENTATION) -> list[Question]:
     """Return what has to be asked of the network in `file`."""
     found = [
         Question(
@@ -37,17 +81,12 @@ def questions_of_input(file: Path) -> list[Question]:
             check="values: nothing is done to the values of the images",
         ),
         Question(key="window", text="Lowest and highest value, where values is window", default="", check=""),
-        Question(
-            key="patch",
-            text="Voxels that it sees at once, three numbers (empty: the whole volume)",
-            default="",
-            check="patch: the whole volume is given to it in one piece",
-        ),
+        *(_OF_CLASSIFIERS if task is Task.CLASSIFICATION else _OF_SEGMENTATION),
         Question(
             key="activation",
             text=f"What makes shares of its numbers ({', '.join(_ACTIVATIONS)})",
             default="softmax",
-            check="activation: softmax, channel 0 the background",
+            check="activation: softmax" + (", channel 0 the background" if task is Task.SEGMENTATION else ""),
         ),
     ]
     if _is_weights_alone(file):
@@ -66,7 +105,10 @@ def tables(answers: Mapping[str, str]) -> str:
     lines += _list(answers, "spacing_mm", whole=False)
     lines.append(f"values = {json.dumps(answers.get('values', 'none'))}")
     lines += _list(answers, "window", whole=False)
-    lines += _list(answers, "patch", whole=True)
+    lines += [line for key in ("mean", "deviation") for line in _list(answers, key, whole=False)]
+    lines += [line for key in ("size", "patch") for line in _list(answers, key, whole=True)]
+    if answers.get("channels", "1") != "1":
+        lines.append(f"channels = {_number(answers, 'channels')}")
     lines.append(f"activation = {json.dumps(answers.get('activation', 'softmax'))}")
     if "architecture" in answers:
         lines += ["", "[architecture]", f"name = {json.dumps(answers['architecture'])}", *_arguments(answers)]
@@ -92,6 +134,12 @@ def _list(answers: Mapping[str, str], key: str, *, whole: bool) -> list[str]:
     numbers = [float(part) for part in given.split(",")]
     shown = [int(number) if whole and number.is_integer() else number for number in numbers]
     return [f"{key} = {shown}"]
+
+
+def _number(answers: Mapping[str, str], key: str) -> int:
+    if not answers[key].isdecimal():
+        raise ValueError(f"{key}: {answers[key]!r} is no whole number")
+    return int(answers[key])
 
 
 def _arguments(answers: Mapping[str, str]) -> list[str]:

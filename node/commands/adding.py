@@ -80,14 +80,19 @@ def answers_of(given: Sequence[str]) -> dict[str, str]:
 
 def _write_card(arrived: Path, weights: Path, before: Path, wish: Wish) -> list[str]:
     bundle = arrived / FOLDER
-    told = described(bundle) if bundle.is_dir() else Described()
+    single = not bundle.is_dir()
+    told = Described() if single else described(bundle)
     if (before / CARD).is_file():
         keep_card(arrived, before, wish.answers.get("version", told.version))
         return ["the card is the one of the version before: see whether its outputs are still these"]
+    answers, checks = _answered([singles.TASK], wish) if single else ({}, [])
+    if single:
+        told = _told(answers)
     asked = draft.questions(told, arrived.name)
-    if not bundle.is_dir():
-        asked += singles.questions_of_input(weights)
-    answers, checks = _answered(asked, wish)
+    if single:
+        asked += singles.questions_of_input(weights, told.task)
+    answers, more_checks = _answered(asked, wish, known=answers)
+    checks += more_checks
     outputs = draft.outputs_of(told, answers)
     more, more_checks = _answered(draft.questions_of_outputs(told, outputs), wish, known=answers)
     unknown = sorted(wish.answers.keys() - answers.keys() - more.keys() - _ALWAYS)
@@ -95,8 +100,8 @@ def _write_card(arrived: Path, weights: Path, before: Path, wish: Wish) -> list[
         raise Misconfigured("--set", unknown[0], "is nothing that is asked", f"Known: {', '.join(answers | more)}")
     answers = {**wish.answers, **answers, **more}
     try:
-        tables = "" if bundle.is_dir() else singles.tables(answers)
-        pipeline = code.BUNDLE if bundle.is_dir() else singles.PIPELINE
+        tables = singles.tables(answers) if single else ""
+        pipeline = singles.PIPELINE if single else code.BUNDLE
         beside = weights.relative_to(arrived).as_posix()
         source = Source(name=arrived.name, pipeline=pipeline, weights=beside, more=tables)
         text = draft.card_text(told, source, answers)
@@ -104,6 +109,13 @@ def _write_card(arrived: Path, weights: Path, before: Path, wish: Wish) -> list[
         raise Misconfigured("--set", "", str(error), "Give it with --set KEY=VALUE") from None
     (arrived / CARD).write_text(text, encoding="utf-8")
     return [*checks, *more_checks]
+
+
+def _told(answers: Mapping[str, str]) -> Described:
+    try:
+        return singles.told(answers)
+    except ValueError as error:
+        raise Misconfigured("--set", "task", str(error), "Give --set task=classification, or a bundle") from None
 
 
 #: What may be set although it is told.

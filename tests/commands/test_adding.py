@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from node.catalogue import intake
 from node.catalogue.cards import read_card
 from node.cli import app
+from node.domain.model_card import Task
 from tests.catalogue.bundles import configuration, metadata, write_bundle
 
 CONFIG = '[data]\nfolder = "var"\n[catalogue]\nmodels_folder = "models"\nrules_folder = "rules"\n'
@@ -209,6 +210,32 @@ def test_a_single_file_becomes_a_model_with_a_preparation(site: Path, name: str,
         assert card.architecture is not None
         assert card.architecture.arguments == {"spatial_dims": 3, "channels": [4, 8]}
     assert ("allow-code" in result.stdout) == (name == "net.pt2")
+
+
+@pytest.mark.parametrize("modality", ["DX", "CT"])
+def test_a_single_file_becomes_a_classifier_of_images_or_volumes(site: Path, modality: str) -> None:
+    (site / "net.ts").write_bytes(b"network")
+    size = "224, 224" if modality == "DX" else "32, 64, 64"
+    answers = {"task": "classification", "modality": modality, "outputs": "mass, effusion", "licence": "MIT"}
+    answers |= {"manufacturer": "us", "size": size, "mean": "0.5", "deviation": "0.25", "activation": "sigmoid"}
+    answers |= {"channels": "3"} if modality == "DX" else {}
+    given = [part for key, value in answers.items() for part in ("--set", f"{key}={value}")]
+    result = matins(site, "add", str(site / "net.ts"), "--yes", *given)
+    assert result.exit_code == 0, said(result)
+    card = read_card(site / "models" / "net")
+    assert (card.pipeline, card.task, card.needs_volume) == ("network", Task.CLASSIFICATION, modality == "CT")
+    assert [(each.index, each.label) for each in card.targets] == [(0, "mass"), (1, "effusion")]
+    assert card.preparation.size == ((224, 224) if modality == "DX" else (32, 64, 64))
+    assert card.preparation.channels == (3 if modality == "DX" else 1)
+    assert (card.preparation.mean, card.preparation.deviation) == ((0.5,), (0.25,))
+
+
+def test_a_task_that_no_single_file_does_is_refused(site: Path) -> None:
+    (site / "net.ts").write_bytes(b"network")
+    result = matins(site, "add", str(site / "net.ts"), "--yes", "--set", "task=detection")
+    assert result.exit_code != 0
+    assert "neither segmentation nor classification" in said(result)
+    assert not (site / "models" / "net").exists()
 
 
 def test_weights_alone_need_the_name_of_their_network(site: Path) -> None:

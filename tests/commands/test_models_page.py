@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from node.catalogue.cards import read_card
 from node.cli import app
-from node.domain.model_card import ModelCard
+from node.domain.model_card import ModelCard, Task
 from tests.catalogue.bundles import CARD, write_bundle
 
 PAGE = Path(__file__).resolve().parents[2] / "models" / "README.md"
@@ -54,9 +54,26 @@ def test_what_the_page_types_works_in_its_order(site: Path) -> None:
 def test_the_tables_of_the_page_are_those_of_a_card(tmp_path: Path) -> None:
     folder = tmp_path / "single"
     folder.mkdir()
-    (tables,) = blocks("toml")
+    tables, _ = blocks("toml")
     (folder / "model.toml").write_text(f"{CARD.format(name='single')}\n{tables}")
     card: ModelCard = read_card(folder)
     assert card.preparation.patch == (96, 96, 96)
     assert card.architecture is not None
     assert card.architecture.arguments["channels"] == [16, 32]
+
+
+def test_the_classifier_of_the_page_is_a_card(tmp_path: Path) -> None:
+    folder = tmp_path / "single"
+    folder.mkdir()
+    _, block = blocks("toml")
+    # What it says of the model stands before the first table.
+    head, table, rest = block.partition("\n[preparation]\n")
+    text = CARD.format(name="single").replace('pipeline = "bundle"', 'pipeline = "network"')
+    segments = text.index("[[segments]]")
+    target = '[[targets]]\nindex = 0\nlabel = "Mass"\ncode = { value = "4147007", scheme = "SCT", meaning = "Mass" }\n'
+    (folder / "model.toml").write_text(f"{head}\n{text[:segments]}{target}\n{table}{rest}")
+    card = read_card(folder)
+    assert card.task is Task.CLASSIFICATION
+    assert not card.needs_volume
+    assert (card.preparation.size, card.preparation.channels) == ((224, 224), 3)
+    assert card.preparation.deviation == (0.229, 0.224, 0.225)
