@@ -17,8 +17,9 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 #: Heavier than what they would bring: sqlite-utils and MONAI import them where they find them.
 UNWANTED = ("pandas", "scikit-learn", "torchvision")
-#: pydicom finds its decoders by itself; an editable install is made of editables.
-NOT_IMPORTED = {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle", "pyjpegls", "editables"}
+#: pydicom finds its decoders by itself, networks of MONAI ask for einops; an editable install is made of editables.
+DECODERS = {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle", "pyjpegls"}
+NOT_IMPORTED = {*DECODERS, "einops", "editables"}
 
 
 def constraints() -> dict[str, Requirement]:

@@ -35,10 +35,15 @@ _CHUNK_BYTES = 1 << 20
 #: What decoders raise on what they cannot decode.
 _UNDECODABLE = (*MALFORMED, RuntimeError, OSError, EOFError, struct.error, MemoryError, ImportError)
 #: Fields of an instance that are not its content.
-_NOT_CONTENT = ("transfer_syntax_uid", "order", "content_digest", "pixels", "patient", "rejects")
+_NOT_CONTENT = (
+    *("transfer_syntax_uid", "order", "content_digest", "pixels", "patient", "rejects"),
+    "lossy_image_compression",  # whether something was lost is seen in the pixels
+)
 
 #: Fields that descriptions of old have not: where they say nothing, the digest is what it was.
 _SINCE = ("diffusion_b_value", "frames", "frame")
+#: What tells the sides of an image apart that does not say where it lies; of another image nobody asks for it.
+_OF_THE_UNPLACED = ("image_laterality", "patient_orientation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +110,9 @@ def content_digest(instance: Instance, pixels_sha256: str) -> str:
         del described[name]
     for name in _SINCE:
         if described[name] is None:
+            del described[name]
+    for name in _OF_THE_UNPLACED:
+        if instance.plane is not None or instance.frames is not None or not described[name]:
             del described[name]
     described["patient_id"] = instance.patient.patient_id
     if instance.pixels is not None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,3 +173,13 @@ def test_no_pixels_no_value():
     assert locate(stream, header.file_meta.TransferSyntaxUID) is None
     assert len(content_digest(instance_of(header, issuer="", has_pixels=False), "")) == 64
     assert isinstance(instance_of(header, issuer="", has_pixels=False), Instance)
+
+
+def test_the_sides_of_an_image_are_content_only_where_it_does_not_say_where_it_lies() -> None:
+    placed = instance_of(mr_slice(), issuer="", has_pixels=True)
+    sided = {"image_laterality": "L", "patient_orientation": ("A", "F"), "lossy_image_compression": "00"}
+    assert content_digest(replace(placed, **sided), "x") == content_digest(placed, "x")
+    flat = replace(placed, plane=None)
+    assert content_digest(replace(flat, lossy_image_compression="01"), "x") == content_digest(flat, "x")
+    others = [replace(flat, **{name: sided[name]}) for name in ("image_laterality", "patient_orientation")]
+    assert len({content_digest(each, "x") for each in (flat, *others)}) == 3
