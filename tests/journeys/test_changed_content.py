@@ -49,7 +49,8 @@ class Hospital:
 
         def check() -> Any:
             story = self.site.story(study)
-            sent = [each for each in story["results"] if each["state"] == "sent"]
+            # Older ones are superseded a moment after the newer are there, or are not yet.
+            sent = [each for each in story["results"] if each["state"] in ("sent", "superseded")]
             return story if (story["revision"], story["state"], len(sent)) == (revision, "done", results) else None
 
         return wait_until(f"revision {revision} of {study}", check)
