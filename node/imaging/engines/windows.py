@@ -22,6 +22,8 @@ Triple = tuple[int, int, int]
 
 #: Least weight of a voxel in a window, as MONAI has it.
 _LEAST_WEIGHT = 1e-3
+#: Classes of an answer that are copied at once.
+_CLASSES_AT_ONCE = 16
 #: MONAI's standard deviation of the weights where none is given, as a share of the window.
 _SIGMA_SCALE = 0.125
 
@@ -140,10 +142,14 @@ class _Stitch:
                 yield from self._finish(place)
             self._at = place
         part = self._row[..., corner[2] : corner[2] + self._lay.roi[2]]
-        if self._even:
-            part[:-1] += answer
-        else:
-            part[:-1].addcmul_(answer.float(), self._weights)
+        for some in range(0, self._classes, _CLASSES_AT_ONCE):
+            classes = slice(some, min(some + _CLASSES_AT_ONCE, self._classes))
+            # Answers with channels last would be added voxel by voxel: first in the order in which the sums lie.
+            ordered = answer[classes].contiguous()
+            if self._even:
+                part[classes] += ordered
+            else:
+                part[classes].addcmul_(ordered.float(), self._weights)
         part[-1] += self._weights
 
     def end(self) -> Iterator[Block]:
