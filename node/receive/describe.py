@@ -23,7 +23,7 @@ from node.config import Settings
 from node.domain.study import Instance
 from node.domain.time import Clock, SystemClock
 from node.domain.work import WorkKind
-from node.errors import Failed
+from node.errors import Failed, Transient
 from node.loop import Herald, Stop, run, stop_on_signals
 from node.receive.filing import Leftovers, filed
 from node.receive.protocol import Answer, Job
@@ -70,19 +70,27 @@ def describe_step(
     def take_effect(instance_id: int, described: Instance) -> None:
         rejection.take_effect(db, clock.now(), settings, policy, instance_id, described)
 
+    at_once = _BATCH
+
     def step() -> bool:
+        nonlocal at_once
         if courtesy is not None:
             courtesy.stand_back()
-        items = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, owner, lease_s, limit=_BATCH)
+        items = work_items.claim(db, clock.now(), WorkKind.DESCRIBE, owner, lease_s, limit=at_once)
         left = deque(items)
         try:
             _describe(db, clock, left, issuers, reader, stop, take_effect)
+            at_once = min(_BATCH, 2 * at_once)
+        except Transient:
+            # All of a batch lie on the disk beside the journal: on one that is nearly full there is room for fewer.
+            at_once = max(1, at_once // 4)
+            raise
         finally:
             if left:
                 with db.transaction():
                     for item in left:
                         work_items.give_back(db, clock.now(), item, "not reached", wait_s=0 if stop.is_set() else None)
-        return bool(items) or leftovers.file(db, Spool(db.folder), limit=_BATCH)
+        return bool(items) or leftovers.file(db, Spool(db.folder), limit=at_once)
 
     return step
 
