@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "var"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160m", "matins-test", str(folder)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=260m", "matins-test", str(folder)], capture_output=True, text=True
     )
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here (needs root): {mounted.stderr.strip()}")
@@ -64,7 +64,7 @@ def send(room: Room, number: int) -> Dataset:
 
 def test_a_full_disk_is_told_tears_nothing_and_is_recovered_from(room: Room, small_disk: Path) -> None:
     filler = small_disk / "something else"
-    filler.write_bytes(bytes(40 * MIB))
+    filler.write_bytes(bytes(140 * MIB))  # when it goes, a segment has room, and the files of one that waits
     room.start()
     acknowledged = []
     answer = Dataset()
