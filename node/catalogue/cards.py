@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from node.catalogue.gates import check_gates
 from node.catalogue.measures import check_measures
 from node.catalogue.preparations import check_preparation
 from node.catalogue.targets import check_targets
-from node.catalogue.toml_file import read_document, validate
+from node.catalogue.toml_file import Complaint, read_document, validate
 from node.domain.model_card import NUMBER_FIELDS, TEXT_FIELDS, Condition, ModelCard, Preference
 from node.errors import Misconfigured
 
@@ -29,8 +28,6 @@ _QUALIFICATIONS = ("RESEARCH", "PRODUCT", "SERVICE")
 _MOST_SEGMENTS = 255
 _TEXT_OPERATORS = ("one_of", "none_of", "matches", "matches_not")
 _NUMBER_OPERATORS = ("at_least", "at_most")
-
-Complaint = Callable[[str, str, str], Misconfigured]
 
 
 def read_card(folder: Path) -> ModelCard:

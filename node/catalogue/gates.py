@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isfinite
 
+from node.catalogue.toml_file import Complaint
 from node.domain.gate import Figure, Gate
 from node.domain.model_card import ModelCard
-from node.errors import Misconfigured
-
-Complaint = Callable[[str, str, str], Misconfigured]
 
 _METHODS = ("flips", "ensemble")
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isfinite
 
+from node.catalogue.toml_file import Complaint
 from node.domain.measures import DISTANCES, FLAT, Lesions, Measure, Midline, Quantity, Sided
 from node.domain.model_card import ModelCard
-from node.errors import Misconfigured
-
-Complaint = Callable[[str, str, str], Misconfigured]
 
 
 def check_measures(card: ModelCard, complaint: Complaint) -> None:

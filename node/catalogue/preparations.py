@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isfinite
 
 from node.catalogue.bundle import components
 from node.catalogue.singles import PIPELINE
+from node.catalogue.toml_file import Complaint
 from node.domain.colour import Colour
 from node.domain.model_card import ModelCard, Task
 from node.domain.preparation import Values
@@ -18,7 +18,7 @@ _BLENDS = ("gaussian", "constant")
 _NETWORKS = ("monai.networks.nets.", "torch.nn.")
 
 
-def check_preparation(card: ModelCard, complaint: Callable[[str, str, str], Misconfigured]) -> None:
+def check_preparation(card: ModelCard, complaint: Complaint) -> None:
     """Check both tables.
 
     Raises:
@@ -59,7 +59,7 @@ def check_preparation(card: ModelCard, complaint: Callable[[str, str, str], Misc
             raise complaint("architecture.name", problem, "Name one of monai.networks.nets, such as UNet")
 
 
-def _check_fit(card: ModelCard, wrong: Callable[[str, str, str], Misconfigured]) -> None:
+def _check_fit(card: ModelCard, wrong: Complaint) -> None:
     """Check what a classifier alone may say, and what images and volumes may."""
     said, numbers = card.preparation, 2 + card.needs_volume
     if card.task is not Task.CLASSIFICATION:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isfinite
 
+from node.catalogue.toml_file import Complaint
 from node.domain.model_card import ModelCard, Scope, Task
 from node.domain.target import Target
-from node.errors import Misconfigured
 
 _AGGREGATES = ("max", "mean")
 #: Answers of one study go over to the node as one message: findings of one target beyond these would not fit.
 MOST_FINDINGS = 200
-
-Complaint = Callable[[str, str, str], Misconfigured]
 
 
 def check_targets(card: ModelCard, complaint: Complaint) -> None:

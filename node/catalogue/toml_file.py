@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -12,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from node.errors import Misconfigured
 
 Value = TypeVar("Value")
+#: Makes the error of one file from its key, the problem and the remedy.
+Complaint = Callable[[str, str, str], Misconfigured]
 
 _UNKNOWN_KEY = frozenset({"extra_forbidden", "unexpected_keyword_argument", "unexpected_positional_argument"})
 _REMEDIES = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from node.catalogue import code, finding_codes, load_models_leniently, load_rules_leniently, trust
+from node.catalogue import code, finding_codes, load_rules_leniently, trust
 from node.catalogue.lock import examine, read_lock
 from node.catalogue.review import review
 from node.commands.output import print_json, say, table
 from node.config import Settings
 from node.errors import Failed
-from node.workflow.policy import LOCK_NAME, locks
+from node.workflow.policy import LOCK_NAME, models_of
 
 
 def list_models(settings: Settings, *, as_json: bool) -> None:
@@ -17,8 +17,7 @@ def list_models(settings: Settings, *, as_json: bool) -> None:
     Raises:
         Failed: a card, lock or mode is wrong; the sound models are printed first.
     """
-    modes = {name: section.mode for name, section in settings.models.items()}
-    models, problems = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    models, problems = models_of(settings)
     rows = [
         {
             "model": model.card.name,
@@ -79,8 +78,7 @@ def check_rules(settings: Settings, *, as_json: bool) -> None:
     Raises:
         Failed: a rule is wrong, with the file, the key and the remedy.
     """
-    modes = {name: section.mode for name, section in settings.models.items()}
-    models, _ = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    models, _ = models_of(settings)
     rules, problems = load_rules_leniently(settings.catalogue.rules_folder, finding_codes(models))
     rows = [
         {

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from node.catalogue import Model, finding_codes, load_models_leniently, load_rules_leniently
+from node.catalogue import Model, finding_codes, load_rules_leniently
 from node.commands.archives import archives
 from node.commands.callers import callers
 from node.commands.check import Check, failed
@@ -24,7 +24,7 @@ from node.errors import Failed, MatinsError, Misconfigured
 from node.store import tallies
 from node.store.database import FILE_NAME, Database
 from node.store.spool import Spool
-from node.workflow.policy import locks
+from node.workflow.policy import models_of
 from node.workflow.standing import disk
 
 _SHOWN_OBJECTS = 3
@@ -151,8 +151,7 @@ def _rebuilt(db: Database, settings: Settings) -> Iterator[Check]:
 
 
 def _models(settings: Settings, *, warm: bool) -> Iterator[Check]:
-    modes = {name: section.mode for name, section in settings.models.items()}
-    models, problems = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    models, problems = models_of(settings)
     for wrong in problems:
         yield failed("model", wrong.file, wrong)
     for model in models:
@@ -191,8 +190,7 @@ def _warmed(settings: Settings, model: Model, found: str) -> Check:
 
 
 def _rules(settings: Settings) -> Iterator[Check]:
-    modes = {name: section.mode for name, section in settings.models.items()}
-    models, _ = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    models, _ = models_of(settings)
     rules, problems = load_rules_leniently(settings.catalogue.rules_folder, finding_codes(models))
     for problem in problems:
         yield failed("rule", problem.file, problem)

@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from node.catalogue import Model, load_models_leniently
+from node.catalogue import Model
 from node.commands.check import Check
 from node.commands.output import print_json, say, table
 from node.config import Settings
-from node.domain.engine import EngineEvidence, Trial
+from node.domain.engine import PLAIN, EngineEvidence, Trial
 from node.domain.model_card import EngineChoice
 from node.errors import Failed
 from node.store import engine_evidence
-from node.workflow.policy import locks
+from node.workflow.policy import models_of
 
 _DEVICES = ("cpu", "cuda")
 _MIB = 2**20
-#: What all others are compared with.
-_PLAIN = "fp32"
 
 
 def measure(settings: Settings, name: str, *, again: bool, as_json: bool) -> None:
@@ -62,7 +60,7 @@ def engines(settings: Settings, model: Model) -> Iterator[Check]:
         problem = "its engines were not measured: it runs in single precision"
         remedy = f"Run `matins models measure {name}`"
         yield Check(
-            about="engine", subject=name, ok=True, found=_PLAIN, file=str(model.folder / "model.toml"),
+            about="engine", subject=name, ok=True, found=PLAIN, file=str(model.folder / "model.toml"),
             key="validation", problem=problem, remedy=remedy,
         )  # fmt: skip
 
@@ -70,8 +68,8 @@ def engines(settings: Settings, model: Model) -> Iterator[Check]:
 def summary(evidence: EngineEvidence) -> str:
     """Say in one line what was chosen, and on what evidence."""
     chosen = evidence.choice
-    plain = next((each for each in evidence.trials if each.engine == _PLAIN and not each.problem), None)
-    faster = f"{plain.seconds / chosen.seconds:.1f} × as fast as {_PLAIN}; " if plain and chosen.seconds else ""
+    plain = next((each for each in evidence.trials if each.engine == PLAIN and not each.problem), None)
+    faster = f"{plain.seconds / chosen.seconds:.1f} × as fast as {PLAIN}; " if plain and chosen.seconds else ""
     worst = min(chosen.dice.values(), default=1.0)
     versions = ", ".join(f"{package} {version}" for package, version in evidence.versions.items())
     return (
@@ -89,8 +87,7 @@ def _row(trial: Trial) -> list[str]:
 
 
 def _model(settings: Settings, name: str) -> Model:
-    modes = {key: section.mode for key, section in settings.models.items()}
-    models, problems = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    models, problems = models_of(settings)
     model = next((each for each in models if each.card.name == name), None)
     if model is None:
         wrong = next((problem for problem in problems if name in str(problem.file)), None)

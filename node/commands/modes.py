@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
 import stat
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from node.catalogue import Model, load_models_leniently
+from node.catalogue import Model
 from node.catalogue.lock import read_lock
 from node.catalogue.versions import roll_back
 from node.commands.output import say
 from node.config import Settings
 from node.domain.model_card import Mode
 from node.errors import Failed, Misconfigured
-from node.workflow.policy import locks
+from node.store.files import write_durably
+from node.workflow.policy import locks, models_of
 
 _RESTART = "Rooms read this when they start: restart them"
 
@@ -40,7 +39,8 @@ def set_mode(settings: Settings, file: Path, name: str, mode: Mode) -> None:
         if after is None:
             raise Failed(f"{file} is written in a way that is not changed by a program: {instead}")
         if after != before:
-            _write(file, after)
+            target = file.resolve()
+            write_durably(target, after.encode(), mode=stat.S_IMODE(target.stat().st_mode))
     except OSError as error:
         raise Failed(f"{file} cannot be written ({error.strerror}): {instead}") from error
     say(f"{name} is {mode} in {file}. {_RESTART}")
@@ -81,8 +81,7 @@ def go_back(settings: Settings, name: str) -> None:
 
 
 def _model(settings: Settings, name: str) -> Model:
-    modes = {each: section.mode for each, section in settings.models.items()}
-    models, problems = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    models, problems = models_of(settings)
     for model in models:
         if model.card.name == name:
             return model
@@ -103,17 +102,3 @@ def _is_only_change(before: str, after: str, name: str, mode: Mode) -> bool:
     section = expected.setdefault("models", {}).setdefault(name, {})
     section["mode"] = mode.value
     return json.dumps(found, sort_keys=True, default=str) == json.dumps(expected, sort_keys=True, default=str)
-
-
-def _write(file: Path, text: str) -> None:
-    target = file.resolve()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), stat.S_IMODE(target.stat().st_mode))
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 #: Least Dice, for every label that is there, with what single precision gives; below it an engine is not used.
 LEAST_DICE = 0.999
+#: The engine that every other is compared with, and that runs where nothing was measured: plain single precision.
+PLAIN = "fp32"
 
 _FORBID = {"extra": "forbid"}
 

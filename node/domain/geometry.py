@@ -24,6 +24,8 @@ _SPACING_TOLERANCE_MM = 1e-3
 _REGULARITY = 0.05
 #: ... or by this much, whichever is more: positions are written with few digits.
 _REGULARITY_MM = 0.05
+#: Entries of affines within this are the same, mm.
+_SAME_MM = 1e-3
 #: Slices may be shifted in their own plane by this much between neighbours (gantry tilt is more).
 _SHEAR_TOLERANCE_MM = 0.05
 
@@ -48,6 +50,10 @@ class Grid:
         """Distance between neighbours along slice, row and column index."""
         norms = np.linalg.norm(self.matrix[:3, :3], axis=0)
         return (float(norms[0]), float(norms[1]), float(norms[2]))
+
+    def coincides_with(self, other: Grid) -> bool:
+        """Whether both have the same voxels in the same places, but for what headers round."""
+        return self.shape == other.shape and bool(np.abs(self.matrix - other.matrix).max() < _SAME_MM)
 
     @property
     def voxel_volume_ml(self) -> float:

@@ -17,6 +17,7 @@ from node.domain.model_card import ModelCard
 from node.errors import Failed
 from node.imaging import pipelines
 from node.imaging.pipelines import Fitting, Given, Pulse, Reading, Runner
+from node.imaging.tasks.classification import scores_of
 from node.imaging.volume import Volume
 
 FLIPS, ENSEMBLE = "flips", "ensemble"
@@ -87,7 +88,7 @@ class _Tally:
             counts = np.bincount(reading.labels.ravel(), minlength=256)
             found = {segment.number: float(counts[segment.number]) for segment in self.card.segments}
         elif reading.logits is not None:
-            numbers = _shares(reading.logits, exclusive=self.card.exclusive).max(axis=0)
+            numbers = scores_of(self.card, reading.logits).max(axis=0)
             found = {target.index: float(numbers[target.index]) for target in self.card.targets}
         else:
             for target in self.card.targets:
@@ -143,15 +144,6 @@ def _majority(votes: Sequence[NDArray[np.uint8]], card: ModelCard) -> NDArray[np
         best[better] = segment.number
         most = np.maximum(most, count)
     return best
-
-
-def _shares(logits: NDArray[np.float32], *, exclusive: bool) -> NDArray[np.float64]:
-    """Softmax over the channels where targets exclude each other, else sigmoids; (image, channel), 0–1."""
-    values = logits.astype(np.float64)
-    if exclusive:
-        raised = np.exp(values - values.max(axis=1, keepdims=True))
-        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -500, 500))))
 
 
 def _subsets(axes: Sequence[int]) -> Iterator[tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from node.domain.finding import Finding
 from node.domain.model_card import ModelCard, Task
-from node.errors import Failed
+from node.errors import Failed, Transient
 from node.imaging import mask, measure
 from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
 from node.imaging.tasks import classification, detection, outlines
-from node.infer.messages import MASK
+from node.infer.messages import MASK, ReplyFile, file_of
+from node.store.files import write_durably
 from node.triage.sentence import sentence
 
 
@@ -40,6 +42,29 @@ class Conclusion:
     files: tuple[Content, ...] = ()
     #: Sentences, after those of the reading itself.
     notes: tuple[str, ...] = ()
+
+
+def written(stem: str, content: Content) -> ReplyFile:
+    """Put a file of a study durably where it belongs; `stem` as in `Job`.
+
+    Raises:
+        Transient: the disk is full or failing.
+        Failed: it cannot be made.
+    """
+    path = file_of(stem, content.kind, content.profile)
+    encoded = content.encode()
+    try:
+        write_durably(path, encoded)
+    except OSError as error:
+        raise Transient(f"the {content.kind} cannot be written: {error.strerror}") from error
+    return ReplyFile(
+        kind=content.kind,
+        path=str(path),
+        size=len(encoded),
+        digest=hashlib.sha256(encoded).hexdigest(),
+        profile=content.profile,
+        account=content.account,
+    )
 
 
 def conclude(card: ModelCard, given: Given, reading: Reading, runner: Runner, pulse: Pulse = STILL) -> Conclusion:

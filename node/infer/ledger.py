@@ -109,14 +109,14 @@ class Ledger:
             Failed: it is gone, may not run, or is another one now.
         """
         model = self.policy.model(outcome.model)
-        if model is None or not _is_that_of(model, outcome):
+        if model is None or not is_that_of(model, outcome):
             self.policy = load_policy(self.policy.settings)
             model = self.policy.model(outcome.model)
         if model is None:
             raise Failed(f"the model {outcome.model} is not there any more; `matins check` says why")
         if model.problem:
             raise Failed(model.problem)
-        if not _is_that_of(model, outcome):
+        if not is_that_of(model, outcome):
             raise Failed(f"{outcome.model} has changed since the study was given to it; `matins force` reads it again")
         return model
 
@@ -129,7 +129,7 @@ class Ledger:
             raise Failed(reply.reason)
         item, outcome = turn.item, turn.outcome
         found = [tracked(finding, outcome, place) for place, finding in enumerate(reply.findings)]
-        made = [self._made(turn.job, file) for file in reply.files]
+        made = [made_of(self._db, turn.job.stem, file) for file in reply.files]
         timings = _timings(turn, reply)
         with self._db.transaction():
             kept = reading.complete(self._db, self._clock.now(), self.policy, item, found, made, timings, reply.notes)
@@ -144,23 +144,24 @@ class Ledger:
             **{key: round(value, 3) for key, value in timings.items()},
         )
 
-    def _made(self, job: Job, file: ReplyFile) -> MadeFile:
-        """The file as the outcome keeps it.
 
-        Raises:
-            Failed: it lies where this study's files do not.
-        """
-        path = file_of(job.stem, file.kind, file.profile)
-        if str(path) != file.path:
-            raise Failed(f"the model process names a {file.kind} that is not of this study")
-        return MadeFile(
-            kind=file.kind,
-            path=str(path.relative_to(self._db.folder)),
-            size=file.size,
-            digest=file.digest,
-            profile=file.profile,
-            account=file.account,
-        )
+def made_of(db: Database, stem: str, file: ReplyFile) -> MadeFile:
+    """Return a file of the study whose files begin with `stem` (see `Job`) as its outcome keeps it.
+
+    Raises:
+        Failed: it lies where this study's files do not.
+    """
+    path = file_of(stem, file.kind, file.profile)
+    if str(path) != file.path:
+        raise Failed(f"the model process names a {file.kind} that is not of this study")
+    return MadeFile(
+        kind=file.kind,
+        path=str(path.relative_to(db.folder)),
+        size=file.size,
+        digest=file.digest,
+        profile=file.profile,
+        account=file.account,
+    )
 
 
 def job_of(db: Database, outcome: Outcome) -> Job:
@@ -189,7 +190,8 @@ def _timings(turn: Turn, reply: Reply) -> Mapping[str, float]:
     return {**({"load_s": turn.load_s} if turn.load_s else {}), **reply.timings}
 
 
-def _is_that_of(model: Model, outcome: Outcome) -> bool:
+def is_that_of(model: Model, outcome: Outcome) -> bool:
+    """Whether a model is the one, with the card, that an outcome is of."""
     return model.model_digest == outcome.model_digest and model.card_digest == outcome.card_digest
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from node.catalogue import Model
 from node.config import InferSettings
 from node.domain.explanation import Explanation
 from node.domain.time import Clock
-from node.errors import Failed, Transient
+from node.errors import Failed
 from node.imaging.explain import explainable_of
 from node.imaging.explain.plan import Plan
 from node.imaging.explain.study import Explanations, Wish, explain
@@ -19,16 +17,16 @@ from node.imaging.mask import read_mask
 from node.imaging.pipelines import Given, Pulse, Reading, Runner
 from node.imaging.saliency import Saliency
 from node.infer.explaining import content_of
+from node.infer.findings import written
 from node.infer.given import given_of
-from node.infer.ledger import job_of, stem_of
-from node.infer.messages import MASK, file_of
+from node.infer.ledger import is_that_of, job_of, made_of, stem_of
+from node.infer.messages import MASK
 from node.infer.model_child import start_of
 from node.infer.serving import load
 from node.store import artifacts, findings
 from node.store.database import Database
-from node.store.files import write_durably
 from node.store.outcomes import Outcome
-from node.workflow.reading import MadeFile, keep
+from node.workflow.reading import keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,7 @@ def explain_outcome(
     """
     if model.problem:
         raise Failed(model.problem)
-    if (model.model_digest, model.card_digest) != (outcome.model_digest, outcome.card_digest):
+    if not is_that_of(model, outcome):
         raise Failed(f"{outcome.model} has changed since it read the study; `matins force` reads it again")
     runner: Runner = load(start_of(model, settings, None, False))[0]
     # Whether it can be explained at all is known before anything is read.
@@ -81,21 +79,8 @@ def _reading(db: Database, outcome: Outcome, runner: Runner, given: Given) -> Re
 
 
 def _kept(db: Database, outcome: Outcome, found: Saliency, clock: Clock) -> str:
-    content = content_of(found)
-    path = file_of(stem_of(outcome), content.kind, content.profile)
-    encoded = content.encode()
-    try:
-        write_durably(db.folder / path, encoded)
-    except OSError as error:
-        raise Transient(f"the map cannot be written: {error.strerror}") from error
-    file = MadeFile(
-        kind=content.kind,
-        path=str(path),
-        size=len(encoded),
-        digest=hashlib.sha256(encoded).hexdigest(),
-        profile=content.profile,
-        account=content.account,
-    )
+    stem = str(db.folder / stem_of(outcome))
+    file = made_of(db, stem, written(stem, content_of(found)))
     with db.transaction():
         keep(db, clock.now(), outcome.id, file)
-    return str(Path(path))
+    return file.path

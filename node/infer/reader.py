@@ -5,7 +5,6 @@ The orders come from the parent, which alone decides what is read when; here the
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import threading
@@ -22,10 +21,9 @@ from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Transient, Unsuitable
 from node.imaging import doubt, gates
 from node.imaging.pipelines import Given, Runner
-from node.infer.findings import Conclusion, Content, conclude
+from node.infer.findings import Conclusion, conclude, written
 from node.infer.given import fits_ahead, given_of
-from node.infer.messages import ORDER, Job, Order, OrderKind, Reply, ReplyFile, ReplyKind, file_of
-from node.store.files import write_durably
+from node.infer.messages import ORDER, Job, Order, OrderKind, Reply, ReplyKind
 
 _CHUNK = 1 << 16
 
@@ -157,7 +155,7 @@ class Reader:
     def _write(self, job: Job, reply: Reply, concluded: Conclusion) -> None:
         started = time.perf_counter()
         try:
-            files = tuple(_kept(job, each) for each in concluded.files)
+            files = tuple(written(job.stem, each) for each in concluded.files)
         except (Failed, Transient) as error:
             self._say(Reply(id=job.id, kind=kind_of(error), reason=str(error)))
             return
@@ -170,24 +168,6 @@ def kind_of(error: MatinsError) -> ReplyKind:
     if isinstance(error, Unsuitable):
         return ReplyKind.UNSUITABLE
     return ReplyKind.TRANSIENT if isinstance(error, Transient) else ReplyKind.FAILED
-
-
-def _kept(job: Job, made: Content) -> ReplyFile:
-    path = file_of(job.stem, made.kind, made.profile)
-    content = made.encode()
-    try:
-        write_durably(path, content)
-    except OSError as error:
-        raise Transient(f"the {made.kind} cannot be written: {error.strerror}") from error
-    digest = hashlib.sha256(content).hexdigest()
-    return ReplyFile(
-        kind=made.kind,
-        path=str(path),
-        size=len(content),
-        digest=digest,
-        profile=made.profile,
-        account=made.account,
-    )
 
 
 class _InTheMidst:

@@ -13,12 +13,17 @@ from pathlib import Path
 _BEGIN_WRITING = 2
 
 
-def write_durably(path: Path, *content: bytes) -> None:
-    """Put `content`, piece after piece, under `path`: whole or not at all, safe from a power cut when this returns."""
+def write_durably(path: Path, *content: bytes, mode: int | None = None) -> None:
+    """Put `content`, piece after piece, under `path`: whole or not at all, safe from a power cut when this returns.
+
+    `mode`: permissions other than a new file's.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("wb") as stream:
+            if mode is not None:
+                os.fchmod(stream.fileno(), mode)
             for piece in content:
                 stream.write(piece)
             stream.flush()

@@ -8,6 +8,7 @@ from pathlib import Path
 from node.catalogue import Model, finding_codes, load_models_leniently, load_rules_leniently
 from node.config import Settings
 from node.domain.model_card import Mode
+from node.errors import Misconfigured
 from node.triage.rules import CompiledRule, compile_rules
 
 LOCK_NAME = "models.lock"
@@ -45,12 +46,17 @@ class Policy:
 
 def load_policy(settings: Settings) -> Policy:
     """Read models and rules; one that is wrong is left out and named in `problems`."""
-    modes = {name: section.mode for name, section in settings.models.items()}
-    models, wrong_models = load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
+    models, wrong_models = models_of(settings)
     rules, wrong_rules = load_rules_leniently(settings.catalogue.rules_folder, finding_codes(models))
     return Policy(
         settings, models, compile_rules(rules), tuple(str(problem) for problem in (*wrong_models, *wrong_rules))
     )
+
+
+def models_of(settings: Settings) -> tuple[tuple[Model, ...], tuple[Misconfigured, ...]]:
+    """Read the models in the modes of the settings; return those that could be read and what is wrong with others."""
+    modes = {name: section.mode for name, section in settings.models.items()}
+    return load_models_leniently(settings.catalogue.models_folder, locks(settings), modes)
 
 
 def locks(settings: Settings) -> tuple[Path, Path]:

@@ -13,12 +13,10 @@ from typing import Protocol, cast
 
 import torch
 
+from node.domain.engine import PLAIN
 from node.imaging.bundle.plan import Plan, Window
 from node.imaging.engines import ways
 from node.imaging.engines.windows import Forward, Triple
-
-#: What every other engine is compared with, and what runs where nothing was measured.
-PLAIN = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 import node
-from node.domain.engine import EngineEvidence
+from node.domain.engine import PLAIN, EngineEvidence
 from node.domain.model_card import EngineChoice
 from node.imaging.bundle.plan import Plan
-from node.imaging.engines import PLAIN, Way, named, names
+from node.imaging.engines import Way, named, names
 from node.imaging.pipelines import Fitting
 from node.store import engine_evidence
 

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import torch
 
+from node.domain.engine import PLAIN
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan, Window
-from node.imaging.engines import PLAIN, Way, named
+from node.imaging.engines import Way, named
 from node.imaging.engines.layers import example_of, multiple
 from node.imaging.engines.windows import Triple
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from node.domain.engine import LEAST_DICE, EngineEvidence, Trial
+from node.domain.engine import LEAST_DICE, PLAIN, EngineEvidence, Trial
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan
-from node.imaging.engines import PLAIN, Way, named, names
+from node.imaging.engines import Way, named, names
 from node.imaging.engines.choice import BUILD_ERRORS, here
 from node.imaging.engines.ladder import is_memory
 

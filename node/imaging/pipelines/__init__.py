@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
@@ -141,6 +141,17 @@ class Pipeline(Protocol):
             Misconfigured: the card's parameters, segments or weights do not fit the pipeline.
         """
         ...
+
+
+def check_parameters(card: ModelCard, known: Iterable[str]) -> None:
+    """Refuse a card whose `parameters` hold what its pipeline does not know.
+
+    Raises:
+        Misconfigured: one is unknown.
+    """
+    unknown = sorted(card.parameters.keys() - set(known))
+    if unknown:
+        raise Misconfigured("model.toml", f"parameters.{unknown[0]}", "is unknown to this pipeline", "Remove it")
 
 
 def names() -> list[str]:

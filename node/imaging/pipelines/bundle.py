@@ -19,7 +19,7 @@ from monai.inferers.inferer import SliceInferer
 from numpy.typing import NDArray
 
 from node.domain.engine import EngineEvidence
-from node.domain.model_card import ModelCard, Task
+from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.bundle import configuration, network, steps
 from node.imaging.bundle.boxes import boxes_of
@@ -33,14 +33,12 @@ from node.imaging.bundle.plan import NotUnderstood
 from node.imaging.engines.measuring import Progress
 from node.imaging.engines.planned import Planned
 from node.imaging.explain import Explainable
-from node.imaging.pipelines import STILL, Box, Fitting, Given, Pulse, Reading, Runner
+from node.imaging.pipelines import STILL, Box, Fitting, Given, Pulse, Reading, Runner, check_parameters
 from node.imaging.resample import resample
 from node.imaging.volume import Volume
 
 #: Parameter of the card: another configuration of the bundle than "inference", without its ending.
 CONFIGURATION = "configuration"
-#: Grids whose affines differ by less than this, in mm, are one.
-_SAME_MM = 1e-3
 #: Role of the weights that are read where a card has several.
 _ROLE = "network"
 
@@ -168,7 +166,8 @@ class Bundle:
     def _volumes(self, given: Given) -> tuple[list[Volume], tuple[str, ...]]:
         """The volumes in the order of the channels, on one grid."""
         volumes, notes = _on_one_grid(given, [role.name for role in self._card.roles])
-        if not all(np.isfinite(each.array.sum(dtype=np.float64)) for each in volumes):
+        real = [each.array for each in volumes if each.array.dtype.kind == "f"]
+        if not all(np.isfinite(array.sum(dtype=np.float64)) for array in real):
             raise Unsuitable("the volume holds values that are not numbers")
         return volumes, notes
 
@@ -202,7 +201,7 @@ class _Done:
 def load(fitting: Fitting) -> Runner:
     """Read, gate and load the bundle (see `Pipeline`)."""
     card = fitting.card
-    _check_parameters(card)
+    check_parameters(card, (LABELS, EMPTY, CONFIGURATION))
     bundle = configuration.read(
         fitting.folder,
         task=card.task,
@@ -221,12 +220,6 @@ def _weights(fitting: Fitting) -> Path:
     if not fitting.weights:
         raise Misconfigured("model.toml", "weights", "none is given", 'Name "file:bundle/models/model.pt"')
     return fitting.weights.get(_ROLE, next(iter(fitting.weights.values())))
-
-
-def _check_parameters(card: ModelCard) -> None:
-    unknown = sorted(set(card.parameters) - {LABELS, EMPTY, CONFIGURATION})
-    if unknown:
-        raise Misconfigured("model.toml", f"parameters.{unknown[0]}", "is unknown to this pipeline", "Remove it")
 
 
 def _is_flat(bundle: Configuration) -> bool:
@@ -262,8 +255,7 @@ def _on_one_grid(given: Given, roles: Sequence[str]) -> tuple[list[Volume], tupl
     volumes, notes = [first], []
     for name in names[1:]:
         volume = given.volumes[name]
-        same = volume.grid.shape == first.grid.shape
-        if same and np.abs(volume.grid.matrix - first.grid.matrix).max() < _SAME_MM:
+        if volume.grid.coincides_with(first.grid):
             volumes.append(volume)
             continue
         values = torch.from_numpy(np.array(volume.array, dtype=np.float32))

@@ -21,7 +21,7 @@ from node.domain.model_card import ModelCard
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.components import bounds, fill_holes, largest_component
 from node.imaging.explain import Explainable, Prepared
-from node.imaging.pipelines import STILL, Fitting, Given, Pulse, Reading
+from node.imaging.pipelines import STILL, Fitting, Given, Pulse, Reading, check_parameters
 from node.imaging.resample import Ranges, box_around, cover, grid_over, part, resample
 from node.imaging.volume import Volume
 
@@ -216,19 +216,17 @@ def _parameters(card: ModelCard) -> Parameters:
     Raises:
         Misconfigured: one is missing, unknown, of the wrong type or out of range.
     """
-    given = dict(card.parameters)
     values: dict[str, float | int] = {}
     for field in fields(Parameters):
         key = f"parameters.{field.name}"
-        if field.name not in given and field.default is MISSING:
+        if field.name not in card.parameters and field.default is MISSING:
             raise Misconfigured("model.toml", key, "is missing", "Add it")
-        value = given.pop(field.name, field.default)
+        value = card.parameters.get(field.name, field.default)
         whole = field.type == "int"
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
             raise Misconfigured("model.toml", key, f"is {value!r}", f"Give a {'whole ' if whole else ''}number")
         values[field.name] = value
-    if given:
-        raise Misconfigured("model.toml", f"parameters.{min(given)}", "is unknown to this pipeline", "Remove it")
+    check_parameters(card, (field.name for field in fields(Parameters)))
     for name, (low, high) in _RANGES.items():
         if not low <= values[name] <= high:
             raise Misconfigured("model.toml", f"parameters.{name}", f"is {values[name]}", f"Give {low} to {high}")

@@ -21,7 +21,7 @@ from node.imaging.bundle.exact import Exact
 from node.imaging.bundle.labels import EMPTY, LABELS
 from node.imaging.explain import Explainable
 from node.imaging.formats import Program, network_of
-from node.imaging.pipelines import Fitting, Runner
+from node.imaging.pipelines import Fitting, Runner, check_parameters
 from node.imaging.pipelines.bundle import Bundle
 
 ROLE = "network"
@@ -32,9 +32,7 @@ _ROUNDING, _LEAST = 1e-3, 1e-6
 def load(fitting: Fitting) -> Runner:
     """Load the file (see `Pipeline`)."""
     card, device = fitting.card, torch.device(fitting.device)
-    unknown = sorted(set(card.parameters) - {LABELS, EMPTY})
-    if unknown:
-        raise Misconfigured("model.toml", f"parameters.{unknown[0]}", "is unknown to this pipeline", "Remove it")
+    check_parameters(card, (LABELS, EMPTY))
     segments = card.task is Task.SEGMENTATION and card.needs_volume and card.segments
     if not segments and not (card.task is Task.CLASSIFICATION and card.targets):
         problem = "this pipeline outlines segments in volumes, and classifies images and volumes"

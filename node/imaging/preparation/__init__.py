@@ -93,8 +93,7 @@ def _leading(steps: Sequence[object]) -> list[Scale]:
 def _on_first(volume: Volume, grid: Grid, device: torch.device) -> torch.Tensor:
     """The values of a volume on the first one's grid, as they are where it has the same."""
     values = _shared(volume.array).to(device)
-    same = volume.grid.shape == grid.shape and np.allclose(volume.grid.matrix, grid.matrix, atol=1e-3)
-    if same:
+    if volume.grid.coincides_with(grid):
         return values
     return resample(values.float(), volume.grid, grid, outside=float(values.min()))
 
