@@ -74,10 +74,10 @@ def test_a_model_that_is_not_there_is_named(site: Path) -> None:
 
 
 def test_settings_that_are_not_ours_to_write_say_what_to_write(site: Path, monkeypatch) -> None:
-    def refuse(file: Path, text: str) -> None:
+    def refuse(file: Path, content: bytes, *, mode: int) -> None:  # noqa: ARG001
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr(modes, "_write", refuse)
+    monkeypatch.setattr(modes, "write_durably", refuse)
     result = matins(site, "off", "spleen")
     assert result.exit_code == 1
     assert '[models.spleen] mode = "off"' in said(result)
