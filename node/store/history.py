@@ -2,53 +2,108 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
-from node.domain.history import Fact
-from node.domain.patient import Patient
+from node.domain.history import Fact, Standing
+from node.domain.patient import Patient, conflict
 from node.domain.time import Instant
 from node.store.database import Database
+
+_COLUMNS = "code, scheme, value, unit, source, observed_at, coded, standing, ended_at"
 
 
 def record(db: Database, now: Instant, patient: Patient, facts: Sequence[Fact], *, study: str) -> None:
     """Keep the facts that a study brings; what the same study said before and no longer says is superseded."""
-    held = {
-        (row["code"], row["scheme"], row["value"]): row["id"]
-        for row in db.rows(
-            "SELECT id, code, scheme, value FROM history WHERE study_instance_uid = ? AND patient_id = ?"
-            " AND issuer = ? AND superseded_by IS NULL",
-            (study, patient.patient_id, patient.issuer),
-        )
-    }
-    said = {(fact.code, fact.scheme, fact.value): fact for fact in facts}
-    newest: dict[str, int] = {}
-    for key, fact in said.items():
-        if key in held:
-            newest[fact.code] = held[key]
-            continue
-        made = db.execute(
-            "INSERT INTO history (patient_id, issuer, code, scheme, value, unit, source, observed_at,"
-            " study_instance_uid, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(patient.patient_id, patient.issuer, fact.code, fact.scheme, fact.value, fact.unit),
-                *(fact.source, fact.observed_at, study, now.iso),
-            ),
-        )
-        assert made.lastrowid is not None
-        newest[fact.code] = made.lastrowid
-    for key, row_id in held.items():
-        if key not in said:
-            db.execute("UPDATE history SET superseded_by = ? WHERE id = ?", (newest.get(key[0], row_id), row_id))
+    where = "study_instance_uid = ? AND patient_id = ? AND issuer = ? AND origin = ''"
+    _replace(db, now, patient, facts, where, (study, patient.patient_id, patient.issuer), study=study, origin="")
+
+
+def replace_told(db: Database, now: Instant, patient: Patient, facts: Sequence[Fact], *, origin: str) -> bool:
+    """Keep what another system says of a patient in place of what the same `origin` said of them before.
+
+    `patient` is whom the source means, with birth date and sex as it tells them. `origin` names source and question,
+    as "fhir HOSPITAL-A Condition" or "hl7 RIS ADT". Returns whether anything changed.
+    """
+    where = "origin = ? AND patient_id = ? AND issuer = ?"
+    return _replace(
+        db, now, patient, facts, where, (origin, patient.patient_id, patient.issuer), study="", origin=origin
+    )
 
 
 def facts(db: Database, patient: Patient, *, study: str) -> list[Fact]:
     """What is known about a patient: the study's own facts, and all others where the patient is identified.
 
-    An unidentified patient (no ID, a placeholder) has only what the study itself says.
+    An unidentified patient (no ID, a placeholder) has only what the study itself says. A fact that was told of somebody
+    of another birth date or sex is a candidate and not here.
     """
+    return [fact for fact, doubt in _known(db, patient, study=study) if not doubt]
+
+
+def candidates(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str]]:
+    """What may be about another person of the same ID, and is not used, each with what speaks against it."""
+    return [(fact, doubt) for fact, doubt in _known(db, patient, study=study) if doubt]
+
+
+def _known(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str]]:
     rows = db.rows(
-        "SELECT code, scheme, value, unit, source, observed_at FROM history WHERE patient_id = ? AND issuer = ?"
-        " AND superseded_by IS NULL AND (? OR study_instance_uid = ?) ORDER BY id",
+        f"SELECT {_COLUMNS}, birth_date, sex, origin, study_instance_uid FROM history WHERE patient_id = ?"
+        " AND issuer = ? AND superseded_by IS NULL AND (? OR study_instance_uid = ?) ORDER BY id",
         (patient.patient_id, patient.issuer, patient.is_identified, study),
     )
-    return [Fact(**dict(row)) for row in rows]
+    return [(_fact(row), _doubt(row, patient, study)) for row in rows]
+
+
+def _doubt(row: sqlite3.Row, patient: Patient, study: str) -> str:
+    """What speaks against a fact's being of this patient; nothing does against what the study itself says."""
+    if row["study_instance_uid"] == study and not row["origin"]:
+        return ""
+    return conflict(replace(patient, birth_date=row["birth_date"], sex=row["sex"]), patient) or ""
+
+
+def _fact(row: sqlite3.Row) -> Fact:
+    return Fact(
+        **{name: row[name] for name in _COLUMNS.split(", ") if name != "standing"}, standing=Standing(row["standing"])
+    )
+
+
+def _replace(
+    db: Database,
+    now: Instant,
+    patient: Patient,
+    facts: Sequence[Fact],
+    where: str,
+    values: tuple[str, ...],
+    *,
+    study: str,
+    origin: str,
+) -> bool:
+    held = {
+        _fact(row): (int(row["id"]), (row["birth_date"], row["sex"]))
+        for row in db.rows(
+            f"SELECT id, {_COLUMNS}, birth_date, sex FROM history WHERE {where} AND superseded_by IS NULL", values
+        )
+    }
+    changed, newest = False, {}
+    for fact in dict.fromkeys(facts):
+        known = held.get(fact)
+        if known is not None and known[1] == (patient.birth_date, patient.sex):
+            newest[fact.code] = known[0]
+            del held[fact]
+            continue
+        made = db.execute(
+            f"INSERT INTO history (patient_id, issuer, {_COLUMNS}, birth_date, sex, study_instance_uid, origin,"
+            " recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(patient.patient_id, patient.issuer),
+                *(getattr(fact, name) for name in _COLUMNS.split(", ")),
+                *(patient.birth_date, patient.sex, study, origin, now.iso),
+            ),
+        )
+        assert made.lastrowid is not None
+        newest[fact.code], changed = made.lastrowid, True
+    for fact, (row_id, _) in held.items():
+        db.execute("UPDATE history SET superseded_by = ? WHERE id = ?", (newest.get(fact.code, row_id), row_id))
+        changed = True
+    return changed

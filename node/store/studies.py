@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from node.domain.patient import Patient
 from node.domain.priority import Lane
+from node.domain.report_state import ReportState
 from node.domain.study import Order, StudyState
 from node.domain.time import Instant
 from node.store import events
@@ -57,6 +58,9 @@ class StudyRow:
     believed: bool
     #: Its first revision was opened for a model that reads early, and no closing has looked at it since.
     early: bool
+    #: How far the radiologist's own report is, and who told it.
+    report_state: ReportState
+    report_told_by: str
 
 
 def study(db: Database, study_instance_uid: str) -> StudyRow | None:
@@ -193,22 +197,6 @@ def request_closing(db: Database, study_instance_uid: str) -> None:
     db.execute("UPDATE study SET force_requested = 1, open = 1 WHERE study_instance_uid = ?", (study_instance_uid,))
 
 
-def record_rank(
-    db: Database,
-    study_instance_uid: str,
-    *,
-    lane: Lane,
-    score: float,
-    sort_key: float,
-    reasons: Sequence[dict[str, object]],
-) -> None:
-    """Keep the place of a study in the worklist, with the reasons."""
-    db.execute(
-        "UPDATE study SET lane = ?, lane_order = ?, score = ?, sort_key = ?, reasons = ? WHERE study_instance_uid = ?",
-        (lane, lane.order, score, sort_key, json.dumps(list(reasons)), study_instance_uid),
-    )
-
-
 def series_arrivals(db: Database, study_instance_uid: str) -> dict[str, Instant]:
     """When the last image of each series came, by Series Instance UID."""
     rows = db.rows("SELECT * FROM series_arrival WHERE study_instance_uid = ?", (study_instance_uid,))
@@ -284,6 +272,8 @@ def _studies(db: Database, where: str, values: tuple[str, ...] = ()) -> list[Stu
             released=bool(row["released"]),
             believed=row["released"] == _BELIEVED,
             early=bool(row["early"]),
+            report_state=ReportState(row["report_state"]),
+            report_told_by=row["report_told_by"],
         )
         for row in db.rows(f"SELECT * FROM study {where}", values)
     ]

@@ -9,6 +9,7 @@ from datetime import datetime
 from math import isfinite
 from typing import TypeAlias
 
+from node.domain.change import Change
 from node.domain.finding import Finding
 from node.domain.history import FACT_CODES, Fact
 from node.domain.model_card import Mode
@@ -46,6 +47,8 @@ class RankFacts:
     requested_priority: str = ""
     history: tuple[Fact, ...] = ()
     results: tuple[ModelResult, ...] = ()
+    #: What has changed since earlier studies, by models that are live.
+    changes: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         if self.arrived_at.utcoffset() is None:

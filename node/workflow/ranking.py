@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from node.domain.report_state import ReportState
 from node.domain.time import Instant
 from node.domain.work import OutcomeState
-from node.store import events, findings, history, instances, outcomes, studies
+from node.store import events, findings, history, instances, outcomes, reading_list, studies
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.facts import ModelResult, RankFacts
@@ -17,16 +18,16 @@ from node.workflow.policy import Policy
 def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
     """Find the study's lane, score and reasons from everything that is known now; note it if they changed.
 
-    A prior raises nothing, whatever its order or history say.
+    A prior raises nothing, whatever its order or history say; what a radiologist has reported stays where it was.
     """
     study = studies.study(db, study_instance_uid)
-    if study is None:
+    if study is None or study.report_state is ReportState.FINAL:
         return
     facts, asked = _facts(db, study), policy.rules
     if study.prior:
         facts, asked = replace(facts, requested_priority=""), ()
     ranking = rank(facts, asked, points_per_minute=policy.settings.rank.points_per_minute)
-    studies.record_rank(
+    reading_list.record_rank(
         db,
         study_instance_uid,
         lane=ranking.lane,

@@ -74,7 +74,7 @@ def test_a_model_that_is_not_there_is_named(site: Path) -> None:
 
 
 def test_settings_that_are_not_ours_to_write_say_what_to_write(site: Path, monkeypatch) -> None:
-    def refuse(file: Path, content: bytes, *, mode: int) -> None:  # noqa: ARG001
+    def refuse(file: Path, content: bytes, *, mode: int) -> None:
         raise PermissionError(13, "Permission denied", str(file))
 
     monkeypatch.setattr(modes, "write_durably", refuse)

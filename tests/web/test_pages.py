@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from node.domain.measures import LONG_AXIS
 from node.errors import Transient
-from node.store import events, findings, outcomes, studies
+from node.store import events, findings, outcomes, reading_list
 from node.store.database import Database
 from node.store.occupancy import occupied
 from node.web.pages import application
@@ -109,7 +109,9 @@ def test_a_reason_is_shown_with_its_points(fresh_site: Site) -> None:
 
     reason = {"rule": "red-flag", "points": 40.0, "because": "Sudden headache & vomiting"}
     with fresh_site.db.transaction():
-        studies.record_rank(fresh_site.db, told.READ, lane=Lane.URGENT, score=40.0, sort_key=40.0, reasons=[reason])
+        reading_list.record_rank(
+            fresh_site.db, told.READ, lane=Lane.URGENT, score=40.0, sort_key=40.0, reasons=[reason]
+        )
     for page in ("/", f"/studies/{told.READ}"):
         text = fresh_site.text(page)
         assert "+40" in text

@@ -15,6 +15,7 @@ from node.store.migrations import withdrawals  # isort: skip
 from node.store.migrations import retention  # isort: skip
 from node.store.migrations import readings  # isort: skip
 from node.store.migrations import explanations  # isort: skip
+from node.store.migrations import triage  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -28,5 +29,6 @@ __all__ = [
     "rejections",
     "retention",
     "retrievals",
+    "triage",
     "withdrawals",
 ]
