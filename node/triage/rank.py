@@ -44,10 +44,15 @@ def rank(facts: RankFacts, rules: Sequence[CompiledRule], *, points_per_minute: 
     reasons = (*_by_order(facts.requested_priority), *contributions(rules, facts))
     lane = min((each.lane for each in reasons if each.lane), key=lambda each: each.order, default=Lane.ROUTINE)
     score = fsum(each.points for each in reasons)
-    sort_key = score - points_per_minute * facts.arrived_at.timestamp() / 60.0
+    sort_key = static_key(score, facts.arrived_at.timestamp() / 60.0, points_per_minute)
     arrived = facts.arrived_at.astimezone(UTC).isoformat(timespec="microseconds")
     place = (lane.order, -sort_key, arrived, facts.study_instance_uid)
     return Ranking(lane=lane, score=score, sort_key=sort_key, reasons=reasons, place=place)
+
+
+def static_key(score: float, arrived_min: float, points_per_minute: float) -> float:
+    """Points less what waiting is worth, of an arrival in minutes: the greater is read first, and time changes none."""
+    return score - points_per_minute * arrived_min
 
 
 def highest_score(rules: Sequence[CompiledRule]) -> float:
