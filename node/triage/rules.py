@@ -25,6 +25,7 @@ from node.domain.rule import (
     Operator,
     Rule,
     comparisons,
+    reads_findings,
 )
 from node.triage.facts import Key, RankFacts, Value, values
 from node.triage.mention import mention_of
@@ -55,6 +56,10 @@ class Contribution:
     because: str
     #: The lane it asks for, if any.
     lane: Lane | None = None
+    #: Whether a model has a say in it: then it raises one lane at most, never above a person's STAT.
+    by_model: bool = False
+    #: Whether it puts the study at the end of the routine lane.
+    veto: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,8 @@ class CompiledRule:
     answer: Answer
     #: What it compares, in the order written, and the test of one value.
     tests: tuple[tuple[Comparison, Callable[[Value], bool]], ...]
+    #: Whether it asks models.
+    by_model: bool = False
 
 
 def compile_rules(rules: Sequence[Rule]) -> tuple[CompiledRule, ...]:
@@ -101,16 +108,19 @@ def unanswered(rules: Sequence[CompiledRule], facts: RankFacts) -> dict[str, str
 def _contribution(compiled: CompiledRule, truth: Truth, reading: Reading) -> Contribution | None:
     rule = compiled.rule
     if truth:
-        return Contribution(rule=rule.id, points=rule.points, because=_because(compiled, reading), lane=rule.lane)
+        because = _because(compiled, reading)
+        return Contribution(
+            rule=rule.id, points=rule.points, because=because, lane=rule.lane, by_model=compiled.by_model
+        )
     if truth is None and rule.when_missing is not Missing.SKIP:
         because = f"{rule.title}: cannot be answered, {_not_known(compiled, reading)} not known"
-        return Contribution(rule=rule.id, points=rule.points_when_missing, because=because)
+        return Contribution(rule=rule.id, points=rule.points_when_missing, because=because, by_model=compiled.by_model)
     return None
 
 
 def _compile_rule(rule: Rule) -> CompiledRule:
     tests = tuple((comparison, _test(comparison)) for comparison in comparisons(rule.when))
-    return CompiledRule(rule=rule, answer=_answer(rule.when), tests=tests)
+    return CompiledRule(rule=rule, answer=_answer(rule.when), tests=tests, by_model=reads_findings(rule))
 
 
 def _answer(clause: Clause) -> Answer:
