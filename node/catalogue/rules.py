@@ -13,12 +13,12 @@ from pydantic import TypeAdapter
 
 from node.catalogue.toml_file import read_document, validate
 from node.config.clauses import ClauseReader
+from node.domain.pin import RESERVED
 from node.domain.priority import Lane
 from node.domain.rule import (
     FIELDS,
     MENTION,
     MENTION_OPERATORS,
-    ORDER,
     SENTENCE,
     Missing,
     Rule,
@@ -94,7 +94,7 @@ def read_rule(file: Path, known: Collection[tuple[str, str]]) -> Rule:
     Raises:
         Misconfigured: with the file, the key and the remedy.
     """
-    if not _ID.fullmatch(file.stem) or file.stem == ORDER:
+    if not _ID.fullmatch(file.stem) or file.stem in RESERVED:
         raise Misconfigured(file, "", "is no name for a rule", "Use small letters, digits and dashes: what it notices")
     written = validate(_RULE, read_document(file), file)
     for key in ("title", "because", "source", "version"):
