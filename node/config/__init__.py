@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node.config.completeness import Completeness
+from node.config.fhir import FhirServer
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.retrieve import RetrieveSettings
@@ -15,6 +16,7 @@ __all__ = [
     "Completeness",
     "DataSettings",
     "DeliverSettings",
+    "FhirServer",
     "InferSettings",
     "NodeSettings",
     "Peer",

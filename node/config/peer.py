@@ -21,6 +21,9 @@ def _web_address(text: str) -> str:
     return text.rstrip("/")
 
 
+#: Base address of a service, or empty.
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
 #: What a viewer shows: Segmentations, reports, Secondary Captures, presentation states, key objects, parametric maps,
 #: RT structure sets, documents.
 Shown = Literal["SEG", "SR", "SC", "PR", "KO", "PM", "RTSTRUCT", "DOC"]
@@ -43,7 +46,7 @@ class Peer(Section):
     host: str = ""
     port: Port | None = None
     #: Base address of its DICOMweb service (QIDO-RS, WADO-RS), where studies are then fetched; only for an archive.
-    dicomweb: Annotated[str, AfterValidator(_web_address)] = ""
+    dicomweb: WebAddress = ""
     #: From where it may call; empty for a peer that never calls.
     addresses: tuple[Network, ...] = Field(default=(), strict=False)
     #: The certificate that its AE title is bound to; with TLS, a peer without one is refused.

@@ -20,6 +20,19 @@ def _hours(text: str) -> str:
     return text
 
 
+#: Hours of the day by local time, as "22:00-06:00"; empty for the whole day.
+Hours = Annotated[str, AfterValidator(_hours)]
+
+
+def hours_of(text: Hours) -> tuple[time, time] | None:
+    """`Hours` parsed: from, and until; `None` for the whole day."""
+    found = _HOURS.fullmatch(text)
+    if found is None:
+        return None
+    first_hour, first_minute, last_hour, last_minute = (int(part) for part in found.groups())
+    return time(first_hour, first_minute), time(last_hour, last_minute)
+
+
 class RetrieveSettings(Section):
     """[retrieve]: patience with archives that are asked for studies, and which priors are fetched."""
 
@@ -40,13 +53,9 @@ class RetrieveSettings(Section):
     #: Only studies with a modality of the study's own, or any.
     priors_modalities: Literal["same", "any"] = "same"
     #: Local time of the day in which priors are fetched, as "22:00-06:00"; empty for the whole day.
-    priors_between: Annotated[str, AfterValidator(_hours)] = ""
+    priors_between: Hours = ""
 
     @property
     def priors_hours(self) -> tuple[time, time] | None:
         """`priors_between` parsed: from, and until; `None` for the whole day."""
-        found = _HOURS.fullmatch(self.priors_between)
-        if found is None:
-            return None
-        first_hour, first_minute, last_hour, last_minute = (int(part) for part in found.groups())
-        return time(first_hour, first_minute), time(last_hour, last_minute)
+        return hours_of(self.priors_between)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from node.config.completeness import QUIET_DEFAULTS, Completeness, read_required
+from node.config.fhir import FhirServer, with_token_from
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.retrieve import RetrieveSettings
@@ -40,6 +41,7 @@ class Settings(Section):
     rank: RankSettings = RankSettings()
     completeness: dict[str, Completeness] = Field(default_factory=dict)
     peers: tuple[Peer, ...] = Field(default=(), strict=False)
+    fhir: tuple[FhirServer, ...] = Field(default=(), strict=False)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     #: `--quiet`: takes the place of every quiet time; not a key of the file.
     quiet_s: float | None = Field(default=None, exclude=True)
@@ -72,6 +74,13 @@ class Settings(Section):
             if unknown:
                 raise ValueError(f"results_to of {peer.name} names no destination: {', '.join(unknown)}")
         return self
+
+    @field_validator("fhir")
+    @classmethod
+    def _servers_have_names_of_their_own(cls, servers: tuple[FhirServer, ...]) -> tuple[FhirServer, ...]:
+        if len({each.name for each in servers}) < len(servers):
+            raise ValueError("two FHIR servers have the same name")
+        return servers
 
     def completeness_of(self, modality: str) -> Completeness:
         """What counts for a modality: key by key its own section, the built-in quiet time, `default`."""
@@ -160,9 +169,9 @@ def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: fl
         )
         for peer in settings.peers
     )
-    return settings.model_copy(
-        update={"data": kept, "catalogue": catalogue, "receive": receive, "peers": peers, "quiet_s": quiet_s}
-    )
+    folders = {"data": kept, "catalogue": catalogue, "receive": receive}
+    fhir = with_token_from(settings.fhir, base)
+    return settings.model_copy(update={**folders, "peers": peers, "fhir": fhir, "quiet_s": quiet_s})
 
 
 _REMEDIES = {

@@ -28,7 +28,8 @@ class Fact:
     unit: str = ""
     #: Where it was read: "dataset", or what `[[fhir]]`, `[receive.hl7]`, an import calls itself.
     source: str
-    #: ISO date or date-time of the observation (of a problem: its onset), or empty.
+    #: ISO date or date-time of the observation (of a problem: its onset), as exact as it is told (a year, a month), or
+    #: empty.
     observed_at: str = ""
     #: What it is, by code: scheme:value, as "SCT:372571002", "I10:I26.9", "LN:48065-7"; empty where it has none.
     coded: str = ""

@@ -16,6 +16,8 @@ class WorkKind(StrEnum):
     FETCH = "fetch"
     #: Which earlier studies of a patient the archives hold.
     PRIORS = "priors"
+    #: What a FHIR server knows of the patient of a study; subject "server/study".
+    HISTORY = "history"
     INFER = "infer"
     REPORT = "report"
     #: A rejection note over results that a destination has; subject: its id.

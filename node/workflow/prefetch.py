@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from node.config import RetrieveSettings
 from node.domain.patient import Patient, conflict
@@ -98,8 +98,12 @@ def identity_conflict(study: StudyRow, candidate: Candidate) -> str:
 
 def wait_s(now: Instant, settings: RetrieveSettings, purpose: Purpose) -> float:
     """Seconds until a retrieval of this purpose may begin; 0 if it may now."""
-    hours = settings.priors_hours
-    if purpose is not Purpose.PRIOR or hours is None:
+    return until_hours_s(now, settings.priors_hours) if purpose is Purpose.PRIOR else 0.0
+
+
+def until_hours_s(now: Instant, hours: tuple[time, time] | None) -> float:
+    """Seconds until these hours of the local day begin; 0 within them."""
+    if hours is None:
         return 0.0
     first, last = hours
     local = now.wall.astimezone()

@@ -16,6 +16,7 @@ from node.store.migrations import retention  # isort: skip
 from node.store.migrations import readings  # isort: skip
 from node.store.migrations import explanations  # isort: skip
 from node.store.migrations import triage  # isort: skip
+from node.store.migrations import inquiries  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -24,6 +25,7 @@ __all__ = [
     "deliveries",
     "explanations",
     "first",
+    "inquiries",
     "journal",
     "readings",
     "rejections",
