@@ -17,6 +17,7 @@ from node.store.migrations import readings  # isort: skip
 from node.store.migrations import explanations  # isort: skip
 from node.store.migrations import triage  # isort: skip
 from node.store.migrations import inquiries  # isort: skip
+from node.store.migrations import ranking  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -27,6 +28,7 @@ __all__ = [
     "first",
     "inquiries",
     "journal",
+    "ranking",
     "readings",
     "rejections",
     "retention",
