@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from node.config.hl7 import Hl7Settings
 from node.config.security import TlsSettings
 from node.config.values import AeTitle, Port, Seconds, Section
 
@@ -39,6 +40,7 @@ class ReceiveSettings(Section):
     """[receive]: limits at the door."""
 
     stow: StowSettings = StowSettings()
+    hl7: Hl7Settings = Hl7Settings()
     tls: TlsSettings = TlsSettings()
     #: Associations at once, in all and from one peer.
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -22,10 +23,21 @@ def _network(text: str) -> str:
     return text
 
 
+def _time_zone(text: str) -> str:
+    if text:
+        try:
+            ZoneInfo(text)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("a zone of the IANA database, as Europe/Berlin") from error
+    return text
+
+
 AeTitle = Annotated[str, Field(pattern=_AE_TITLE), AfterValidator(_ae_title)]
 Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+#: Name in the IANA database; empty where none is given.
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 #: A worklist is a destination that is also told what was not read, and why.
 Role = Literal["source", "destination", "archive", "worklist"]
 
