@@ -7,6 +7,7 @@ from node.config.fhir import FhirServer
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.retrieve import RetrieveSettings
+from node.config.route import Route
 from node.config.sections import DataSettings, DeliverSettings, InferSettings, WebSettings
 from node.config.security import BoundCertificate, TlsSettings, User
 from node.config.settings import Settings, load_settings
@@ -22,6 +23,7 @@ __all__ = [
     "Peer",
     "ReceiveSettings",
     "RetrieveSettings",
+    "Route",
     "Settings",
     "TlsSettings",
     "User",

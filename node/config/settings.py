@@ -13,6 +13,7 @@ from node.config.fhir import FhirServer, with_token_from
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.retrieve import RetrieveSettings
+from node.config.route import Route, with_files
 from node.config.sections import (
     CatalogueSettings,
     DataSettings,
@@ -42,6 +43,7 @@ class Settings(Section):
     completeness: dict[str, Completeness] = Field(default_factory=dict)
     peers: tuple[Peer, ...] = Field(default=(), strict=False)
     fhir: tuple[FhirServer, ...] = Field(default=(), strict=False)
+    routes: tuple[Route, ...] = Field(default=(), strict=False)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     #: `--quiet`: takes the place of every quiet time; not a key of the file.
     quiet_s: float | None = Field(default=None, exclude=True)
@@ -73,6 +75,7 @@ class Settings(Section):
             unknown = sorted(set(peer.results_to) - destinations)
             if unknown:
                 raise ValueError(f"results_to of {peer.name} names no destination: {', '.join(unknown)}")
+        self._routes_agree()
         return self
 
     @field_validator("fhir")
@@ -81,6 +84,15 @@ class Settings(Section):
         if len({each.name for each in servers}) < len(servers):
             raise ValueError("two FHIR servers have the same name")
         return servers
+
+    def _routes_agree(self) -> None:
+        names = [route.name for route in self.routes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two routes have the same name: {', '.join(sorted(names))}")
+        for peer in self.peers:
+            unknown = sorted(set(peer.flags_to) - set(names))
+            if unknown:
+                raise ValueError(f"flags_to of {peer.name} names no route: {', '.join(unknown)}")
 
     def completeness_of(self, modality: str) -> Completeness:
         """What counts for a modality: key by key its own section, the built-in quiet time, `default`."""
@@ -103,6 +115,10 @@ class Settings(Section):
     def peer_named(self, name: str) -> Peer | None:
         """The peer of that name."""
         return next((peer for peer in self.peers if peer.name == name), None)
+
+    def route_named(self, name: str) -> Route | None:
+        """The route of that name."""
+        return next((route for route in self.routes if route.name == name), None)
 
     def peer_titled(self, ae_title: str) -> Peer | None:
         """The peer with that AE title."""
@@ -169,7 +185,8 @@ def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: fl
         )
         for peer in settings.peers
     )
-    folders = {"data": kept, "catalogue": catalogue, "receive": receive}
+    routes = tuple(with_files(route, base) for route in settings.routes)
+    folders = {"data": kept, "catalogue": catalogue, "receive": receive, "routes": routes}
     fhir = with_token_from(settings.fhir, base)
     return settings.model_copy(update={**folders, "peers": peers, "fhir": fhir, "quiet_s": quiet_s})
 

@@ -12,6 +12,7 @@ from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.facts import ModelResult, RankFacts
 from node.triage.rank import rank
+from node.workflow import listing
 from node.workflow.policy import Policy
 
 
@@ -49,6 +50,7 @@ def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) 
             reason=reason or "nothing speaks for more",
             study=study_instance_uid,
         )
+    listing.tell(db, now, policy, study_instance_uid)
 
 
 def _facts(db: Database, study: StudyRow) -> RankFacts:

@@ -18,6 +18,7 @@ from node.store.migrations import explanations  # isort: skip
 from node.store.migrations import triage  # isort: skip
 from node.store.migrations import inquiries  # isort: skip
 from node.store.migrations import ranking  # isort: skip
+from node.store.migrations import notices  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -28,6 +29,7 @@ __all__ = [
     "first",
     "inquiries",
     "journal",
+    "notices",
     "ranking",
     "readings",
     "rejections",
