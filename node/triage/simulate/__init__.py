@@ -1,0 +1,1 @@
+"""What triage does to waiting times, simulated before it is switched on, and compared with queueing theory."""
