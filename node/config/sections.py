@@ -62,11 +62,25 @@ class DeliverSettings(Section):
     commitment_s: Seconds = 86_400.0
 
 
+Minutes = Annotated[float, Field(ge=0)]
+
+
+class LongestWait(Section):
+    """[rank.longest_wait_min]: after how many minutes an unread study of the lane is marked; 0 marks none."""
+
+    STAT: Minutes = 60.0
+    URGENT: Minutes = 240.0
+    ROUTINE: Minutes = 1440.0
+
+
 class RankSettings(Section):
     """[rank]: how waiting counts."""
 
     #: Points that one minute of waiting is worth inside a lane.
     points_per_minute: Annotated[float, Field(ge=0)] = 0.1
+    #: The most points that all findings of a study add; an order for STAT or URGENT adds as many.
+    findings_maximum: Annotated[float, Field(ge=0)] = 100.0
+    longest_wait_min: LongestWait = LongestWait()
 
 
 class ModelSettings(Section):

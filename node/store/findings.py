@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from pydantic import TypeAdapter
 
 from node.domain.finding import Finding
 from node.store.database import Database
+
+#: Model, mode, findings.
+Result: TypeAlias = tuple[str, str, list[Finding]]
 
 _FINDING = TypeAdapter(Finding)
 
@@ -26,3 +31,19 @@ def of_outcome(db: Database, outcome_id: int) -> list[Finding]:
     """The findings of one outcome, in their order."""
     rows = db.rows("SELECT body FROM finding WHERE outcome_id = ? ORDER BY ordinal", (outcome_id,))
     return [_FINDING.validate_json(row["body"]) for row in rows]
+
+
+def results_of(db: Database, uids: Sequence[str]) -> dict[str, dict[int, Result]]:
+    """Study → outcome → (model, mode, findings) of every result that nothing has superseded."""
+    rows = db.rows(
+        "SELECT o.study_instance_uid, o.id, o.model, o.mode, f.body FROM json_each(?) asked"
+        " CROSS JOIN outcome o ON o.study_instance_uid = asked.value LEFT JOIN finding f ON f.outcome_id = o.id"
+        " WHERE o.state = 'result' ORDER BY o.model, o.id, f.ordinal",
+        (json.dumps(list(uids)),),
+    )
+    found: dict[str, dict[int, Result]] = {uid: {} for uid in uids}
+    for row in rows:
+        _, _, bodies = found[row["study_instance_uid"]].setdefault(row["id"], (row["model"], row["mode"], []))
+        if row["body"] is not None:
+            bodies.append(_FINDING.validate_json(row["body"]))
+    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from node.domain.history import Fact, Standing
@@ -38,7 +39,25 @@ def facts(db: Database, patient: Patient, *, study: str) -> list[Fact]:
     An unidentified patient (no ID, a placeholder) has only what the study itself says. A fact that was told of somebody
     of another birth date or sex is a candidate and not here.
     """
-    return [fact for fact, doubt in _known(db, patient, study=study) if not doubt]
+    return facts_of(db, {study: patient})[study]
+
+
+def facts_of(db: Database, patients: Mapping[str, Patient]) -> dict[str, list[Fact]]:
+    """The same of several studies, by their UIDs."""
+    asked = [[each.patient_id, each.issuer, each.is_identified, uid] for uid, each in patients.items()]
+    rows = db.rows(
+        f"SELECT {_COLUMNS}, birth_date, sex, origin, study_instance_uid, asked_for FROM (SELECT value ->> 0 AS whose,"
+        " value ->> 1 AS issued_by, value ->> 2 AS identified, value ->> 3 AS asked_for FROM json_each(?))"
+        " CROSS JOIN history ON patient_id = whose AND issuer = issued_by"
+        " WHERE superseded_by IS NULL AND (identified OR study_instance_uid = asked_for) ORDER BY id",
+        (json.dumps(asked),),
+    )
+    found: dict[str, list[Fact]] = {uid: [] for uid in patients}
+    for row in rows:
+        uid = row["asked_for"]
+        if not _doubt(row, patients[uid], uid):
+            found[uid].append(_fact(row))
+    return found
 
 
 def candidates(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str]]:

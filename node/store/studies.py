@@ -69,6 +69,11 @@ def study(db: Database, study_instance_uid: str) -> StudyRow | None:
     return found[0] if found else None
 
 
+def some(db: Database, uids: Sequence[str]) -> list[StudyRow]:
+    """Those of these studies that are held."""
+    return _studies(db, "WHERE study_instance_uid IN (SELECT value FROM json_each(?))", (json.dumps(list(uids)),))
+
+
 def matching(
     db: Database, *, uids: Sequence[str], accession_number: str, patient_id: str, limit: int
 ) -> list[StudyRow]:
@@ -88,9 +93,14 @@ def open_studies(db: Database) -> list[StudyRow]:
     return _studies(db, "WHERE open = 1 AND state != 'held'")
 
 
-def worklist(db: Database) -> list[StudyRow]:
-    """All studies in reading order: lane, then score with age, then arrival; those not yet closed come last."""
-    return _studies(db, "ORDER BY lane_order, revision = 0, sort_key DESC, first_wall, study_instance_uid")
+def worklist(db: Database, *, every: bool = True) -> list[StudyRow]:
+    """Studies in reading order: lane, then score with age, then arrival; those not yet closed come last of their lane.
+
+    Without `every`, those that a radiologist's final report is known of are left out.
+    """
+    where = "" if every else "WHERE report_state != 'final' "
+    order = "ORDER BY lane_order, revision = 0, sort_key DESC, coalesce(queued_s, first_wall), study_instance_uid"
+    return _studies(db, f"{where}{order}")
 
 
 def move(db: Database, now: Instant, study_instance_uid: str, after: StudyState, reason: str) -> None:

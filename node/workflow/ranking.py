@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import isinf
 
 from node.domain.report_state import ReportState
 from node.domain.time import Instant
-from node.domain.work import OutcomeState
-from node.store import events, findings, history, instances, outcomes, reading_list, studies
+from node.store import events, reading_list, studies, waiting
 from node.store.database import Database
+from node.store.reading_list import Place
 from node.store.studies import StudyRow
-from node.triage.facts import ModelResult, RankFacts
-from node.triage.rank import rank
+from node.triage.rank import Ranking, highest_score, overtaking_window_min, rank
 from node.workflow import listing
 from node.workflow.policy import Policy
+from node.workflow.rank_facts import facts_of
+
+#: Studies that are looked at together, and that one transaction writes at most: it holds the write lock for some ms.
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """One study with the place it had and the one it has by what is known now."""
+
+    row: StudyRow
+    before: Place
+    after: Place
+    ranking: Ranking
 
 
 def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
@@ -21,59 +37,94 @@ def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) 
 
     A prior raises nothing, whatever its order or history say; what a radiologist has reported stays where it was.
     """
-    study = studies.study(db, study_instance_uid)
-    if study is None or study.report_state is ReportState.FINAL:
-        return
-    facts, asked = _facts(db, study), policy.rules
-    if study.prior:
-        facts, asked = replace(facts, requested_priority=""), ()
-    ranking = rank(facts, asked, points_per_minute=policy.settings.rank.points_per_minute)
-    reading_list.record_rank(
-        db,
-        study_instance_uid,
-        lane=ranking.lane,
-        score=ranking.score,
-        sort_key=ranking.sort_key,
-        reasons=ranking.reason_rows,
-    )
-    before, after = _shown(study.lane, study.score), _shown(ranking.lane, ranking.score)
-    if before != after:
-        reason = "; ".join(each.because for each in ranking.reasons)
-        rules = ", ".join(each.rule for each in ranking.reasons)
-        events.record(
-            db,
-            now,
-            "rank",
-            rules,
-            before=before,
-            after=after,
-            reason=reason or "nothing speaks for more",
-            study=study_instance_uid,
-        )
+    _write(db, now, [*ranked_anew(db, now, policy, [study_instance_uid], write=True)])
     listing.tell(db, now, policy, study_instance_uid)
 
 
-def _facts(db: Database, study: StudyRow) -> RankFacts:
-    uid = study.study_instance_uid
-    modalities, body_parts = instances.kinds(db, uid)
-    return RankFacts(
-        study_instance_uid=uid,
-        arrived_at=study.first_received.wall,
-        hour_of_day=study.first_received.wall.astimezone().hour,
-        modalities=modalities,
-        body_parts=body_parts,
-        study_description=study.order.study_description,
-        patient_age_years=study.order.patient_age_years,
-        patient_sex=study.patient.sex,
-        requested_priority=study.order.requested_priority,
-        history=tuple(history.facts(db, study.patient, study=uid)),
-        results=tuple(
-            ModelResult(model=outcome.model, mode=outcome.mode, findings=tuple(findings.of_outcome(db, outcome.id)))
-            for outcome in outcomes.current(db, uid)
-            if outcome.state is OutcomeState.RESULT
-        ),
-    )
+def rerank_all(db: Database, now: Instant, policy: Policy) -> int:
+    """Rank everything anew that waits, as after new rules or in the morning; return how many places changed.
+
+    Looks without the lock and writes what changed in short transactions of its own.
+    """
+    moved = 0
+    uids = reading_list.unread(db)
+    for start in range(0, len(uids), _BATCH):
+        batch = uids[start : start + _BATCH]
+        changed = [each.row.study_instance_uid for each in ranked_anew(db, now, policy, batch) if _differs(each)]
+        if changed:
+            with db.transaction():
+                moved += _write(db, now, [*ranked_anew(db, now, policy, changed, write=True)])
+                for uid in changed:
+                    listing.tell(db, now, policy, uid)
+    return moved
 
 
-def _shown(lane: str, score: float) -> str:
-    return f"{lane} {score:g}"
+def ranked_anew(
+    db: Database, now: Instant, policy: Policy, uids: Sequence[str], *, write: bool = False
+) -> Iterator[Ranked]:
+    """Each of these studies that waits for a radiologist, with its place by what is known now.
+
+    `write`: inside a transaction; then a study that joins the list does so once and for all.
+    """
+    rows = [row for row in studies.some(db, uids) if row.report_state is not ReportState.FINAL]
+    facts = facts_of(db, rows)
+    places = reading_list.places(db, [row.study_instance_uid for row in rows])
+    section = policy.settings.rank
+    for row in rows:
+        known, asked, before = facts[row.study_instance_uid], policy.rules, places[row.study_instance_uid]
+        if row.prior:
+            known, asked = replace(known, requested_priority=""), ()
+        queued_s = before.queued_s
+        if queued_s is None:
+            joined = waiting.joined_s if write else waiting.would_join_s
+            queued_s = joined(db, now, row.first_received)
+        ranking = rank(
+            known,
+            asked,
+            points_per_minute=section.points_per_minute,
+            findings_maximum=section.findings_maximum,
+            queued_s=queued_s,
+            pin=before.pin,
+        )
+        highest = highest_score(policy.rules, lane=ranking.lane, findings_maximum=section.findings_maximum)
+        window_min = overtaking_window_min(ranking.score, highest, section.points_per_minute)
+        after = replace(
+            before,
+            lane=ranking.lane,
+            band=ranking.band,
+            score=ranking.score,
+            sort_key=ranking.sort_key,
+            reasons=json.dumps(ranking.reason_rows),
+            queued_s=queued_s,
+            overtakable_min=None if isinf(window_min) else window_min,
+        )
+        yield Ranked(row=row, before=before, after=after, ranking=ranking)
+
+
+def _differs(each: Ranked) -> bool:
+    return each.before != each.after
+
+
+def _write(db: Database, now: Instant, ranked: Sequence[Ranked]) -> int:
+    """Keep the places that changed, and note every move in lane or score; return how many changed."""
+    changed = [each for each in ranked if _differs(each)]
+    reading_list.record_ranks(db, [each.after for each in changed])
+    for each in changed:
+        before, after = _shown(each.before), _shown(each.after)
+        if before != after:
+            reason = "; ".join(said.because for said in each.ranking.reasons)
+            events.record(
+                db,
+                now,
+                "rank",
+                ", ".join(said.rule for said in each.ranking.reasons),
+                before=before,
+                after=after,
+                reason=reason or "nothing speaks for more",
+                study=each.row.study_instance_uid,
+            )
+    return len(changed)
+
+
+def _shown(place: Place) -> str:
+    return f"{place.lane} {place.score:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -109,9 +110,9 @@ def test_a_reason_is_shown_with_its_points(fresh_site: Site) -> None:
 
     reason = {"rule": "red-flag", "points": 40.0, "because": "Sudden headache & vomiting"}
     with fresh_site.db.transaction():
-        reading_list.record_rank(
-            fresh_site.db, told.READ, lane=Lane.URGENT, score=40.0, sort_key=40.0, reasons=[reason]
-        )
+        place = reading_list.places(fresh_site.db, [told.READ])[told.READ]
+        moved = replace(place, lane=Lane.URGENT, band=1, score=40.0, sort_key=40.0, reasons=json.dumps([reason]))
+        reading_list.record_ranks(fresh_site.db, [moved])
     for page in ("/", f"/studies/{told.READ}"):
         text = fresh_site.text(page)
         assert "+40" in text

@@ -1,0 +1,47 @@
+"""What the places of studies rest on, read from the store for many of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from node.domain.history import Fact
+from node.domain.model_card import Mode
+from node.store import findings, history, instances
+from node.store.database import Database
+from node.store.studies import StudyRow
+from node.triage.facts import ModelResult, RankFacts
+
+
+def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
+    """Everything that is known now of each of these studies, by UID: a few queries, however many they are."""
+    uids = [row.study_instance_uid for row in rows]
+    kinds = instances.kinds_of(db, uids)
+    known = history.facts_of(db, {row.study_instance_uid: row.patient for row in rows})
+    results = findings.results_of(db, uids)
+    return {row.study_instance_uid: _facts(row, *kinds[row.study_instance_uid], known, results) for row in rows}
+
+
+def _facts(
+    row: StudyRow,
+    modalities: tuple[str, ...],
+    body_parts: tuple[str, ...],
+    known: Mapping[str, Sequence[Fact]],
+    results: Mapping[str, Mapping[int, findings.Result]],
+) -> RankFacts:
+    uid = row.study_instance_uid
+    return RankFacts(
+        study_instance_uid=uid,
+        arrived_at=row.first_received.wall,
+        hour_of_day=row.first_received.wall.astimezone().hour,
+        modalities=modalities,
+        body_parts=body_parts,
+        study_description=row.order.study_description,
+        patient_age_years=row.order.patient_age_years,
+        patient_sex=row.patient.sex,
+        requested_priority=row.order.requested_priority,
+        history=tuple(known[uid]),
+        results=tuple(
+            ModelResult(model=model, mode=Mode(mode), findings=tuple(found))
+            for model, mode, found in results[uid].values()
+        ),
+    )
