@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from node.catalogue.examples import read_example
 from node.catalogue.toml_file import read_document, validate
+from node.catalogue.worth import check_worth
 from node.config.clauses import ClauseReader
+from node.config.subjects import is_code
 from node.domain.pin import RESERVED
 from node.domain.priority import Lane
 from node.domain.rule import (
@@ -20,15 +22,14 @@ from node.domain.rule import (
     MENTION,
     MENTION_OPERATORS,
     SENTENCE,
+    Cap,
     Missing,
     Rule,
+    Weight,
     comparisons,
     reads_findings,
 )
 from node.errors import Misconfigured
-
-#: The most that one rule may add: rules stay comparable, and waiting overtakes them in foreseeable time.
-MAXIMUM_POINTS = 100.0
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -40,7 +41,10 @@ class _Then:
     __pydantic_config__ = _FORBID
 
     points: float = 0.0
+    points_per_probability: Weight | None = None
+    cap: Cap | None = None
     lane: Lane | None = None
+    veto: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,9 @@ class _RuleFile:
     then: _Then
     #: "skip", "flag", or { points = N }.
     when_missing: str | dict[str, float] = "skip"
+    #: Codes that it needs a model for; while none of this node finds them, it is dormant.
+    requires: tuple[str, ...] = ()
+    examples: tuple[dict[str, Any], ...] = ()
 
 
 _RULE: TypeAdapter[_RuleFile] = TypeAdapter(_RuleFile)
@@ -80,12 +87,35 @@ def load_rules_leniently(
     """As `load_rules`, but return the rules that could be read and the problems of the others."""
     rules: list[Rule] = []
     problems: list[Misconfigured] = []
-    for file in sorted(path for path in rules_folder.glob("*.toml") if path.name[0] not in "._"):
+    for file in rule_files(rules_folder):
         try:
             rules.append(read_rule(file, known))
         except Misconfigured as problem:
             problems.append(problem)
-    return tuple(rules), tuple(problems)
+    return tuple(rules), (*problems, *disagreements(rules_folder, rules))
+
+
+def rule_files(rules_folder: Path) -> list[Path]:
+    """Every file that is a rule, by name.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    return sorted(path for path in rules_folder.glob("*.toml") if path.name[0] not in "._")
+
+
+def disagreements(rules_folder: Path, rules: Sequence[Rule]) -> tuple[Misconfigured, ...]:
+    """What is wrong between rules that are right by themselves: two caps of one group, of which the greater holds."""
+    caps: dict[str, tuple[str, float]] = {}
+    problems = []
+    for rule in sorted(rules, key=lambda rule: rule.id):
+        if rule.cap is not None:
+            first, points = caps.setdefault(rule.cap.group, (rule.id, rule.cap.points))
+            if points != rule.cap.points:
+                problem = f"{rule.cap.points:g} points for “{rule.cap.group}”, and {points:g} in {first}.toml"
+                file = rules_folder / f"{rule.id}.toml"
+                problems.append(Misconfigured(file, "then.cap.points", problem, "Give a group the same cap everywhere"))
+    return tuple(problems)
 
 
 def read_rule(file: Path, known: Collection[tuple[str, str]]) -> Rule:
@@ -96,27 +126,52 @@ def read_rule(file: Path, known: Collection[tuple[str, str]]) -> Rule:
     """
     if not _ID.fullmatch(file.stem) or file.stem in RESERVED:
         raise Misconfigured(file, "", "is no name for a rule", "Use small letters, digits and dashes: what it notices")
-    written = validate(_RULE, read_document(file), file)
+    return rule_of(file, read_document(file), known)
+
+
+def rule_of(file: Path, document: dict[str, Any], known: Collection[tuple[str, str]]) -> Rule:
+    """As `read_rule`, of what has been read from `file`.
+
+    Raises:
+        Misconfigured: with the file, the key and the remedy.
+    """
+    written = validate(_RULE, document, file)
     for key in ("title", "because", "source", "version"):
         if not getattr(written, key).strip():
             raise Misconfigured(file, key, "is empty", "Say it: the reader of the worklist relies on it")
+    for index, code in enumerate(written.requires):
+        if not is_code(code) or code.endswith("*"):
+            raise Misconfigured(file, f"requires[{index}]", f'"{code}" is no code', 'Write it as "SCT:50960005"')
     missing, points_when_missing = _when_missing(written.when_missing, file)
     rule = Rule(
         id=file.stem,
         title=written.title.strip(),
         because=" ".join(written.because.split()),
-        when=ClauseReader(file, FIELDS, known).read(written.when),
+        when=ClauseReader(file, FIELDS, known, written.requires).read(written.when),
         points=written.then.points,
+        weight=written.then.points_per_probability,
+        cap=written.then.cap,
         lane=written.then.lane,
+        veto=written.then.veto,
         when_missing=missing,
         points_when_missing=points_when_missing,
         source=" ".join(written.source.split()),
         version=written.version,
+        examples=tuple(read_example(each, f"examples[{i}]", file) for i, each in enumerate(written.examples)),
     )
-    _check_worth(rule, file)
-    _check_findings(rule, file)
+    check_worth(rule, file, known, written.requires)
     _check_because(rule, file)
-    return rule
+    return replace(rule, dormant=_dormant(rule, known, written.requires))
+
+
+def _dormant(rule: Rule, known: Collection[tuple[str, str]], requires: Sequence[str]) -> tuple[str, ...]:
+    """What it needs a model for, and this node has none."""
+    asked = [(each.model, each.code) for each in comparisons(rule.when) if FIELDS[each.field].is_finding]
+    if rule.weight is not None:
+        asked.append((rule.weight.model, rule.weight.code))
+    found = {*known, *(("", code) for _, code in known)}
+    missing = {code for model, code in asked if (model, code) not in found}
+    return tuple(sorted(missing | {code for code in requires if ("", code) not in found}))
 
 
 def _when_missing(written: str | dict[str, float], file: Path) -> tuple[Missing, float]:
@@ -127,29 +182,10 @@ def _when_missing(written: str | dict[str, float], file: Path) -> tuple[Missing,
     raise Misconfigured(file, "when_missing", f"{written!r} is unknown", 'Give "skip", "flag" or { points = 5 }')
 
 
-def _check_worth(rule: Rule, file: Path) -> None:
-    for key, points in (("then.points", rule.points), ("when_missing.points", rule.points_when_missing)):
-        if not (isfinite(points) and 0 <= points <= MAXIMUM_POINTS):
-            remedy = f"Give 0 to {MAXIMUM_POINTS:g}: a rule raises a study, or leaves it where it is"
-            raise Misconfigured(file, key, f"{points} points", remedy)
-    if rule.points == 0 and rule.lane in (None, Lane.ROUTINE):
-        raise Misconfigured(file, "then", "changes nothing", "Give points, or a lane above ROUTINE, or both")
-
-
-def _check_findings(rule: Rule, file: Path) -> None:
-    """A model alone never lowers a study, nor lifts one among those a person called STAT."""
-    if not reads_findings(rule):
-        return
-    if rule.lane is Lane.STAT:
-        problem = "STAT, by a rule that asks a model"
-        raise Misconfigured(file, "then.lane", problem, "Give URGENT and points: STAT is a person's word")
-    if rule.when_missing is Missing.POINTS:
-        problem = "points while a model's answer is missing would be lost when it comes"
-        raise Misconfigured(file, "when_missing", problem, 'Give "skip" or "flag"')
-
-
 def _check_because(rule: Rule, file: Path) -> None:
     compared = {comparison.field for comparison in comparisons(rule.when)}
+    if rule.weight is not None:
+        compared.add("finding.probability")
     if any(comparison.operator in MENTION_OPERATORS for comparison in comparisons(rule.when)):
         compared.add(MENTION)
     if reads_findings(rule):

@@ -9,9 +9,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from node.config.subjects import SUBJECT_KEYS, SubjectReader, is_code
 from node.domain.rule import (
     LIST_OPERATORS,
-    OPERATORS,
+    OBSERVATION,
+    ORDER_OPERATORS,
     AllOf,
     AnyOf,
     Clause,
@@ -24,19 +26,26 @@ from node.domain.rule import (
 from node.errors import Misconfigured
 
 _MAXIMUM_DEPTH = 8
-_COMPARISON_KEYS = {"field", "op", "value", "model", "code"}
+_COMPARISON_KEYS = {"field", "op", "value", *SUBJECT_KEYS}
 _FORM = "Write { field = …, op = …, value = … }, or all / any = [ … ], or not = { … }"
 
 
 class ClauseReader:
-    """Reads the clauses of one file over a vocabulary; `known` are the (model, code) that models of this node find."""
+    """Reads the clauses of one file over a vocabulary.
+
+    `known`: the (model, code) that models of this node find; `later`: codes that a model may come to find.
+    """
 
     def __init__(
-        self, file: Path | str, fields: Mapping[str, Field], known: Collection[tuple[str, str]] = frozenset()
+        self,
+        file: Path | str,
+        fields: Mapping[str, Field],
+        known: Collection[tuple[str, str]] = frozenset(),
+        later: Collection[str] = frozenset(),
     ) -> None:
         self._file = file
         self._fields = fields
-        self._known = known
+        self._subjects = SubjectReader(file, known, later)
 
     def read(self, table: Any, key: str = "when", depth: int = 0) -> Clause:
         """Turn a table into a clause.
@@ -69,8 +78,8 @@ class ClauseReader:
         if "value" not in table:
             raise self._wrong(f"{key}.value", "is missing", "Add it")
         value = self._value(table["value"], field, operator, f"{key}.value")
-        model, code = self._who(table, field, key)
-        return Comparison(field=field.name, operator=operator, value=value, model=model, code=code)
+        subject = self._subjects.read(table, field, operator, key)
+        return Comparison(field=field.name, operator=operator, value=value, **subject)
 
     def _field(self, name: Any, key: str) -> Field:
         field = self._fields.get(name) if isinstance(name, str) else None
@@ -81,10 +90,7 @@ class ClauseReader:
         return field
 
     def _operator(self, word: Any, field: Field, key: str) -> Operator:
-        # "known" would let a rule count the absence of a model's answer, and so lower a study when it comes.
-        fitting = set(OPERATORS[field.kind])
-        if field.nullable and not field.is_finding:
-            fitting.add(Operator.KNOWN)
+        fitting = field.operators
         found = next((operator for operator in fitting if operator.value == word), None)
         if found is None:
             problem = f'{field.name} is {field.kind}; "{word}" does not go with it'
@@ -96,7 +102,9 @@ class ClauseReader:
             if not isinstance(value, bool):
                 raise self._wrong(key, f"{value!r} is not true or false", "Give true or false, without quotes")
             return value
-        if field.kind is Kind.NUMBER:
+        if field.kind is Kind.NUMBER or operator in ORDER_OPERATORS:
+            return self._number(value, field, key)
+        if field.name == OBSERVATION and operator is Operator.IS and not isinstance(value, str):
             return self._number(value, field, key)
         if operator in LIST_OPERATORS:
             if not isinstance(value, list) or not value:
@@ -119,30 +127,15 @@ class ClauseReader:
         if operator in {Operator.IS, Operator.ONE_OF} and field.choices and value.upper() not in field.choices:
             remedy = f"Choose one of {', '.join(sorted(field.choices))}"
             raise self._wrong(key, f'{field.name} can never be "{value}"', remedy)
+        if operator is Operator.CODED and not is_code(value):
+            remedy = 'Write scheme and value, as "I10:I26.9", or "I10:I26*" for all that begin so'
+            raise self._wrong(key, f"{value!r} is no code", remedy)
         if operator is Operator.MATCHES:
             try:
                 re.compile(value)
             except re.error as error:
                 raise self._wrong(key, f"not a regular expression: {error}", "Mend it") from None
         return value
-
-    def _who(self, table: dict[str, Any], field: Field, key: str) -> tuple[str, str]:
-        """Return model and code of a comparison, both empty unless it is about a finding."""
-        named = {name: table.get(name, "") for name in ("model", "code")}
-        for name, value in named.items():
-            if not isinstance(value, str) or (value and not field.is_finding):
-                raise self._wrong(f"{key}.{name}", f"does not go with {field.name}", "Remove it")
-        model, code = named["model"], named["code"]
-        if not field.is_finding:
-            return "", ""
-        findable = sorted({known_code for known_model, known_code in self._known if model in {"", known_model}})
-        if not findable:
-            problem = f'no model "{model}" finds anything' if model else "no model finds anything"
-            raise self._wrong(f"{key}.model", problem, "Mend the model's card, or remove the rule")
-        if code not in findable:
-            problem = f'no model finds "{code}"' if code else "a finding needs a code"
-            raise self._wrong(f"{key}.code", problem, f"Choose one of {', '.join(findable)}")
-        return model, code
 
     def _wrong(self, key: str, problem: str, remedy: str) -> Misconfigured:
         return Misconfigured(self._file, key, problem, remedy)

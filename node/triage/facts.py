@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from node.domain.change import Change
 from node.domain.finding import Finding
-from node.domain.history import FACT_CODES, Fact
+from node.domain.history import FACT_ATTRIBUTES, Fact
 from node.domain.model_card import Mode
 from node.domain.rule import FIELDS, SENTENCE, Field, Kind, finding_key
+from node.triage.compared import changed
+from node.triage.told import told_of
 
 Value: TypeAlias = str | float | bool
-#: Field, model, code: what a comparison looks up.
-Key: TypeAlias = tuple[str, str, str]
+#: Field, model, code, quantity: what a comparison looks up.
+Key: TypeAlias = tuple[str, str, str, str]
+#: What `history.any` looks at: what the order and the data set say in their own attributes.
+_ANY = frozenset(FACT_ATTRIBUTES) - {"patient_location"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class RankFacts:
     arrived_at: datetime
     #: The same by the site's clock on the wall, 0–23.
     hour_of_day: int
+    #: One of `DAYS`, by the same clock.
+    day_of_week: str = ""
     modalities: tuple[str, ...] = ()
     body_parts: tuple[str, ...] = ()
     study_description: str = ""
@@ -55,35 +60,63 @@ class RankFacts:
             raise ValueError("the time of arrival must be aware")
 
 
-def values(key: Key, facts: RankFacts) -> Iterator[Value]:
-    """Every value of what a comparison looks up; none where it is not known. The order of the facts is no matter."""
-    if key[0] == SENTENCE:
-        _, found = _findings(key[1], key[2], facts)
-        yield from dict.fromkeys(each.sentence for each in found if each.sentence)
-        return
-    field = FIELDS[key[0]]
+class Reading(dict[Key, tuple[Any, ...]]):
+    """What the rules look up in one study: each thing once, and only when a rule asks for it."""
+
+    __slots__ = ("facts",)
+
+    def __init__(self, facts: RankFacts) -> None:
+        super().__init__()
+        self.facts = facts
+
+    def __missing__(self, key: Key) -> tuple[Any, ...]:
+        found = self[key] = tuple(values(key, self.facts))
+        return found
+
+
+def values(key: Key, facts: RankFacts) -> Iterable[Any]:
+    """Every value of what a comparison looks up; none where it is not known. The order of the facts is no matter.
+
+    Of history they are `Told`; a change that cannot be compared is a `NotComparable`; all else is plain.
+    """
+    name, model, code, quantity = key
+    if name == SENTENCE:
+        _, found = _findings(model, code, facts)
+        return dict.fromkeys(each.sentence for each in found if each.sentence)
+    field = FIELDS[name]
+    if field.is_fact:
+        return told_of(_of_topic(name.removeprefix("history."), facts), facts.arrived_at)
+    if field.is_change:
+        return changed(name, model, code, quantity, _live_changes(facts))
     if field.is_finding:
-        yield from _found(field, key[1], key[2], facts)
-        return
-    plain: tuple[Value | None, ...]
-    match field.name:
+        return _found(field, model, code, facts)
+    return _plain(name, facts)
+
+
+def _plain(name: str, facts: RankFacts) -> list[Value]:
+    found: Iterable[Value | None]
+    match name:
         case "modality":
-            plain = tuple(sorted(set(facts.modalities)))
+            found = sorted(set(facts.modalities))
         case "body_part":
-            plain = tuple(sorted(set(facts.body_parts)))
+            found = sorted(set(facts.body_parts))
         case "patient_location":
-            plain = _history(facts, {"patient_location"})
-        case "history.any":
-            plain = _history(facts, FACT_CODES - {"patient_location"})
-        case name if name.startswith("history."):
-            plain = _history(facts, {name.removeprefix("history.")})
-        case name:
-            plain = (getattr(facts, name),)
-    yield from (value for value in plain if value is not None and (not isinstance(value, str) or value.strip()))
+            found = [each.fact.value for each in told_of(_of_topic(name, facts), facts.arrived_at) if each.stands]
+        case _:
+            found = [getattr(facts, name)]
+    return [value for value in found if value is not None and (not isinstance(value, str) or value.strip())]
 
 
-def _history(facts: RankFacts, codes: AbstractSet[str]) -> tuple[str, ...]:
-    return tuple(sorted({fact.value for fact in facts.history if fact.code in codes}))
+def _of_topic(topic: str, facts: RankFacts) -> list[Fact]:
+    if topic == "any":
+        return [fact for fact in facts.history if fact.code in _ANY]
+    return [fact for fact in facts.history if fact.code == topic]
+
+
+def _live_changes(facts: RankFacts) -> list[Change]:
+    """Changes, but for those of a model that is known to be in shadow."""
+    silent = {each.model for each in facts.results if each.mode is not Mode.LIVE}
+    return [each for each in facts.changes if each.model not in silent]
 
 
 def _found(field: Field, model: str, code: str, facts: RankFacts) -> Iterator[Value]:

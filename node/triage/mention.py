@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 
 # After NegEx (Chapman et al., J Biomed Inform 2001;34:301-310), but narrower on purpose: a denial counts
 # only where nothing but fillers stands between it and the phrase. A denial that is overlooked raises a
@@ -18,15 +19,24 @@ _DENIAL = re.compile(
 _REACH = 120
 
 
-def mention_of(phrases: Sequence[str]) -> Callable[[str], int | None]:
+@lru_cache(maxsize=4096)
+def mention_of(phrases: tuple[str, ...]) -> Callable[[str], int | None]:
     """Return a function that says where a text first mentions one of `phrases` without denying it.
 
     A phrase is whole words, compared without case, and its spaces stand for any white space; a star at
     the end of a word lets the word go on: `metasta*`.
     """
     search = re.compile("|".join(_pattern(phrase) for phrase in phrases), re.IGNORECASE).finditer
+    # Most texts hold none of the phrases, which is seen sooner without a regular expression. Beyond ASCII, small
+    # letters are not all that an expression takes for equal.
+    firsts = tuple(dict.fromkeys(phrase.split()[0].rstrip("*").lower() for phrase in phrases))
+    is_plain = all(first.isascii() and first for first in firsts)
 
     def where(text: str) -> int | None:
+        if is_plain and text.isascii():
+            small = text.lower()
+            if not any(first in small for first in firsts):
+                return None
         starts = (found.start() for found in search(text))
         return next((at for at in starts if _DENIAL.search(text, max(0, at - _REACH), at) is None), None)
 

@@ -98,7 +98,7 @@ def highest_score(
     """The most points that any study of the lane can have."""
     most = {True: [0.0], False: [0.0]}
     for each in rules:
-        most[each.by_model].append(max(each.rule.points, each.rule.points_when_missing))
+        most[each.by_model].append(each.rule.highest_points)
     ordered = 0.0 if lane is Lane.ROUTINE else findings_maximum
     return fsum((*most[False], min(fsum(most[True]), findings_maximum), ordered))
 

@@ -9,8 +9,8 @@ from node.domain.model_card import GEOMETRY_FIELDS
 from node.domain.required import INSTANCE_COUNT, RequiredSeries
 from node.domain.study import Instance, Series, is_image
 from node.triage import series_values
+from node.triage.clauses import answer_of, keys_of
 from node.triage.facts import Value
-from node.triage.rules import answer_of, keys_of
 
 
 def met_by(required: RequiredSeries, series: Sequence[Series]) -> tuple[str, ...]:

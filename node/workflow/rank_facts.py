@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from node.domain.history import Fact
 from node.domain.model_card import Mode
+from node.domain.rule import DAYS
 from node.store import findings, history, instances
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.facts import ModelResult, RankFacts
+from node.workflow import orders_told
 
 
 def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
@@ -18,7 +20,10 @@ def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
     kinds = instances.kinds_of(db, uids)
     known = history.facts_of(db, {row.study_instance_uid: row.patient for row in rows})
     results = findings.results_of(db, uids)
-    return {row.study_instance_uid: _facts(row, *kinds[row.study_instance_uid], known, results) for row in rows}
+    priorities = orders_told.requested_priorities(db, rows)
+    return {
+        uid: _facts(row, *kinds[uid], known, results, priorities[uid]) for row in rows if (uid := row.study_instance_uid)
+    }
 
 
 def _facts(
@@ -27,18 +32,20 @@ def _facts(
     body_parts: tuple[str, ...],
     known: Mapping[str, Sequence[Fact]],
     results: Mapping[str, Mapping[int, findings.Result]],
+    requested_priority: str,
 ) -> RankFacts:
     uid = row.study_instance_uid
     return RankFacts(
         study_instance_uid=uid,
         arrived_at=row.first_received.wall,
         hour_of_day=row.first_received.wall.astimezone().hour,
+        day_of_week=DAYS[row.first_received.wall.astimezone().weekday()],
         modalities=modalities,
         body_parts=body_parts,
         study_description=row.order.study_description,
         patient_age_years=row.order.patient_age_years,
         patient_sex=row.patient.sex,
-        requested_priority=row.order.requested_priority,
+        requested_priority=requested_priority,
         history=tuple(known[uid]),
         results=tuple(
             ModelResult(model=model, mode=Mode(mode), findings=tuple(found))

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from node.domain.change import Change, Verdict
 from node.domain.finding import MILLILITRE, MILLIMETRE, VOLUME, Code, Finding, Measurement
-from node.domain.history import FACT_ATTRIBUTES, Fact
+from node.domain.history import TOPICS, Fact
 from node.domain.measures import TERMS, Quantity
 from node.domain.model_card import Mode
 from node.domain.priority import Lane
@@ -271,6 +272,21 @@ def test_most_points_come_first_and_names_decide_between_equals() -> None:
     assert [each.rule for each in contributions(compile_rules(rules), FULL)] == ["c", "a", "b"]
 
 
+GROWN = Change(
+    model="m",
+    code=BRAIN,
+    quantity=VOLUME,
+    unit=MILLILITRE,
+    before=1.0,
+    after=2.0,
+    ratio=2.0,
+    doubling_days=90.0,
+    days=90,
+    prior_study_instance_uid="1.1",
+    verdict=Verdict.GROWN,
+)
+
+
 def test_every_field_of_the_vocabulary_can_be_looked_up() -> None:
     numbers = [
         Finding(
@@ -286,9 +302,11 @@ def test_every_field_of_the_vocabulary_can_be_looked_up() -> None:
     ]
     facts = replace(
         FULL,
-        history=tuple(Fact(code=code, value="x", source="dataset") for code in FACT_ATTRIBUTES),
+        day_of_week="SUNDAY",
+        history=tuple(Fact(code=code, value="x", source="dataset") for code in TOPICS),
+        changes=(GROWN,),
         results=(ModelResult(model="m", mode=Mode.LIVE, findings=tuple(numbers)),),
     )
     for field in FIELDS.values():
         code = "SCT:12738006" if field.is_finding else ""
-        assert list(values((field.name, "", code), facts)), field.name
+        assert list(values((field.name, "", code, ""), facts)), field.name

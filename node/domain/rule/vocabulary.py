@@ -1,14 +1,13 @@
-"""A rule: what it notices, in a closed and typed vocabulary, and what that is worth in the worklist."""
+"""The closed, typed vocabulary of rules: each word, what it holds, where it is read, and how it is compared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
 
+from node.domain.change import Verdict
 from node.domain.finding import MILLILITRE, MILLIMETRE, VOLUME, Code
-from node.domain.history import FACT_ATTRIBUTES
+from node.domain.history import FACT_ATTRIBUTES, TOLD_TOPICS
 from node.domain.measures import (
     ATTENUATION,
     DIAMETER,
@@ -19,7 +18,6 @@ from node.domain.measures import (
     NO_UNITS,
     SHORT_AXIS,
 )
-from node.domain.priority import Lane
 
 #: Placeholder in `because` for the texts in which `has` or `has_any` found a phrase.
 MENTION = "mention"
@@ -27,6 +25,8 @@ MENTION = "mention"
 SENTENCE = "sentence"
 #: The name under which the order's own priority stands among the reasons; no rule may bear it.
 ORDER = "requested-priority"
+#: The one topic of history that holds numbers.
+OBSERVATION = "history.observation"
 
 
 class Kind(StrEnum):
@@ -35,6 +35,8 @@ class Kind(StrEnum):
     TEXT = "text"
     NUMBER = "number"
     BOOLEAN = "true or false"
+    #: Something of the patient's history: a text, a code, a date, and whether it stands; an observation has a number.
+    FACT = "a fact"
 
 
 class Operator(StrEnum):
@@ -51,6 +53,8 @@ class Operator(StrEnum):
     HAS_ANY = "has_any"
     #: A regular expression is found, without case; denials are not looked at.
     MATCHES = "matches"
+    #: Bears one of a list of codes, "I10:I26.9"; `I10:I26*` stands for all that begin so.
+    CODED = "coded"
     BELOW = "<"
     AT_MOST = "<="
     ABOVE = ">"
@@ -60,17 +64,19 @@ class Operator(StrEnum):
 
 
 _TEXT_OPERATORS = frozenset({Operator.IS, Operator.ONE_OF, Operator.HAS, Operator.HAS_ANY, Operator.MATCHES})
-_NUMBER_OPERATORS = frozenset({Operator.IS, Operator.BELOW, Operator.AT_MOST, Operator.ABOVE, Operator.AT_LEAST})
+#: Operators that put two numbers side by side; `is` does, too, where its value is a number.
+ORDER_OPERATORS = frozenset({Operator.BELOW, Operator.AT_MOST, Operator.ABOVE, Operator.AT_LEAST})
 #: Operators that make sense for each kind; `known` goes with every field that may be missing.
 OPERATORS: dict[Kind, frozenset[Operator]] = {
     Kind.TEXT: _TEXT_OPERATORS,
-    Kind.NUMBER: _NUMBER_OPERATORS,
+    Kind.NUMBER: ORDER_OPERATORS | {Operator.IS},
     Kind.BOOLEAN: frozenset({Operator.IS}),
+    Kind.FACT: _TEXT_OPERATORS | {Operator.CODED},
 }
 #: Operators that look for mentions.
 MENTION_OPERATORS = frozenset({Operator.HAS, Operator.HAS_ANY})
 #: Operators whose value is a list.
-LIST_OPERATORS = frozenset({Operator.ONE_OF, Operator.HAS_ANY})
+LIST_OPERATORS = frozenset({Operator.ONE_OF, Operator.HAS_ANY, Operator.CODED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +105,28 @@ class Field:
     of_lesions: bool | None = None
 
     @property
+    def is_change(self) -> bool:
+        """Whether the comparison with a prior says it."""
+        return self.name.startswith("change.")
+
+    @property
     def is_finding(self) -> bool:
-        """Whether a model says it: such a field needs `code`, and may never lower a study."""
-        return self.name.startswith("finding.")
+        """Whether a model says it, now or against a prior: such a field needs `code`, and may never lower a study."""
+        return self.name.startswith("finding.") or self.is_change
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it is of the patient's history."""
+        return self.kind is Kind.FACT
+
+    @property
+    def operators(self) -> frozenset[Operator]:
+        """The operators that go with it."""
+        fitting = OPERATORS[self.kind]
+        if self.name == OBSERVATION:
+            fitting |= ORDER_OPERATORS
+        # "known" would let a rule count the absence of a model's answer, and so lower a study when it comes.
+        return fitting | {Operator.KNOWN} if self.nullable and not self.is_finding else fitting
 
 
 def _text(name: str, meaning: str, source: str, choices: str = "") -> Field:
@@ -109,26 +134,28 @@ def _text(name: str, meaning: str, source: str, choices: str = "") -> Field:
 
 
 _RESULT = "a live model's result"
+_COMPARED = "a live model's results, now and in a prior"
+#: The days as `day_of_week` names them, Monday first.
+DAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
+
+
+def _number(
+    name: str, meaning: str, source: str, unit: str = "", low: float = 0.0, high: float = float("inf")
+) -> Field:
+    return Field(name=name, kind=Kind.NUMBER, meaning=meaning, source=source, unit=unit, low=low, high=high)
 
 
 def _size(name: str, meaning: str, unit: str, quantity: Code, quantity_unit: Code) -> Field:
-    return Field(
-        name=name,
-        kind=Kind.NUMBER,
-        meaning=meaning,
-        source=_RESULT,
-        unit=unit,
-        low=0.0,
-        quantity=quantity,
-        quantity_unit=quantity_unit,
-    )
+    made = _number(name, meaning, _RESULT, unit)
+    return replace(made, quantity=quantity, quantity_unit=quantity_unit)
 
 
-_FIELDS = (
+_STUDY = (
     _text("modality", "modalities in the study", "Modality (0008,0060)"),
     _text("body_part", "body parts", "Body Part Examined (0018,0015)"),
     _text("study_description", "study description", "Study Description (0008,1030)"),
     _text("patient_sex", "sex", "Patient's Sex (0010,0040)", "M F O"),
+    _number("patient_age_years", "age", "Patient's Age (0010,1010)", "years", high=150.0),
     _text(
         "requested_priority",
         "priority of the order",
@@ -136,159 +163,55 @@ _FIELDS = (
         "STAT HIGH ROUTINE MEDIUM LOW",
     ),
     _text("patient_location", "where the patient is", FACT_ATTRIBUTES["patient_location"]),
-    _text("history.any", "history", "any of the attributes of history.…"),
+    replace(
+        _number("hour_of_day", "hour of arrival", "local time at which the first instance arrived", "h", high=23.0),
+        nullable=False,
+    ),
+    _text("day_of_week", "day of arrival", "local day on which the first instance arrived", " ".join(DAYS)),
+)
+
+
+def _fact(code: str, meaning: str, source: str) -> Field:
+    return Field(name=f"history.{code}", kind=Kind.FACT, meaning=meaning, source=source)
+
+
+_HISTORY = (
+    _fact("any", "history", "any of the data set's attributes of history.…"),
     *(
-        _text(f"history.{code}", code.replace("_", " "), attribute)
+        _fact(code, code.replace("_", " "), attribute)
         for code, attribute in FACT_ATTRIBUTES.items()
         if code != "patient_location"
     ),
-    Field(
-        name="patient_age_years",
-        kind=Kind.NUMBER,
-        meaning="age",
-        source="Patient's Age (0010,1010)",
-        unit="years",
-        low=0.0,
-        high=150.0,
-    ),
-    Field(
-        name="hour_of_day",
-        kind=Kind.NUMBER,
-        meaning="hour of arrival",
-        source="local time at which the first instance arrived",
-        unit="h",
-        nullable=False,
-        low=0.0,
-        high=23.0,
-    ),
+    *(_fact(code, code, source) for code, source in TOLD_TOPICS.items()),
+)
+_FINDINGS = (
     Field(name="finding.present", kind=Kind.BOOLEAN, meaning="whether it was found", source=_RESULT),
-    Field(
-        name="finding.probability",
-        kind=Kind.NUMBER,
-        meaning="probability of the finding",
-        source=_RESULT,
-        low=0.0,
-        high=1.0,
-    ),
-    Field(
-        name="finding.volume_ml",
-        kind=Kind.NUMBER,
-        meaning="measured volume",
-        source=_RESULT,
-        unit="mL",
-        low=0.0,
-        quantity=VOLUME,
-        quantity_unit=MILLILITRE,
-        of_lesions=False,
-    ),
+    _number("finding.probability", "probability of the finding", _RESULT, high=1.0),
+    replace(_size("finding.volume_ml", "measured volume", "mL", VOLUME, MILLILITRE), of_lesions=False),
     replace(_size("finding.lesion_volume_ml", "volume of a lesion", "mL", VOLUME, MILLILITRE), of_lesions=True),
     _size("finding.diameter_mm", "longest diameter", "mm", DIAMETER, MILLIMETRE),
     _size("finding.long_axis_mm", "long axis in the plane", "mm", LONG_AXIS, MILLIMETRE),
     _size("finding.short_axis_mm", "short axis in the plane", "mm", SHORT_AXIS, MILLIMETRE),
     _size("finding.lesion_count", "number of lesions", "", LESION_COUNT, NO_UNITS),
-    Field(
-        name="finding.mean_hu",
-        kind=Kind.NUMBER,
-        meaning="mean attenuation",
-        source=_RESULT,
-        unit="HU",
-        quantity=ATTENUATION,
-        quantity_unit=HOUNSFIELD,
+    replace(
+        _size("finding.mean_hu", "mean attenuation", "HU", ATTENUATION, HOUNSFIELD),
+        low=float("-inf"),
         derivation=MEAN,
     ),
 )
+_CHANGES = (
+    Field(
+        name="change.verdict",
+        kind=Kind.TEXT,
+        meaning="change since a prior",
+        source=_COMPARED,
+        choices=frozenset(each.upper() for each in Verdict if each is not Verdict.NOT_COMPARABLE),
+    ),
+    _number("change.ratio", "size now by size before", _COMPARED),
+    _number("change.doubling_days", "time in which it doubles, endless where it does not grow", _COMPARED, "days"),
+    _number("change.before", "size before", _COMPARED),
+    _number("change.after", "size now", _COMPARED),
+    _number("change.days", "days since the prior", _COMPARED, "days"),
+)
 #: Every field that a rule may name.
-FIELDS: dict[str, Field] = {field.name: field for field in _FIELDS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One field against one value."""
-
-    field: str
-    operator: Operator
-    value: str | float | bool | tuple[str, ...]
-    #: For a `finding.…`: the model that says it; empty for any live model.
-    model: str = ""
-    #: For a `finding.…`: what was found, as scheme:value ("SCT:12738006").
-    code: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AllOf:
-    """Every clause holds."""
-
-    clauses: tuple[Clause, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    """At least one clause holds."""
-
-    clauses: tuple[Clause, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The clause is known not to hold; what is unknown stays unknown."""
-
-    clause: Clause
-
-
-Clause: TypeAlias = Comparison | AllOf | AnyOf | Not
-
-
-class Missing(StrEnum):
-    """What a rule does when what is missing leaves it undecided; never is it silently taken as "no"."""
-
-    #: No points; the rule is listed as not answered.
-    SKIP = "skip"
-    #: No points; the reader sees what is not known.
-    FLAG = "flag"
-    #: Points of their own, with what is not known.
-    POINTS = "points"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """`rules/<id>.toml` as values."""
-
-    #: The file's name without `.toml`: what it notices.
-    id: str
-    title: str
-    #: The sentence shown to the reader; `{field}` is filled with the value found, `{mention}` with the
-    #: texts in which `has` or `has_any` found a phrase, `{sentence}` with what is said of the findings it asks for.
-    because: str
-    when: Clause
-    #: What it adds to the score; never negative.
-    points: float = 0.0
-    #: The lane a study is raised to; never one it is lowered to.
-    lane: Lane | None = None
-    when_missing: Missing = Missing.SKIP
-    #: For `Missing.POINTS`.
-    points_when_missing: float = 0.0
-    #: Where the medical claim comes from.
-    source: str
-    version: str
-
-
-def comparisons(clause: Clause) -> Iterator[Comparison]:
-    """Every comparison in `clause`, in the order written."""
-    match clause:
-        case Comparison():
-            yield clause
-        case Not():
-            yield from comparisons(clause.clause)
-        case AllOf() | AnyOf():
-            for part in clause.clauses:
-                yield from comparisons(part)
-
-
-def reads_findings(rule: Rule) -> bool:
-    """Whether a model has a say in `rule`."""
-    return any(FIELDS[comparison.field].is_finding for comparison in comparisons(rule.when))
-
-
-def finding_key(code: Code) -> str:
-    """How a rule writes `code`: "SCT:12738006"."""
-    return f"{code.scheme}:{code.value}"
+FIELDS: dict[str, Field] = {field.name: field for field in (*_STUDY, *_HISTORY, *_FINDINGS, *_CHANGES)}

@@ -1,0 +1,186 @@
+"""Clauses at work: compiled to closures that answer true, false or unknown."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from node.domain.rule import AllOf, AnyOf, Clause, Comparison, Not, Operator, comparisons
+from node.triage.compared import NotComparable
+from node.triage.facts import Key
+from node.triage.mention import mention_of
+from node.triage.told import Truth, asks, code_test, doubts, noticed
+
+#: Values by key; of `Reading`, or a plain mapping with every key of `keys_of`.
+Reading: TypeAlias = Mapping[Key, tuple[Any, ...]]
+Answer: TypeAlias = Callable[[Reading], Truth]
+
+_NUMBER_TESTS: dict[Operator, Callable[[float, float], bool]] = {
+    Operator.BELOW: operator.lt,
+    Operator.AT_MOST: operator.le,
+    Operator.ABOVE: operator.gt,
+    Operator.AT_LEAST: operator.ge,
+}
+#: What is slow to look at is asked last: a text for phrases, a history that has to be looked through first.
+_COST = {Operator.HAS: 20, Operator.HAS_ANY: 20, Operator.MATCHES: 30, Operator.CODED: 10}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One comparison of a clause, made ready."""
+
+    comparison: Comparison
+    key: Key
+    #: The test of one value.
+    test: Callable[[Any], bool]
+    answer: Answer
+
+    def noticed(self, reading: Reading) -> list[Any]:
+        """The values that make it true, or all where it is not about one by one."""
+        found = reading[self.key]
+        if _is_fact(self.comparison):
+            return list(noticed(self.comparison, self.test, found))
+        return [value for value in found if not isinstance(value, NotComparable) and self.test(value)]
+
+    def doubt(self, reading: Reading) -> str:
+        """Why it stays unknown although there is something to look at; empty where there is nothing."""
+        found = reading[self.key]
+        if _is_fact(self.comparison):
+            return doubts(self.comparison, found)
+        return next((f"not comparable: {each.reason}" for each in found if isinstance(each, NotComparable)), "")
+
+
+def answer_of(clause: Clause) -> Answer:
+    """Make one clause ready; it is asked with a reading of every key of `keys_of`."""
+    match clause:
+        case Comparison():
+            return part_of(clause).answer
+        case Not():
+            return _answer_not(answer_of(clause.clause))
+        case AllOf():
+            return _answer_parts(clause.clauses, decided_by=False)
+        case AnyOf():
+            return _answer_parts(clause.clauses, decided_by=True)
+
+
+def keys_of(clause: Clause) -> tuple[Key, ...]:
+    """What a clause looks up."""
+    return tuple(dict.fromkeys(key_of(comparison) for comparison in comparisons(clause)))
+
+
+def key_of(comparison: Comparison) -> Key:
+    """What a comparison looks up."""
+    return (comparison.field, comparison.model, comparison.code, comparison.quantity)
+
+
+def part_of(comparison: Comparison) -> Part:
+    """Make one comparison ready."""
+    key, test = key_of(comparison), _test(comparison)
+    return Part(comparison=comparison, key=key, test=test, answer=_answer_comparison(comparison, key, test))
+
+
+def _is_fact(comparison: Comparison) -> bool:
+    return comparison.field.startswith("history.")
+
+
+def _answer_comparison(comparison: Comparison, key: Key, test: Callable[[Any], bool]) -> Answer:
+    if comparison.operator is Operator.KNOWN:
+        wanted = comparison.value
+        return lambda reading: bool(reading[key]) is wanted
+    if _is_fact(comparison):
+        asked = asks(comparison, test)
+
+        def told(reading: Reading) -> Truth:
+            found = reading[key]
+            return asked(found) if found else None
+
+        return told
+    if comparison.field.startswith("change."):
+        return _answer_change(key, test)
+
+    def answer(reading: Reading) -> Truth:
+        values = reading[key]
+        if not values:
+            return None
+        return any(map(test, values)) if len(values) > 1 else test(values[0])
+
+    return answer
+
+
+def _answer_change(key: Key, test: Callable[[Any], bool]) -> Answer:
+    def answer(reading: Reading) -> Truth:
+        said: Truth = None
+        in_doubt = False
+        for value in reading[key]:
+            if isinstance(value, NotComparable):
+                in_doubt = True
+            elif test(value):
+                return True
+            else:
+                said = False
+        return None if in_doubt else said
+
+    return answer
+
+
+def _answer_not(inner: Answer) -> Answer:
+    def answer(reading: Reading) -> Truth:
+        truth = inner(reading)
+        return None if truth is None else not truth
+
+    return answer
+
+
+def _answer_parts(clauses: tuple[Clause, ...], *, decided_by: bool) -> Answer:
+    """One part that is `decided_by` decides (false for all, true for any); else one unknown part leaves it open."""
+    parts = tuple(answer_of(clause) for clause in sorted(clauses, key=_cost))
+
+    def answer(reading: Reading) -> Truth:
+        truth: Truth = not decided_by
+        for part in parts:
+            said = part(reading)
+            if said is decided_by:
+                return decided_by
+            if said is None:
+                truth = None
+        return truth
+
+    return answer
+
+
+def _cost(clause: Clause) -> int:
+    return sum(_COST.get(each.operator, 1) + (5 if _is_fact(each) else 0) for each in comparisons(clause))
+
+
+def _test(comparison: Comparison) -> Callable[[Any], bool]:
+    """The comparison as a test of one present value; types were checked when the rule was loaded."""
+    wanted = comparison.value
+    if isinstance(wanted, tuple):
+        if comparison.operator is Operator.CODED:
+            return code_test(wanted)
+        if comparison.operator is Operator.ONE_OF:
+            words = frozenset(word.strip().casefold() for word in wanted)
+            return lambda value: str(value).strip().casefold() in words
+        return _mentions(wanted)
+    if isinstance(wanted, str):
+        match comparison.operator:
+            case Operator.HAS:
+                return _mentions((wanted,))
+            case Operator.MATCHES:
+                search = re.compile(wanted, re.IGNORECASE).search
+                return lambda value: search(str(value)) is not None
+            case _:
+                word = wanted.strip().casefold()
+                return lambda value: str(value).strip().casefold() == word
+    if comparison.operator in _NUMBER_TESTS:
+        compare, limit = _NUMBER_TESTS[comparison.operator], float(wanted)
+        return lambda value: compare(value, limit)
+    return lambda value: bool(value == wanted)
+
+
+def _mentions(phrases: tuple[str, ...]) -> Callable[[Any], bool]:
+    where = mention_of(phrases)
+    return lambda value: where(str(value)) is not None
