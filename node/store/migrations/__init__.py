@@ -19,6 +19,8 @@ from node.store.migrations import triage  # isort: skip
 from node.store.migrations import inquiries  # isort: skip
 from node.store.migrations import ranking  # isort: skip
 from node.store.migrations import notices  # isort: skip
+from node.store.migrations import hl7  # isort: skip
+from node.store.migrations import impact  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -27,6 +29,8 @@ __all__ = [
     "deliveries",
     "explanations",
     "first",
+    "impact",
+    "hl7",
     "inquiries",
     "journal",
     "notices",
