@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from node.errors import Failed, Transient
+from node.retrieve.fhir.exchange import CapabilityQuery, HistoryQuery
 from node.retrieve.question import (
     ERRAND,
     ContentsQuery,
@@ -71,6 +72,12 @@ class _Teller:
 
 def _reply(errand: Errand, stop: threading.Event, tell: Callable[[Tally], None]) -> Reply:
     """Load what the errand needs, and do it."""
+    if isinstance(errand, HistoryQuery | CapabilityQuery):
+        from node.retrieve.fhir import inquiry
+
+        if isinstance(errand, HistoryQuery):
+            return Reply(history=inquiry.history_of(errand))
+        return Reply(capability=inquiry.capability_of(errand))
     if errand.dicomweb and not (isinstance(errand, Transfer) and errand.way is not Way.WEB):
         from node.retrieve import dicomweb
 

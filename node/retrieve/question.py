@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from node.domain.uid import is_usable_uid
 from node.errors import Failed
 from node.retrieve.answers import FoundInstance, FoundStudy
+from node.retrieve.fhir.exchange import Capability, CapabilityQuery, HistoryAnswer, HistoryQuery
 from node.retrieve.keys import StudyKeys
 
 
@@ -134,7 +135,7 @@ class Transfer(Call):
         return self.longest_silence_s
 
 
-Errand = Question | StudyQuery | ContentsQuery | Transfer
+Errand = Question | StudyQuery | ContentsQuery | Transfer | HistoryQuery | CapabilityQuery
 ERRAND: TypeAdapter[Errand] = TypeAdapter(Annotated[Errand, Field(discriminator="errand")])
 
 
@@ -158,6 +159,9 @@ class Reply(_Message):
     studies: tuple[FoundStudy, ...] = ()
     #: `None` where the archive does not list instances.
     contents: tuple[FoundInstance, ...] | None = None
+    #: What a FHIR server answers.
+    history: HistoryAnswer | None = None
+    capability: Capability | None = None
     #: How many answers were not believed, by reason.
     disbelieved: dict[str, int] = Field(default_factory=dict)
     tally: Tally = Tally()
