@@ -93,6 +93,17 @@ def conflict(one: Patient, other: Patient) -> str | None:
     return another(one, other)
 
 
+def doubt(one: Patient, other: Patient) -> str | None:
+    """Say why what is told of one may not be used for the other, or `None` where nothing speaks against it.
+
+    As `conflict`; besides, an ID that nobody is known to have issued is one number of two hospitals, unless both sides
+    know a birth date, and the same.
+    """
+    if not one.issuer and not other.issuer and not (one.birth_date and other.birth_date):
+        return conflict(one, other) or "nobody is known to have issued the ID, and a birth date is missing"
+    return conflict(one, other)
+
+
 def is_nobody(name: str) -> bool:
     """Whether a PN value says that nobody knows who it is: empty, or words as UNKNOWN with a number or a sex."""
     words = {word.upper() for word in _WORDS.findall(name.replace(".", ""))}
@@ -111,6 +122,12 @@ def same_name(one: str, other: str) -> bool | None:
         return None
     pairs = [(a, b) for a, b in zip(one.split("="), other.split("="), strict=False) if _words(a) and _words(b)]
     return any(_same_group(a, b) for a, b in pairs) if pairs else None
+
+
+def is_another_person(one: Patient, other: Patient) -> bool:
+    """Whether name and birth date are both those of somebody else, whatever the ID."""
+    reborn = bool(one.birth_date and other.birth_date and one.birth_date != other.birth_date)
+    return reborn and same_name(one.name, other.name) is False
 
 
 def _same_group(one: str, other: str) -> bool:

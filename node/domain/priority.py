@@ -33,6 +33,9 @@ _FROM_REQUESTED = {
 UPS_PRIORITY = {Lane.STAT: "HIGH", Lane.URGENT: "MEDIUM", Lane.ROUTINE: "LOW"}
 #: HL7 v2 TQ1-9 (table 0485).
 HL7_PRIORITY = {Lane.STAT: "S", Lane.URGENT: "A", Lane.ROUTINE: "R"}
+#: HL7 v2 tables 0485 and 0027, as orders write them → Requested Procedure Priority: preoperative and timing critical
+#: are sooner than routine; callback (C) and as needed (PRN) say nothing of it.
+_REQUESTED_FROM_HL7 = {"S": "STAT", "A": "HIGH", "P": "HIGH", "T": "HIGH", "R": "ROUTINE"}
 #: FHIR R4 request-priority.
 FHIR_PRIORITY = {Lane.STAT: "stat", Lane.URGENT: "urgent", Lane.ROUTINE: "routine"}
 
@@ -40,6 +43,12 @@ FHIR_PRIORITY = {Lane.STAT: "stat", Lane.URGENT: "urgent", Lane.ROUTINE: "routin
 def is_requested_priority(value: str) -> bool:
     """Whether `value` is one of the defined terms of Requested Procedure Priority."""
     return value.strip().upper() in _FROM_REQUESTED
+
+
+def requested_priority_of_hl7(code: str) -> str | None:
+    """Requested Procedure Priority of an order's priority (TQ1-9, TQ.6), or its own term; `None` where it says none."""
+    text = code.strip().upper()
+    return text if text in _FROM_REQUESTED else _REQUESTED_FROM_HL7.get(text)
 
 
 def lane_of_requested_priority(value: str) -> Lane:

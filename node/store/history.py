@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from node.domain.history import Fact, Standing
-from node.domain.patient import Patient, conflict
+from node.domain.patient import Patient
 from node.domain.time import Instant
+from node.store import identities
 from node.store.database import Database
 
 _COLUMNS = "code, scheme, value, unit, source, observed_at, coded, standing, ended_at"
@@ -44,7 +45,30 @@ def facts(db: Database, patient: Patient, *, study: str) -> list[Fact]:
 
 def facts_of(db: Database, patients: Mapping[str, Patient]) -> dict[str, list[Fact]]:
     """The same of several studies, by their UIDs."""
-    asked = [[each.patient_id, each.issuer, each.is_identified, uid] for uid, each in patients.items()]
+    known = _known(db, patients)
+    return {uid: [fact for fact, doubt in found if not doubt] for uid, found in known.items()}
+
+
+def candidates(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str]]:
+    """What may be about another person of the same ID, and is not used, each with what speaks against it."""
+    return [(fact, doubt) for fact, doubt in _known(db, {study: patient})[study] if doubt]
+
+
+def told_by(db: Database, patient: Patient, origin: str) -> list[Fact]:
+    """What an origin has told of (Patient ID, issuer) and still stands, oldest first."""
+    rows = db.rows(
+        f"SELECT {_COLUMNS} FROM history WHERE origin = ? AND patient_id = ? AND issuer = ? AND superseded_by IS NULL"
+        " ORDER BY id",
+        (origin, patient.patient_id, patient.issuer),
+    )
+    return [_fact(row) for row in rows]
+
+
+def _known(db: Database, patients: Mapping[str, Patient]) -> dict[str, list[tuple[Fact, str]]]:
+    """Of each study, every fact under any identifier of its patient, and what speaks against it."""
+    ids = identities.identifiers_of(db, patients)
+    corrections = identities.settled_of(db, patients, ids)
+    asked = [[one, each.issuer, each.is_identified, uid] for uid, each in patients.items() for one in ids[uid]]
     rows = db.rows(
         f"SELECT {_COLUMNS}, birth_date, sex, origin, study_instance_uid, asked_for FROM (SELECT value ->> 0 AS whose,"
         " value ->> 1 AS issued_by, value ->> 2 AS identified, value ->> 3 AS asked_for FROM json_each(?))"
@@ -52,33 +76,18 @@ def facts_of(db: Database, patients: Mapping[str, Patient]) -> dict[str, list[Fa
         " WHERE superseded_by IS NULL AND (identified OR study_instance_uid = asked_for) ORDER BY id",
         (json.dumps(asked),),
     )
-    found: dict[str, list[Fact]] = {uid: [] for uid in patients}
+    found: dict[str, list[tuple[Fact, str]]] = {uid: [] for uid in patients}
     for row in rows:
         uid = row["asked_for"]
-        if not _doubt(row, patients[uid], uid):
-            found[uid].append(_fact(row))
+        found[uid].append((_fact(row), _doubt(row, patients[uid], uid, corrections.get(uid, {}))))
     return found
 
 
-def candidates(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str]]:
-    """What may be about another person of the same ID, and is not used, each with what speaks against it."""
-    return [(fact, doubt) for fact, doubt in _known(db, patient, study=study) if doubt]
-
-
-def _known(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str]]:
-    rows = db.rows(
-        f"SELECT {_COLUMNS}, birth_date, sex, origin, study_instance_uid FROM history WHERE patient_id = ?"
-        " AND issuer = ? AND superseded_by IS NULL AND (? OR study_instance_uid = ?) ORDER BY id",
-        (patient.patient_id, patient.issuer, patient.is_identified, study),
-    )
-    return [(_fact(row), _doubt(row, patient, study)) for row in rows]
-
-
-def _doubt(row: sqlite3.Row, patient: Patient, study: str) -> str:
+def _doubt(row: sqlite3.Row, patient: Patient, study: str, corrections: identities.Corrections) -> str:
     """What speaks against a fact's being of this patient; nothing does against what the study itself says."""
     if row["study_instance_uid"] == study and not row["origin"]:
         return ""
-    return conflict(replace(patient, birth_date=row["birth_date"], sex=row["sex"]), patient) or ""
+    return identities.why_not(patient, replace(patient, birth_date=row["birth_date"], sex=row["sex"]), corrections)
 
 
 def _fact(row: sqlite3.Row) -> Fact:

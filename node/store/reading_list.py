@@ -12,6 +12,7 @@ from node.domain.pin import Pin
 from node.domain.priority import Lane
 from node.domain.report_state import ReportState
 from node.domain.time import Instant
+from node.store import identities
 from node.store.database import Database
 
 
@@ -87,11 +88,11 @@ def unread(db: Database) -> list[str]:
 
 
 def unread_of_patient(db: Database, patient: Patient) -> list[str]:
-    """UIDs of the studies of (Patient ID, issuer) that wait for a radiologist, oldest first."""
+    """UIDs of the patient's studies, under any of their IDs, that wait for a radiologist, oldest first."""
     rows = db.rows(
-        "SELECT study_instance_uid FROM study WHERE patient_id = ? AND issuer = ? AND report_state != 'final'"
-        " ORDER BY first_wall",
-        (patient.patient_id, patient.issuer),
+        "SELECT study_instance_uid FROM study WHERE patient_id IN (SELECT value FROM json_each(?)) AND issuer = ?"
+        " AND report_state != 'final' ORDER BY first_wall",
+        (json.dumps(identities.identifiers(db, patient)), patient.issuer),
     )
     return [row["study_instance_uid"] for row in rows]
 

@@ -9,7 +9,7 @@ from node.store import instances, outbox, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.completeness import Complete, Ground, Verdict, judge
-from node.workflow import assignment, content, early, prefetch, priors, procedure, ranking, reading
+from node.workflow import assignment, content, early, ordered, prefetch, priors, procedure, ranking, reading
 from node.workflow.policy import Policy
 from node.workflow.signals import Looks, signals_of
 
@@ -59,6 +59,7 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     if not prior:
         prefetch.ask_for_priors(db, now, policy, uid)
     ranking.rerank(db, now, policy, uid)
+    ordered.arrived(db, now, policy, uid)
     reading.settle(db, now, uid)
 
 

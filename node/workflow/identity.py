@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from node.config import Peer
 from node.domain.model_card import Mode
-from node.domain.patient import Patient, another, conflict
+from node.domain.patient import Patient, another, conflict, is_another_person
 from node.domain.reconciliation import beyond
 from node.domain.rejection import REJECTION_NOTE
 from node.domain.study import Instance, StudyState
 from node.domain.work import OutcomeState, ResultState
-from node.store import events, instances, outcomes, reconciliations, studies, versions
+from node.store import events, identities, instances, outcomes, reconciliations, studies, versions
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outbox import OutboxRow
@@ -61,7 +61,10 @@ def patient_of(db: Database, study: StudyRow, held: Sequence[HeldInstance]) -> t
         return patient, f"{moved} of its instances came again in another study. See in which they belong"
     before = [study.patient] if study.revision else versions.earlier_patients(db, study.study_instance_uid)
     known = [one for one in before if Patient() not in (one, patient)]
-    difference = next(filter(None, (another(one, patient) for one in known)), None)
+    # One who was merged into another is expected to come again as that one.
+    survivor = identities.survivor(db, patient)
+    same = [one for one in known if one.issuer == patient.issuer and identities.survivor(db, one) == survivor]
+    difference = next(filter(None, (another(one, patient) for one in known if one not in same)), None)
     if difference is None:
         return patient, ""
     remedy = "See which is right, and send it again if it was the other"
@@ -151,12 +154,35 @@ def gate(db: Database, policy: Policy, row: OutboxRow, patient: Patient) -> Gate
     difference = conflict(patient, named) or (f"{said} that {row.destination} has otherwise" if said else "")
     if difference:
         return Gate(ResultState.HELD, f"the object names another patient than the study does now: {difference}")
+    if told := told_otherwise(db, policy, study.patient, row.destination):
+        return Gate(ResultState.HELD, told)
     if not _is_live(policy, outcome):
         return Gate(ResultState.HELD, f"the model {outcome.model} is not live; set [models.{outcome.model}] mode")
     if row.destination not in {peer.name for peer in destinations(db, policy, outcome)}:
         sources = ", ".join(outcomes.sources(db, outcome.id))
         return Gate(ResultState.HELD, f"results_to of {sources} does not list {row.destination}")
     return Gate(ResultState.SENT, "")
+
+
+def told_otherwise(db: Database, policy: Policy, patient: Patient, destination: str) -> str:
+    """Say why nothing of a patient may leave for a destination, by what hospital systems tell of them; or nothing.
+
+    A result names the patient of the images it rests on. Of one who was merged into another nobody knows as whom the
+    destination has these images now, unless it is asked.
+    """
+    told = identities.told(db, patient)
+    if told is not None and is_another_person(patient, told):
+        return (
+            "the hospital's system says that this Patient ID is of somebody else: name and birth date differ. See which"
+            " is right, and correct it where it is wrong, then `matins retry`"
+        )
+    peer = policy.settings.peer_named(destination)
+    if identities.survivor(db, patient) != patient.patient_id and not (peer is not None and peer.reconcile):
+        return (
+            f"the patient was merged into another one, and nobody knows whether {destination} has done so. Set its"
+            " `reconcile`, then `matins retry`; or have the study sent again from where it is corrected"
+        )
+    return ""
 
 
 def _gate_of_note(policy: Policy, row: OutboxRow) -> Gate:

@@ -11,7 +11,7 @@ from node.store import findings, history, instances
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.facts import ModelResult, RankFacts
-from node.workflow import orders_told
+from node.workflow import order_facts
 
 
 def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
@@ -20,10 +20,9 @@ def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
     kinds = instances.kinds_of(db, uids)
     known = history.facts_of(db, {row.study_instance_uid: row.patient for row in rows})
     results = findings.results_of(db, uids)
-    priorities = orders_told.requested_priorities(db, rows)
-    return {
-        uid: _facts(row, *kinds[uid], known, results, priorities[uid]) for row in rows if (uid := row.study_instance_uid)
-    }
+    priorities = order_facts.requested_priorities(db, rows)
+    each = [(row.study_instance_uid, row) for row in rows]
+    return {uid: _facts(row, *kinds[uid], known, results, priorities[uid]) for uid, row in each}
 
 
 def _facts(

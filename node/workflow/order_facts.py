@@ -1,0 +1,58 @@
+"""What a RIS has said of the orders of studies, as their places rest on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node.domain.priority import lane_of_requested_priority
+from node.store import identities, orders
+from node.store.database import Database
+from node.store.orders import OrderRow
+from node.store.studies import StudyRow
+
+
+def of_studies(db: Database, rows: Sequence[StudyRow]) -> dict[str, list[OrderRow]]:
+    """What was said of the order of each study, by UID, the latest first; of an unidentified patient nothing."""
+    patients = {row.study_instance_uid: row.patient for row in rows if row.patient.is_identified}
+    ids = identities.identifiers_of(db, patients)
+    found = orders.of_patients(db, patients, ids)
+    corrections = identities.settled_of(db, {uid: patients[uid] for uid in found}, ids)
+    return {
+        row.study_instance_uid: [
+            each
+            for each in found.get(row.study_instance_uid, ())
+            if _is_of(row, each)
+            and not identities.why_not(row.patient, each.patient, corrections.get(row.study_instance_uid, {}))
+        ]
+        for row in rows
+    }
+
+
+def requested_priorities(db: Database, rows: Sequence[StudyRow]) -> dict[str, str]:
+    """Requested Procedure Priority (0040,1003) of each study by UID, as the RIS and the objects say it.
+
+    What the RIS says after the study came takes the place of what the objects say; of what it said before, the more
+    urgent counts. A cancelled order says nothing: the images are there, and somebody may wait for them.
+    """
+    told = of_studies(db, rows)
+    return {row.study_instance_uid: _priority(row, told[row.study_instance_uid]) for row in rows}
+
+
+def _priority(row: StudyRow, told: Sequence[OrderRow]) -> str:
+    said = row.order.requested_priority
+    latest = max(
+        (each for each in told if each.priority_recorded_at),
+        key=lambda each: (each.priority_recorded_at, each.id),
+        default=None,
+    )
+    if latest is None or not latest.priority:
+        return said
+    if latest.priority_recorded_at >= row.first_received.iso:
+        return latest.priority
+    return min(filter(None, (said, latest.priority)), key=lambda text: lane_of_requested_priority(text).order)
+
+
+def _is_of(row: StudyRow, order: OrderRow) -> bool:
+    if order.study_instance_uid == row.study_instance_uid:
+        return True
+    return bool(order.accession_number) and order.accession_number == row.order.accession_number

@@ -1,0 +1,55 @@
+"""What a RIS says of an order: laid over the study that is here, or kept until it comes."""
+
+from __future__ import annotations
+
+from node.domain.patient import Patient
+from node.domain.time import Instant
+from node.domain.told import ToldOrder
+from node.store import events, identities, orders, studies
+from node.store.database import Database
+from node.store.studies import StudyRow
+from node.workflow import order_facts, ranking, reported
+from node.workflow.history import learn
+from node.workflow.policy import Policy
+
+
+def take(
+    db: Database, now: Instant, policy: Policy, patient: Patient, order: ToldOrder, *, at: str, told_by: str
+) -> list[str]:
+    """Take what is said of an order of an identified patient, in the caller's transaction.
+
+    `at`: when the source said so (ISO 8601 UTC), empty where that is not known. `told_by`: "hl7 RIS". Returns the
+    studies that it is about; of one that is still to come, everything is kept.
+    """
+    if not patient.is_identified or not order.is_known_by_something:
+        return []
+    row = orders.keep(db, now, patient, order, at=at, told_by=told_by)
+    meant = _studies_meant(db, patient, order)
+    if order.facts is not None or order.cancelled:
+        learn(db, now, policy, patient, order.facts or (), origin=f"{told_by} order {row.id}")
+    if order.impression:
+        learn(db, now, policy, patient, order.impression, origin=f"{told_by} report {row.id}")
+    for study in meant:
+        uid = study.study_instance_uid
+        if order.priority is not None or order.cancelled:
+            after = "cancelled" if order.cancelled else "updated"
+            events.record(db, now, "order", told_by, after=after, reason=order.priority or "", study=uid)
+            ranking.rerank(db, now, policy, uid)
+        if order.report is not None:
+            reported.record(db, now, policy, uid, order.report, told_by=told_by)
+    return [study.study_instance_uid for study in meant]
+
+
+def arrived(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
+    """A study has closed: what was said of its report before it came is so. In the caller's transaction."""
+    study = studies.study(db, study_instance_uid)
+    for row in order_facts.of_studies(db, [study])[study_instance_uid] if study is not None else ():
+        if row.report_state is not None:
+            reported.record(db, now, policy, study_instance_uid, row.report_state, told_by=row.told_by)
+
+
+def _studies_meant(db: Database, patient: Patient, order: ToldOrder) -> list[StudyRow]:
+    ids = identities.identifiers(db, patient)
+    found = studies.some(db, orders.studies_meant(db, patient, ids, order))
+    corrections = identities.settled(db, patient, ids) if found else {}
+    return [study for study in found if not identities.why_not(study.patient, patient, corrections)]
