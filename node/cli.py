@@ -15,12 +15,14 @@ from node import __version__, log
 from node.commands import options
 from node.commands.model_family import models
 from node.commands.options import Config, Data, Json, Quiet, Study, family
+from node.commands.reading_family import reading
 from node.learn.training import Kind, TrainingPlan
 
 app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
 rules = family("Rules of this node.")
 app.add_typer(models, name="models")
 app.add_typer(rules, name="rules")
+app.add_typer(reading)
 
 
 def main() -> None:
@@ -75,14 +77,6 @@ def status(config: Config = None, data: Data = None, as_json: Json = False) -> N
     from node.commands import showing, site
 
     showing.status(site.settings_from(config, data), as_json=as_json)
-
-
-@app.command()
-def worklist(config: Config = None, data: Data = None, as_json: Json = False) -> None:
-    """All studies, the one to read first on top, with scores and reasons."""
-    from node.commands import showing, site
-
-    showing.worklist(site.settings_from(config, data), as_json=as_json)
 
 
 @app.command()

@@ -18,11 +18,13 @@ from node.workflow.policy import load_policy
 from node.workflow.recovery import recover_expired
 from node.workflow.signals import Looks
 from node.workflow.supersession import take_back_superseded
+from node.workflow.waits import mark_long_waits
 
 _CLOSING_S = 0.2
 _RECOVERY_S = 2.0
 _SUPERSESSION_S = 5.0
 _FREEING_S = 60.0
+_WAITS_S = 15.0
 #: A beat that takes longer than this stops feeding the watchdog.
 _POLL_S = 0.25
 
@@ -62,6 +64,11 @@ def main(settings: Settings) -> int:
         if freed:
             log.info("studies_freed", count=freed)
 
+    def mark_who_waits_too_long() -> None:
+        marked = mark_long_waits(db, clock.now(), policy)
+        if marked:
+            log.warning("studies_wait_too_long", count=marked)
+
     scheduler = BackgroundScheduler(
         # Whoever reads gigabytes before they go must not keep studies from being closed.
         executors={"default": ThreadPoolExecutor(1), "freeing": ThreadPoolExecutor(1)},
@@ -71,6 +78,7 @@ def main(settings: Settings) -> int:
     scheduler.add_job(guarded(close_quiet_studies), "interval", seconds=_CLOSING_S)
     scheduler.add_job(guarded(take_back_expired), "interval", seconds=_RECOVERY_S)
     scheduler.add_job(guarded(take_back_old_sets), "interval", seconds=_SUPERSESSION_S)
+    scheduler.add_job(guarded(mark_who_waits_too_long), "interval", seconds=_WAITS_S)
     scheduler.add_job(guarded(free_files), "interval", seconds=_FREEING_S, executor="freeing")
     scheduler.start()
     herald.ready(

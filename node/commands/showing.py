@@ -35,6 +35,7 @@ def status(settings: Settings, *, as_json: bool) -> None:
     for what in ("work_items", "results"):
         for name, counts in standing[what].items():
             _counts(f"{what.replace('_', ' ')} · {name}", counts)
+    _counts("wait too long", standing["waits_too_long"])
     if standing["freed"]["instances"]:
         freed = standing["freed"]
         say(f"freed  {freed['instances']} instances of {freed['studies']} studies, {freed['freed_bytes']} bytes")
@@ -43,10 +44,10 @@ def status(settings: Settings, *, as_json: bool) -> None:
         say(f"{what} {_minute(each['at'])} {each['who']}: {each['reason']}")
 
 
-def worklist(settings: Settings, *, as_json: bool) -> None:
-    """Print all studies, the one to read first on top."""
+def worklist(settings: Settings, *, as_json: bool, every: bool = False) -> None:
+    """Print the studies that nobody has reported, or all, the one to read first on top."""
     with opened(settings) as db:
-        told = worklist_story(db)
+        told = worklist_story(db, now=SystemClock().now(), every=every)
     if as_json:
         print_json(told)
         return
@@ -54,7 +55,7 @@ def worklist(settings: Settings, *, as_json: bool) -> None:
         say("no studies")
         return
     table(
-        ("", "lane", "score", "patient", "study", "arrived", "state", "why"),
+        ("", "lane", "score", "patient", "study", "arrived", "waits", "state", "report", "why"),
         [_line(study) for study in told["studies"]],
     )
 
@@ -119,7 +120,7 @@ def held_instances(settings: Settings, *, uids: bool, as_json: bool) -> None:
 
 
 def _line(study: dict[str, Any]) -> list[str]:
-    why = "; ".join(f"{each['because']} (+{each['points']:g})" for each in study["reasons"])
+    why = "; ".join(f"{each['because']} ({each['points']:+g})" for each in study["reasons"])
     what = " ".join(part for part in (study["modality"], study["study_description"]) if part)
     return [
         str(study["place"]),
@@ -128,9 +129,20 @@ def _line(study: dict[str, Any]) -> list[str]:
         person(study),
         what or study["study_instance_uid"],
         _minute(study["received_at"]),
+        _wait(study),
         study["state"],
+        study["report_state"],
         why or study["reason"],
     ]
+
+
+def _wait(study: dict[str, Any]) -> str:
+    """How long a study waits, with a mark where that is too long."""
+    if study["wait_min"] is None:
+        return ""
+    hours, minutes = divmod(int(study["wait_min"]), 60)
+    waits = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+    return f"{waits} TOO LONG" if study["waits_too_long"] else waits
 
 
 def _show_head(told: dict[str, Any]) -> None:
@@ -138,8 +150,10 @@ def _show_head(told: dict[str, Any]) -> None:
     say(f"study     {told['study_instance_uid']}, revision {told['revision']}, {told['instances']} instances")
     say(f"state     {told['state']}: {told['reason']}")
     say(f"rank      {told['lane']}, score {told['score']:g}")
+    if told["waits_too_long"]:
+        say(f"waits     TOO LONG: {told['waits_too_long']}")
     for reason in told["reasons"]:
-        say(f"          +{reason['points']:g}  {reason['because']}  [{reason['rule']}]")
+        say(f"          {reason['points']:+g}  {reason['because']}  [{reason['rule']}]")
     for revision in told["revisions"]:
         say(f"revision  {revision['number']} {'closed' if revision['closed_at'] else 'open'}: {revision['reason']}")
     for step in told["procedure_steps"]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isinf
 
+from node.domain.priority import Lane
 from node.domain.report_state import ReportState
 from node.domain.time import Instant
 from node.store import events, reading_list, studies, waiting
@@ -70,6 +71,7 @@ def ranked_anew(
     facts = facts_of(db, rows)
     places = reading_list.places(db, [row.study_instance_uid for row in rows])
     section = policy.settings.rank
+    highest = {lane: highest_score(policy.rules, lane=lane, findings_maximum=section.findings_maximum) for lane in Lane}
     for row in rows:
         known, asked, before = facts[row.study_instance_uid], policy.rules, places[row.study_instance_uid]
         if row.prior:
@@ -86,8 +88,7 @@ def ranked_anew(
             queued_s=queued_s,
             pin=before.pin,
         )
-        highest = highest_score(policy.rules, lane=ranking.lane, findings_maximum=section.findings_maximum)
-        window_min = overtaking_window_min(ranking.score, highest, section.points_per_minute)
+        window_min = overtaking_window_min(ranking.score, highest[ranking.lane], section.points_per_minute)
         after = replace(
             before,
             lane=ranking.lane,

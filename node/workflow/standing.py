@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from node.config import Settings
-from node.store import events, retention, tallies
+from node.store import events, retention, tallies, waiting
 from node.store.database import Database
 from node.store.occupancy import is_occupied
 
@@ -32,6 +32,7 @@ def node_standing(db: Database, settings: Settings) -> Standing:
         "studies": tallies.studies_by_state(db),
         "work_items": tallies.work_by_state(db),
         "results": tallies.results_by_state(db),
+        "waits_too_long": waiting.too_long_by_lane(db),
         "freed": retention.freed_counts(db),
         "refusals": [
             {"at": event.at, "about": event.about, "who": event.subject, "reason": event.reason}

@@ -5,11 +5,12 @@ Keys are DICOM keywords in snake case where one exists. Read only; nothing here 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from node.domain.finding import Code, Finding
+from node.domain.time import Instant
 from node.errors import Failed
 from node.store import (
     artifacts,
@@ -31,6 +32,7 @@ from node.store.procedure_steps import ProcedureStep
 from node.store.studies import StudyRow
 from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
+from node.workflow.placed import places_told
 
 Story = dict[str, Any]
 
@@ -38,10 +40,14 @@ Story = dict[str, Any]
 _CANDIDATES = 5
 
 
-def worklist_story(db: Database, *, limit: int | None = None) -> Story:
-    """All studies in reading order, or the first `limit`: {"studies": [...], "total": count}."""
-    rows = studies.worklist(db)
-    told = [{"place": place, **_told(db, row)} for place, row in enumerate(rows[:limit], start=1)]
+def worklist_story(db: Database, *, limit: int | None = None, now: Instant | None = None, every: bool = False) -> Story:
+    """Studies in reading order, or the first `limit`: {"studies": [...], "total": count}.
+
+    Those that a radiologist has reported are left out without `every`. With `now`, each says how long it waits.
+    """
+    rows = studies.worklist(db, every=every)
+    places = places_told(db, rows[:limit], now)
+    told = [{"place": number, **_told(db, row, places)} for number, row in enumerate(rows[:limit], start=1)]
     return {"studies": told, "total": len(rows)}
 
 
@@ -50,7 +56,8 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
     row = studies.study(db, study_instance_uid)
     if row is None:
         return None
-    told, current = _told(db, row), outcomes.current(db, study_instance_uid)
+    told = _told(db, row, places_told(db, [row]))
+    current = outcomes.current(db, study_instance_uid)
     for outcome, each in zip(current, told["outcomes"], strict=True):
         each["explanations"] = explanations(db, outcome.id)
     return {
@@ -110,7 +117,7 @@ def find_study(db: Database, text: str) -> str:
     raise Failed(f"{text!r} means {len(meant)} studies: {shown}")
 
 
-def _told(db: Database, row: StudyRow) -> Story:
+def _told(db: Database, row: StudyRow, places: Mapping[str, Story]) -> Story:
     uid = row.study_instance_uid
     tally = instances.tally(db, uid)
     current = outcomes.current(db, uid)
@@ -123,6 +130,7 @@ def _told(db: Database, row: StudyRow) -> Story:
         "lane": row.lane.value,
         "score": row.score,
         "reasons": list(row.reasons),
+        **places[uid],
         "patient_id": row.patient.patient_id,
         "issuer_of_patient_id": row.patient.issuer,
         "patient_name": row.patient.name,

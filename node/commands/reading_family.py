@@ -1,0 +1,51 @@
+"""The commands around the reading list: `worklist`, `pin`, `unpin`; their options and their help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from node.commands.options import Config, Data, Json, Study, family
+from node.domain.priority import Lane
+
+reading = family("The reading list.")
+
+By = Annotated[str, typer.Option("--by", metavar="LOGIN", help="Who says so; default: the login of this session")]
+
+
+@reading.command()
+def worklist(
+    every: Annotated[bool, typer.Option("--all", help="Also what has been read and reported")] = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """The studies to read, the first on top, with lane, score, wait and reasons."""
+    from node.commands import showing, site
+
+    showing.worklist(site.settings_from(config, data), as_json=as_json, every=every)
+
+
+@reading.command()
+def pin(
+    study: Study,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Shown beside the study, with who and when")],
+    first: Annotated[bool, typer.Option("--first", help="Above all others, STAT too; this is the default")] = False,
+    lane: Annotated[Lane | None, typer.Option("--lane", help="Into this lane, whatever orders and rules say")] = None,
+    by: By = "",
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Put a study where a person wants it; rules and models change nothing of that."""
+    from node.commands import pinning, site
+
+    pinning.pin(site.settings_from(config, data), study, first=first, lane=lane, by=by, why=why)
+
+
+@reading.command()
+def unpin(study: Study, by: By = "", config: Config = None, data: Data = None) -> None:
+    """Let a study stand where its order, history and findings put it."""
+    from node.commands import pinning, site
+
+    pinning.unpin(site.settings_from(config, data), study, by=by)
