@@ -143,7 +143,9 @@ def test_a_finding_is_shown_by_its_sentence_once_and_not_by_its_numbers(fresh: N
 
 def test_the_worklist_reads_well_as_text(night: Night) -> None:
     lines = night.said("worklist").splitlines()
-    assert lines[0].split("\t") == ["", "lane", "score", "patient", "study", "arrived", "state", "why"]
+    assert lines[0].split("\t") == [
+        *("", "lane", "score", "patient", "study", "arrived", "waits", "state", "report", "why")
+    ]
     (line,) = [line for line in lines if "Doe" in line]
     assert "ROUTINE" in line
     assert "Doe Jane, 61 y, F" in line
