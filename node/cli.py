@@ -15,8 +15,8 @@ from node import __version__, log
 from node.commands import options
 from node.commands.model_family import models
 from node.commands.options import Config, Data, Json, Quiet, Study, family
-from node.commands.simulation import simulate
 from node.commands.reading_family import reading
+from node.commands.simulation import simulate
 from node.learn.training import Kind, TrainingPlan
 
 app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
@@ -24,7 +24,6 @@ rules = family("Rules of this node.")
 app.add_typer(models, name="models")
 app.add_typer(rules, name="rules")
 app.registered_commands += reading.registered_commands
-
 app.command()(simulate)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_a_binormal_model_has_its_auc_and_is_calibrated(ratio: float) -> None:
     (answers,), has = drawn.answers, drawn.has["disease"]
     assert answers.flagged[~has].mean() == pytest.approx(0.1, abs=0.007)
     edges = np.quantile(answers.probability, np.linspace(0, 1, 11))
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         told = (answers.probability >= low) & (answers.probability <= high)
         assert answers.probability[told].mean() == pytest.approx(has[told].mean(), abs=0.03)
     if ratio == 1.0:
