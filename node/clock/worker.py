@@ -14,8 +14,9 @@ from node.domain.time import SystemClock
 from node.loop import Herald, Stop, guarded, stop_on_signals
 from node.store.database import open_database
 from node.workflow.closing import close_due
-from node.workflow.policy import load_policy
+from node.workflow.policy import Policies
 from node.workflow.recovery import recover_expired
+from node.workflow.ruling import Ruling
 from node.workflow.signals import Looks
 from node.workflow.supersession import take_back_superseded
 from node.workflow.waits import mark_long_waits
@@ -24,6 +25,7 @@ _CLOSING_S = 0.2
 _RECOVERY_S = 2.0
 _SUPERSESSION_S = 5.0
 _FREEING_S = 60.0
+_RULES_S = 2.0
 _WAITS_S = 15.0
 #: A beat that takes longer than this stops feeding the watchdog.
 _POLL_S = 0.25
@@ -36,26 +38,35 @@ def main(settings: Settings) -> int:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     db = open_database(settings.data.folder, "clock")
     clock = SystemClock()
-    policy = load_policy(settings)
+    policies, ruling = Policies(settings), Ruling()
+    policy = policies.current()
     for problem in policy.problems:
         log.error("catalogue_problem", reason=problem)
     herald, stop, looks = Herald(), stop_on_signals(), Looks()
 
     def close_quiet_studies() -> None:
-        closed = close_due(db, clock.now(), policy, looks)
+        closed = close_due(db, clock.now(), policies.current(), looks)
         if closed:
             log.info("studies_closed", count=closed)
         herald.alive()
 
     def take_back_expired() -> None:
-        recovered = recover_expired(db, clock.now(), policy)
+        recovered = recover_expired(db, clock.now(), policies.current())
         if recovered:
             log.warning("leases_expired", count=recovered)
 
     def take_back_old_sets() -> None:
-        taken = take_back_superseded(db, clock.now(), policy)
+        taken = take_back_superseded(db, clock.now(), policies.current())
         if taken:
             log.info("superseded_results_taken_back", count=taken)
+
+    def follow_rules() -> None:
+        moved = ruling.follow(db, clock.now(), policies)
+        if moved is not None:
+            current = policies.current()
+            log.info("rules_in_force", digest=current.rules_digest[:12], rules=len(current.rules), moved=moved)
+            for problem in current.rule_problems:
+                log.error("catalogue_problem", reason=problem)
 
     freeing = Freeing(db, clock, settings)
 
@@ -65,13 +76,13 @@ def main(settings: Settings) -> int:
             log.info("studies_freed", count=freed)
 
     def mark_who_waits_too_long() -> None:
-        marked = mark_long_waits(db, clock.now(), policy)
+        marked = mark_long_waits(db, clock.now(), policies.current())
         if marked:
             log.warning("studies_wait_too_long", count=marked)
 
     scheduler = BackgroundScheduler(
-        # Whoever reads gigabytes before they go must not keep studies from being closed.
-        executors={"default": ThreadPoolExecutor(1), "freeing": ThreadPoolExecutor(1)},
+        # Whoever reads gigabytes before they go, or ranks all that waits, must not keep studies from being closed.
+        executors={name: ThreadPoolExecutor(1) for name in ("default", "freeing", "ruling")},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         timezone="UTC",
     )
@@ -80,6 +91,7 @@ def main(settings: Settings) -> int:
     scheduler.add_job(guarded(take_back_old_sets), "interval", seconds=_SUPERSESSION_S)
     scheduler.add_job(guarded(mark_who_waits_too_long), "interval", seconds=_WAITS_S)
     scheduler.add_job(guarded(free_files), "interval", seconds=_FREEING_S, executor="freeing")
+    scheduler.add_job(guarded(follow_rules), "interval", seconds=_RULES_S, executor="ruling")
     scheduler.start()
     herald.ready(
         f"closes studies and watches leases; {len(policy.active_models)} model(s), {len(policy.rules)} rule(s)"

@@ -21,7 +21,7 @@ from node.loop import Herald, Stop, run, stop_on_signals
 from node.store import artifacts, files
 from node.store.database import open_database
 from node.workflow import recovery
-from node.workflow.policy import load_policy
+from node.workflow.policy import Policies
 
 _OWNER = "infer:"
 #: Below the data folder: what was measured of engines.
@@ -40,14 +40,16 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
     clock = SystemClock()
     herald, stop = Herald(), stop_on_signals()
     residence = Residence(settings.infer, command, evidence=db.folder / _EVIDENCE)
-    room = InferRoom(db, Ledger(db, clock, load_policy(settings), f"{_OWNER}{os.getpid()}"), residence)
+    policies = Policies(settings)
+    ledger = Ledger(db, clock, policies.current(), f"{_OWNER}{os.getpid()}")
+    room = InferRoom(db, ledger, residence)
     (db.folder / artifacts.MASKS).mkdir(exist_ok=True)
     files.sync_folder(db.folder)
     files.sweep_temporary(db.folder / artifacts.MASKS)
     recovery.take_back(db, clock.now(), _OWNER, (WorkKind.INFER,))
     try:
         herald.ready(room.preload(lambda: _look_up(herald, stop)))
-        run(db, room.step, stop, herald)
+        run(db, lambda: _step(room, ledger, policies), stop, herald)
         room.drain(herald.alive)
     except _Stopping:
         log.info("stopped_while_loading")
@@ -56,6 +58,11 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
         room.end()
         db.close()
     return 0
+
+
+def _step(room: InferRoom, ledger: Ledger, policies: Policies) -> bool:
+    ledger.policy = policies.renew(ledger.policy)
+    return room.step()
 
 
 def _look_up(herald: Herald, stop: Stop) -> None:

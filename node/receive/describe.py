@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from functools import cache
 
 import structlog
 
@@ -35,7 +34,7 @@ from node.store.instances import HeldInstance
 from node.store.spool import Spool
 from node.store.work_items import WorkItem
 from node.workflow import rejection
-from node.workflow.policy import load_policy
+from node.workflow.policy import Policies
 from node.workflow.recovery import take_back
 
 ROOM = "listen"
@@ -65,7 +64,7 @@ def describe_step(
     issuers = {peer.name: peer.issuer for peer in settings.peers}
     lease_s = (settings.receive.describe_limit_s + 10.0) * 3 * _BATCH
     leftovers = Leftovers()
-    policy = cache(lambda: load_policy(settings))
+    policy = Policies(settings).current
 
     def take_effect(instance_id: int, described: Instance) -> None:
         rejection.take_effect(db, clock.now(), settings, policy, instance_id, described)

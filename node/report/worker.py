@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -24,7 +24,7 @@ from node.store.database import Database, open_database
 from node.store.work_items import WorkItem
 from node.workflow import reading, recovery, reportable, reporting
 from node.workflow.identity import destinations
-from node.workflow.policy import Policy, load_policy
+from node.workflow.policy import Policies, Policy
 from node.workflow.reportable import REPORTED_OUTCOMES
 
 #: Built for every result, whether or not a destination asks for them.
@@ -47,24 +47,21 @@ def main(settings: Settings) -> int:
     check_outputs(settings.peers, available)
     db = open_database(settings.data.folder, "report")
     clock = SystemClock()
-    policy = load_policy(settings)
+    policies = Policies(settings)
     herald, stop = Herald(), stop_on_signals()
     files.sweep_temporary(settings.data.folder / artifacts.RESULTS)
     recovery.take_back(db, clock.now(), _OWNER, _KINDS)
     warm(DEFAULT_OUTPUTS, available)
     herald.ready(f"writes {', '.join(sorted(available))}")
-    write_reports = work_step(db, clock, handling(db, clock, policy, available))
-    others = {
-        each.kind: work_step(db, clock, each)
-        for each in (
-            rejecting.handling(db, clock, _OWNER),
-            replacing.handling(db, clock, policy, available, _OWNER),
-            rebuilding.handling(db, clock, policy, available, _OWNER),
-        )
-    }
+    policy, steps = policies.current(), _steps(db, clock, policies.current(), available)
 
     def step() -> bool:
+        nonlocal policy, steps
+        current = policies.current()
+        if current is not policy:
+            policy, steps = current, _steps(db, clock, current, available)
         # A look costs less than a claim, which takes the write lock.
+        write_reports, others = steps
         busy = [write() for kind, write in others.items() if work_items.open_subjects(db, kind, limit=1)]
         return write_reports() or any(busy)
 
@@ -72,6 +69,19 @@ def main(settings: Settings) -> int:
     herald.stopping()
     db.close()
     return 0
+
+
+def _steps(
+    db: Database, clock: Clock, policy: Policy, available: Mapping[str, Output]
+) -> tuple[Callable[[], bool], dict[WorkKind, Callable[[], bool]]]:
+    """What this room does: write reports, and everything else by its kind."""
+    others = (
+        rejecting.handling(db, clock, _OWNER),
+        replacing.handling(db, clock, policy, available, _OWNER),
+        rebuilding.handling(db, clock, policy, available, _OWNER),
+    )
+    write_reports = work_step(db, clock, handling(db, clock, policy, available))
+    return write_reports, {each.kind: work_step(db, clock, each) for each in others}
 
 
 def handling(db: Database, clock: Clock, policy: Policy, available: Mapping[str, Output]) -> Handling:

@@ -1,17 +1,23 @@
-"""What decisions are made by: settings, models and rules, loaded once a room."""
+"""What decisions are made by: settings and models, loaded once a room, and the rules that are in force."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
+from time import monotonic
 
-from node.catalogue import Model, finding_codes, load_models_leniently, load_rules_leniently
+from node.catalogue import Model, finding_codes, load_models_leniently
 from node.config import Settings
 from node.domain.model_card import Mode
 from node.errors import Misconfigured
-from node.triage.rules import CompiledRule, compile_rules
+from node.triage.rules import CompiledRule
+from node.workflow.rule_folder import RuleFolder
 
 LOCK_NAME = "models.lock"
+#: How often the rules folder is looked at.
+LOOK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,15 @@ class Policy:
     rules: tuple[CompiledRule, ...]
     #: What could not be loaded, one sentence each with file, key and remedy. It never stops receiving.
     problems: tuple[str, ...] = ()
+    #: What rules are in force, told apart from all others: SHA-256; empty where they came from nowhere.
+    rules_digest: str = ""
+    #: How many of `problems` are about models; they come first.
+    model_problems: int = 0
+
+    @property
+    def rule_problems(self) -> tuple[str, ...]:
+        """Those of `problems` that are about rules."""
+        return self.problems[self.model_problems :]
 
     @property
     def active_models(self) -> tuple[Model, ...]:
@@ -44,12 +59,74 @@ class Policy:
         return next((model for model in self.models if model.card.name == name), None)
 
 
+class Policies:
+    """The policy of a room, with the rules that are in force now: the rules folder is looked at every now and then.
+
+    Threads may share it.
+    """
+
+    def __init__(self, settings: Settings, *, monotonic: Callable[[], float] = monotonic) -> None:
+        self._settings = settings
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._loaded: tuple[Policy, RuleFolder] | None = None
+        self._looked_s = 0.0
+
+    def current(self) -> Policy:
+        """The policy by which to decide now; loaded when it is first asked for."""
+        with self._lock:
+            policy, folder = self._loaded = self._loaded or _load(self._settings)
+            renewed = self._renewed(policy, folder)
+            self._loaded = (renewed, folder)
+            return renewed
+
+    def renew(self, policy: Policy) -> Policy:
+        """`policy` with the rules that are in force now; itself where they are those that it has."""
+        with self._lock:
+            loaded, folder = self._loaded = self._loaded or _load(self._settings)
+            renewed = self._renewed(loaded, folder)
+            self._loaded = (renewed, folder)
+        if (policy.rules_digest, policy.problems) == (renewed.rules_digest, renewed.problems):
+            return policy
+        return replace(policy, rules=renewed.rules, rules_digest=renewed.rules_digest, problems=renewed.problems)
+
+    def keep(self) -> None:
+        """Keep the rule files that are in force in the data folder; one room does so for all."""
+        with self._lock:
+            if self._loaded is not None:
+                self._loaded[1].keep()
+
+    def _renewed(self, policy: Policy, folder: RuleFolder) -> Policy:
+        now_s = self._monotonic()
+        if now_s - self._looked_s < LOOK_S:
+            return policy
+        self._looked_s = now_s
+        if not folder.look():
+            return policy
+        return _with_rules(policy, folder, policy.problems[: policy.model_problems])
+
+
 def load_policy(settings: Settings) -> Policy:
-    """Read models and rules; one that is wrong is left out and named in `problems`."""
-    models, wrong_models = models_of(settings)
-    rules, wrong_rules = load_rules_leniently(settings.catalogue.rules_folder, finding_codes(models))
-    return Policy(
-        settings, models, compile_rules(rules), tuple(str(problem) for problem in (*wrong_models, *wrong_rules))
+    """Read models and rules; one that is wrong is left out and named in `problems`.
+
+    Of a rule whose file is broken the last good version is in force, where one was kept.
+    """
+    return _load(settings)[0]
+
+
+def _load(settings: Settings) -> tuple[Policy, RuleFolder]:
+    models, wrong = models_of(settings)
+    folder = RuleFolder(settings.catalogue.rules_folder, settings.data.folder, finding_codes(models))
+    return _with_rules(Policy(settings, models, ()), folder, [str(problem) for problem in wrong]), folder
+
+
+def _with_rules(policy: Policy, folder: RuleFolder, wrong_models: Sequence[str]) -> Policy:
+    return replace(
+        policy,
+        rules=folder.rules,
+        rules_digest=folder.digest,
+        problems=(*wrong_models, *folder.problems),
+        model_problems=len(wrong_models),
     )
 
 

@@ -38,7 +38,7 @@ def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) 
 
     A prior raises nothing, whatever its order or history say; what a radiologist has reported stays where it was.
     """
-    _write(db, now, [*ranked_anew(db, now, policy, [study_instance_uid], write=True)])
+    _write(db, now, policy, [*ranked_anew(db, now, policy, [study_instance_uid], write=True)])
     listing.tell(db, now, policy, study_instance_uid)
 
 
@@ -54,7 +54,7 @@ def rerank_all(db: Database, now: Instant, policy: Policy) -> int:
         changed = [each.row.study_instance_uid for each in ranked_anew(db, now, policy, batch) if _differs(each)]
         if changed:
             with db.transaction():
-                moved += _write(db, now, [*ranked_anew(db, now, policy, changed, write=True)])
+                moved += _write(db, now, policy, [*ranked_anew(db, now, policy, changed, write=True)])
                 for uid in changed:
                     listing.tell(db, now, policy, uid)
     return moved
@@ -106,7 +106,7 @@ def _differs(each: Ranked) -> bool:
     return each.before != each.after
 
 
-def _write(db: Database, now: Instant, ranked: Sequence[Ranked]) -> int:
+def _write(db: Database, now: Instant, policy: Policy, ranked: Sequence[Ranked]) -> int:
     """Keep the places that changed, and note every move in lane or score; return how many changed."""
     changed = [each for each in ranked if _differs(each)]
     reading_list.record_ranks(db, [each.after for each in changed])
@@ -118,13 +118,19 @@ def _write(db: Database, now: Instant, ranked: Sequence[Ranked]) -> int:
                 db,
                 now,
                 "rank",
-                ", ".join(said.rule for said in each.ranking.reasons),
+                _rules(policy, each.ranking),
                 before=before,
                 after=after,
                 reason=reason or "nothing speaks for more",
                 study=each.row.study_instance_uid,
             )
     return len(changed)
+
+
+def _rules(policy: Policy, ranking: Ranking) -> str:
+    """What spoke, and which rules were in force."""
+    spoke = ", ".join(said.rule for said in ranking.reasons)
+    return f"{spoke} of rules {policy.rules_digest[:12]}".strip() if policy.rules_digest else spoke
 
 
 def _shown(place: Place) -> str:

@@ -1,0 +1,60 @@
+"""New rules take effect: what waits is ranked anew, and what changed or is broken is noted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.domain.time import Instant, elapsed_s
+from node.store import events
+from node.store.database import Database
+from node.workflow.policy import Policies
+from node.workflow.ranking import rerank_all
+
+ABOUT = "rules"
+#: When everything is ranked once more: by then no room decides by the rules from before.
+_SETTLED_S = 60.0
+
+
+@dataclass(slots=True)
+class Ruling:
+    """Which rules the ranks of all that waits are of; one room holds it."""
+
+    #: Rules and problems that were noted last.
+    noted: tuple[str, tuple[str, ...]] | None = None
+    #: Since when they are in force, until everything has been ranked by them in all rooms.
+    since: Instant | None = None
+
+    def follow(self, db: Database, now: Instant, policies: Policies) -> int | None:
+        """Let rules that have changed take effect, and return how many places moved; `None` where nothing was to do.
+
+        After a restart that is done only where the rules are others than those that everything was ranked by.
+        """
+        policy = policies.current()
+        if self.noted != (policy.rules_digest, policy.rule_problems):
+            policies.keep()
+            begins = self._note(db, now, policy.rules_digest, policy.rule_problems)
+            self.noted = (policy.rules_digest, policy.rule_problems)
+            if begins:
+                self.since = now
+                return rerank_all(db, now, policy)
+        if self.since is None or elapsed_s(self.since, now) < _SETTLED_S:
+            return None
+        moved = rerank_all(db, now, policy)
+        self.since = None
+        with db.transaction():
+            events.record(db, now, ABOUT, policy.rules_digest, before="in force", after="settled")
+        return moved
+
+    def _note(self, db: Database, now: Instant, digest: str, problems: tuple[str, ...]) -> bool:
+        """Write down what is in force and what is broken; return whether everything has to be ranked anew."""
+        latest = events.latest(db, ABOUT, 1)
+        is_other = not latest or latest[0].subject != digest
+        with db.transaction():
+            if is_other:
+                before = latest[0].subject if latest else ""
+                events.record(
+                    db, now, ABOUT, digest, before=before, after="in force", reason="what waits is ranked anew"
+                )
+            for problem in problems:
+                events.record(db, now, "rule", digest, after="broken", reason=problem)
+        return is_other or latest[0].after != "settled"
