@@ -14,10 +14,9 @@ import structlog
 
 from node.config import Settings
 from node.deliver.backoff import backoff_s
+from node.deliver.holdings import Holdings, Results
 from node.deliver.lifeline import Errand, Listener, owner_of
 from node.domain.time import Clock
-from node.domain.work import ResultState
-from node.store import outbox
 from node.store.database import Database
 
 #: A child that lived this long had recovered: its next death counts as the first.
@@ -67,10 +66,11 @@ class Children:
         *,
         patience: Patience | None = None,
         command: Sequence[str] = _COMMAND,
+        holdings: Holdings | None = None,
     ) -> None:
-        self._db = db
-        self._clock = clock
         self._settings = settings
+        #: What a child that is gone had claimed.
+        self._holdings = holdings or Results(db, clock, settings.deliver)
         self._patience = patience or Patience()
         self._command = command
         self._children: dict[str, _Child] = {}
@@ -137,11 +137,11 @@ class Children:
         """Reap a child; what it held is queued again, later if the child died over it."""
         code, pid = child.process.wait(), child.process.pid
         if child.ending and not child.verdict:
-            outbox.release(self._db, owner_of(pid))
+            self._holdings.release(owner_of(pid))
             self._deaths.pop(name, None)
         else:
             how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
-            self._put_back(name, pid, child.verdict or f"its sender died ({how})")
+            self._holdings.put_back(owner_of(pid), name, child.verdict or f"its sender died ({how})")
             if now_s - child.started_s > _RECOVERED_S:
                 self._deaths.pop(name, None)
             self._mourn(name, now_s, f"{child.verdict} ({how})" if child.verdict else how)
@@ -159,12 +159,3 @@ class Children:
         wait_s = backoff_s(self._deaths[name], first_s=patience.backoff_s, maximum_s=patience.backoff_maximum_s)
         self._due_s[name] = now_s + wait_s
         log.error("sender_died", destination=name, how=how, again_in_s=round(wait_s, 1))
-
-    def _put_back(self, name: str, pid: int, how: str) -> None:
-        """Whatever killed the child may lie in one of its rows: they wait, each the longer the oftener it was tried."""
-        now, limits = self._clock.now(), self._settings.deliver
-        with self._db.transaction():
-            for row in outbox.owned(self._db, owner_of(pid)):
-                wait_s = backoff_s(row.attempts, first_s=limits.backoff_s, maximum_s=limits.backoff_maximum_s)
-                reason = f"sending to {name} is tried again: {how}"
-                outbox.move(self._db, now, row, ResultState.QUEUED, reason, wait_s=wait_s)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import structlog
 
 from node.config import Settings
 from node.deliver.children import Children
+from node.deliver.holdings import Notices
+from node.domain.notice import NoticeState
 from node.domain.time import Clock, SystemClock
 from node.domain.work import ResultState, WorkKind
 from node.loop import Herald, run, stop_on_signals
-from node.store import outbox, outcomes, work_items
+from node.store import notices, outbox, outcomes, work_items
 from node.store.database import Database, open_database
 from node.workflow import identity
 from node.workflow.commitment import to_confirm
@@ -19,6 +23,8 @@ OWNER = "deliver:"
 #: Reports in the making that are looked at to start a child before its first row is there.
 _FORESEEN = 8
 _LEASE_S = 60.0
+#: Sends what one route of the reading list is told.
+_TELLER = (sys.executable, "-m", "node.deliver.route_child")
 
 log = structlog.get_logger()
 
@@ -28,11 +34,13 @@ def main(settings: Settings) -> int:
     db = open_database(settings.data.folder, "deliver")
     clock = SystemClock()
     herald, stop = Herald(), stop_on_signals()
-    freed = outbox.release(db, OWNER)
+    freed = outbox.release(db, OWNER) + notices.release(db, OWNER)
     if freed:
         log.warning("rows_taken_back", count=freed)
     destinations = destinations_of(settings)
     children = Children(db, clock, settings)
+    routes = frozenset(route.name for route in settings.routes)
+    tellers = Children(db, clock, settings, command=_TELLER, holdings=Notices(db, clock, settings.deliver))
 
     def step() -> bool:
         waiting = outbox.waiting(db)
@@ -41,12 +49,16 @@ def main(settings: Settings) -> int:
         if destinations - set(children.running()):
             needed |= foreseen(db, settings)
         children.look_after(needed)
+        told = set(notices.waiting(db))
+        hold_for_unknown_routes(db, clock, sorted(told - routes))
+        tellers.look_after(routes & told)
         return False
 
     herald.ready(f"sends to {len(destinations)} destination(s)")
     run(db, step, stop, herald)
     herald.stopping()
     children.drain()
+    tellers.drain()
     db.close()
     return 0
 
@@ -71,3 +83,12 @@ def hold_for_unknown(db: Database, clock: Clock, names: list[str]) -> None:
         with db.transaction():
             for row in rows:
                 outbox.move(db, clock.now(), row, ResultState.HELD, reason)
+
+
+def hold_for_unknown_routes(db: Database, clock: Clock, names: list[str]) -> None:
+    """Hold the notices of routes that are no longer in the settings, with the remedy."""
+    for name in names:
+        reason = f"no route {name} is configured; add it to config.toml, then `matins retry`"
+        with db.transaction():
+            for notice in notices.waiting_of(db, name):
+                notices.move(db, clock.now(), notice, NoticeState.HELD, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from node.domain.finding import Code
@@ -60,6 +60,18 @@ class FlaggedFinding:
     count: int = 1
     sentence: str = ""
 
+    @property
+    def in_words(self) -> str:
+        """As a person reads it."""
+        parts = [self.sentence or self.code.meaning]
+        if self.laterality:
+            parts.append(self.laterality.lower())
+        if self.count > 1:
+            parts.append(f"{self.count} of them")
+        if self.probability is not None:
+            parts.append(f"probability {self.probability:.2f}")
+        return f"{', '.join(parts)} [{self.model}]"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
@@ -90,6 +102,33 @@ class Flag:
         return frozenset(
             (each.model, each.code.value, each.code.scheme, each.laterality) for each in self.findings if each.present
         )
+
+
+def said(flag: Flag, phi: frozenset[str]) -> Flag:
+    """The part of a flag that a route says: of the patient, and in words that may be about the patient, only `phi`."""
+
+    def allowed(key: str, text: str) -> str:
+        return text if key in phi else ""
+
+    patient, reasons = flag.patient, "reasons" in phi
+    return replace(
+        flag,
+        study_instance_uid=allowed("study_instance_uid", flag.study_instance_uid),
+        patient=Patient(
+            patient_id=allowed("patient_id", patient.patient_id),
+            issuer=allowed("issuer_of_patient_id", patient.issuer),
+            name=allowed("patient_name", patient.name),
+            birth_date=allowed("patient_birth_date", patient.birth_date),
+            sex=allowed("patient_sex", patient.sex),
+        ),
+        accession_number=allowed("accession_number", flag.accession_number),
+        study_date=allowed("study_date", flag.study_date),
+        study_time=allowed("study_date", flag.study_time),
+        study_description=allowed("study_description", flag.study_description),
+        reasons=flag.reasons if reasons else (),
+        findings=tuple(each if reasons else replace(each, sentence="") for each in flag.findings),
+        failures=tuple((model, why if reasons else "") for model, why in flag.failures),
+    )
 
 
 def control_id(study_instance_uid: str, route: str, version: int, told_at: str) -> str:

@@ -11,7 +11,7 @@ from node.errors import Failed
 from node.store import events, outbox, outcomes, procedure_steps, studies, withdrawal_notes, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
-from node.workflow import assignment, identity, ranking, reading, withdrawal
+from node.workflow import assignment, identity, listing, ranking, reading, withdrawal
 from node.workflow.policy import Policy
 
 #: Of what a person says, characters.
@@ -46,6 +46,7 @@ def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
             if row.state in (ResultState.DEAD, ResultState.HELD):
                 outbox.move(db, now, row, ResultState.QUEUED, "retry asked for")
                 done.append(f"{row.kind} is sent again to {row.destination}")
+        done += listing.retry(db, now, study_instance_uid)
         ranking.rerank(db, now, policy, study_instance_uid)
         reading.settle(db, now, study_instance_uid)
     return done
