@@ -71,6 +71,8 @@ class FhirServer(Section):
     most_bytes: Annotated[int, Field(ge=1 << 16, le=64 << 20)] = 16 << 20
     #: What is known is asked again after this, as long as a study of the patient is not read, minutes.
     cache_minutes: Annotated[float, Field(gt=0)] = 240.0
+    #: ... and the study came not longer ago than this, days.
+    again_within_days: Annotated[int, Field(ge=0, le=365)] = 7
     #: Local time of the day in which it is asked; empty for the whole day.
     between: Hours = ""
 

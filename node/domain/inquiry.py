@@ -15,6 +15,8 @@ class InquiryState(StrEnum):
     ANSWERED = "answered"
     #: It does not know the patient, so there is nothing to ask for.
     NOBODY = "nobody"
+    #: It knows several patients of the identifier, or one who does not bear it: nothing of it is believed.
+    DOUBTFUL = "doubtful"
     #: It does not offer this resource.
     NOT_OFFERED = "not offered"
     #: It gave no answer that can be believed; what was known before stays.
@@ -24,7 +26,9 @@ class InquiryState(StrEnum):
 
 
 #: With which of them it need not be asked again at once.
-SETTLED = frozenset({InquiryState.ANSWERED, InquiryState.NOBODY, InquiryState.NOT_OFFERED})
+SETTLED = frozenset({InquiryState.ANSWERED, InquiryState.NOBODY, InquiryState.DOUBTFUL, InquiryState.NOT_OFFERED})
+#: With which of them what the server told before of the patient is no longer believed.
+UNBELIEVED = frozenset({InquiryState.NOBODY, InquiryState.DOUBTFUL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

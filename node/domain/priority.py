@@ -36,6 +36,8 @@ HL7_PRIORITY = {Lane.STAT: "S", Lane.URGENT: "A", Lane.ROUTINE: "R"}
 #: HL7 v2 tables 0485 and 0027, as orders write them → Requested Procedure Priority: preoperative and timing critical
 #: are sooner than routine; callback (C) and as needed (PRN) say nothing of it.
 _REQUESTED_FROM_HL7 = {"S": "STAT", "A": "HIGH", "P": "HIGH", "T": "HIGH", "R": "ROUTINE"}
+#: FHIR R4 request-priority, as orders write it → Requested Procedure Priority.
+REQUESTED_FROM_FHIR = {"stat": "STAT", "asap": "HIGH", "urgent": "HIGH", "routine": "ROUTINE"}
 #: FHIR R4 request-priority.
 FHIR_PRIORITY = {Lane.STAT: "stat", Lane.URGENT: "urgent", Lane.ROUTINE: "routine"}
 

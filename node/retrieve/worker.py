@@ -7,32 +7,39 @@ slow one holds up nothing else. Whatever is asked is asked by a process that can
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 import structlog
 
-from node.config import Peer, Settings
+from node.config import FhirServer, Peer, Settings
 from node.domain.retrieval import RetrievalState
 from node.domain.time import Clock, SystemClock
 from node.domain.work import WorkKind
-from node.errors import Failed
+from node.errors import Failed, Transient
 from node.loop import Herald, Stop, run, stop_on_signals, work_step
 from node.retrieve import calls
 from node.retrieve.asking import CHILD, ask
 from node.retrieve.counts import OWNER, Counts
 from node.retrieve.fetches import Fetches
+from node.retrieve.fhir.exchange import HistoryAnswer, HistoryQuery
+from node.retrieve.histories import Histories
 from node.retrieve.holdings import Holdings
 from node.retrieve.priors import Priors
 from node.retrieve.question import Question
 from node.store import retrievals, work_items
 from node.store.database import Database, open_database
 from node.store.occupancy import RETRIEVE_LOCK, occupied
-from node.workflow import recovery
+from node.workflow import asking_history, recovery
+from node.workflow.policy import Policies, Policy
 
-_KINDS = (WorkKind.EXPECTED_COUNT, WorkKind.PRIORS, WorkKind.FETCH, WorkKind.ARCHIVED)
+_KINDS = (WorkKind.EXPECTED_COUNT, WorkKind.PRIORS, WorkKind.FETCH, WorkKind.ARCHIVED, WorkKind.HISTORY)
 #: For the threads to take leave of their archives.
 _DRAIN_S = 20.0
+#: Between two looks for studies whose patients are to be asked for again.
+_LOOK_S = 30.0
 
 log = structlog.get_logger()
 
@@ -71,7 +78,9 @@ def main(settings: Settings) -> int:
 
         archives = calls.archives(settings)
         threads = [_fetching(settings, peer, clock, stop) for peer in archives]
-        herald.ready(f"asks {len(archives)} archive(s)")
+        policies = Policies(settings) if settings.fhir else None
+        threads += [asking_of(settings, server, policies.current, clock, stop) for server in settings.fhir if policies]
+        herald.ready(f"asks {len(archives)} archive(s), {len(settings.fhir)} FHIR server(s)")
         run(db, step, stop, herald)
         for thread in threads:
             thread.join(_DRAIN_S)
@@ -80,7 +89,7 @@ def main(settings: Settings) -> int:
 
 
 def give_up_unknown(db: Database, clock: Clock, settings: Settings) -> None:
-    """End the retrievals from peers that are archives no longer."""
+    """End the retrievals from peers that are archives no longer, and questions to FHIR servers that are gone."""
     known = {peer.name for peer in calls.archives(settings)}
     for retrieval in retrievals.unfinished(db):
         if retrieval.peer in known:
@@ -90,6 +99,13 @@ def give_up_unknown(db: Database, clock: Clock, settings: Settings) -> None:
             subject = f"{retrievals.subject_prefix(retrieval.peer)}{retrieval.id}"
             work_items.cancel(db, clock.now(), WorkKind.FETCH, subject, reason)
             retrievals.move(db, clock.now(), retrieval.id, RetrievalState.FAILED, reason)
+
+    servers = tuple(map(asking_history.subject_prefix, (server.name for server in settings.fhir)))
+    for subject in work_items.open_subjects(db, WorkKind.HISTORY, limit=-1):
+        if not subject.startswith(servers):
+            with db.transaction():
+                reason = "no FHIR server of that name is configured"
+                work_items.cancel(db, clock.now(), WorkKind.HISTORY, subject, reason)
 
 
 def _fetching(settings: Settings, peer: Peer, clock: Clock, stop: Stop) -> threading.Thread:
@@ -108,6 +124,40 @@ def _fetching(settings: Settings, peer: Peer, clock: Clock, stop: Stop) -> threa
         db.close()
 
     thread = threading.Thread(target=fetch, name=f"fetch from {peer.name}", daemon=True)
+    thread.start()
+    return thread
+
+
+def asking_of(
+    settings: Settings, server: FhirServer, policy: Callable[[], Policy], clock: Clock, stop: Stop
+) -> threading.Thread:
+    """Start the thread of one FHIR server: it is asked for what studies want to know, and again in time."""
+
+    def answered(query: HistoryQuery) -> HistoryAnswer:
+        reply = ask(CHILD, query, stop, lambda: None)
+        if reply.history is None:
+            raise Transient("the process that asks gave no answer")
+        return reply.history
+
+    def keep_asking() -> None:
+        db = open_database(settings.data.folder, "retrieve")
+        histories = Histories(db, clock, policy, server, answered, stop)
+        claim = work_step(db, clock, histories.handling())
+        looked_s = -_LOOK_S
+
+        def step() -> bool:
+            nonlocal looked_s
+            if not histories.may_ask():
+                return False
+            if time.monotonic() - looked_s > _LOOK_S:
+                looked_s = time.monotonic()
+                asking_history.ask_again(db, clock.now(), server)
+            return bool(work_items.open_subjects(db, WorkKind.HISTORY, limit=1)) and claim()
+
+        run(db, step, stop, _Mute())
+        db.close()
+
+    thread = threading.Thread(target=keep_asking, name=f"ask {server.name}", daemon=True)
     thread.start()
     return thread
 

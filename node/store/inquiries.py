@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from datetime import datetime
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from node.domain.inquiry import Inquiry, InquiryState
 from node.domain.patient import Patient
@@ -45,17 +48,38 @@ def newest_of_servers(db: Database) -> list[Inquiry]:
     )
 
 
-def unread_patients(db: Database, issuers: tuple[str, ...]) -> list[tuple[str, Patient]]:
-    """Closed studies of patients of these issuers that wait for a radiologist: (UID, patient), newest first."""
-    marks = ", ".join("?" for _ in issuers)
+def of_server(db: Database, server: str) -> list[Inquiry]:
+    """Every newest question to one server."""
+    return _inquiries(db, "WHERE server = ?", (server,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A closed study that waits for a radiologist."""
+
+    study_instance_uid: str
+    patient: Patient
+    accession_number: str
+
+
+def unread_studies(db: Database, now: Instant, issuers: Collection[str], within_days: int) -> list[Unread]:
+    """Closed studies of identified patients of these issuers that came lately and nobody has read, newest first."""
+    since = Instant(now.wall - timedelta(days=within_days), now.boottime_s, now.boot_id).iso
     rows = db.rows(
-        "SELECT study_instance_uid, patient_id, issuer FROM study WHERE revision > 0 AND report_state != 'final'"
-        f" AND prior = '' AND state != 'held' AND patient_id != '' AND issuer IN ({marks})"
-        " ORDER BY first_wall DESC",
-        issuers,
+        "SELECT study_instance_uid, patient_id, issuer, coalesce(\"order\" ->> 'accession_number', '') AS accession"
+        " FROM study WHERE revision > 0 AND report_state != 'final' AND prior = '' AND state != 'held'"
+        " AND first_wall >= ? AND issuer IN (SELECT value FROM json_each(?)) ORDER BY first_wall DESC",
+        (since, json.dumps(list(issuers))),
     )
-    found = ((row["study_instance_uid"], Patient(patient_id=row["patient_id"], issuer=row["issuer"])) for row in rows)
-    return [(uid, patient) for uid, patient in found if patient.is_identified]
+    found = [
+        Unread(
+            study_instance_uid=row["study_instance_uid"],
+            patient=Patient(patient_id=row["patient_id"], issuer=row["issuer"]),
+            accession_number=row["accession"],
+        )
+        for row in rows
+    ]
+    return [each for each in found if each.patient.is_identified]
 
 
 def _inquiries(db: Database, where: str, values: tuple[str, ...]) -> list[Inquiry]:

@@ -9,7 +9,18 @@ from node.store import instances, outbox, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.completeness import Complete, Ground, Verdict, judge
-from node.workflow import assignment, content, early, ordered, prefetch, priors, procedure, ranking, reading
+from node.workflow import (
+    asking_history,
+    assignment,
+    content,
+    early,
+    ordered,
+    prefetch,
+    priors,
+    procedure,
+    ranking,
+    reading,
+)
 from node.workflow.policy import Policy
 from node.workflow.signals import Looks, signals_of
 
@@ -58,6 +69,7 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
         _queue_what_was_held(db, now, uid)
     if not prior:
         prefetch.ask_for_priors(db, now, policy, uid)
+    asking_history.ask_for_history(db, now, policy, uid)
     ranking.rerank(db, now, policy, uid)
     ordered.arrived(db, now, policy, uid)
     reading.settle(db, now, uid)

@@ -138,15 +138,15 @@ def test_the_token_is_shown_and_never_told(server: Records, tmp_path: Path) -> N
     ("patients", "state", "words"),
     [
         ([], InquiryState.NOBODY, "no patient"),
-        ([records.patient(), records.patient(key="a2")], InquiryState.FAILED, "several patients"),
-        ([records.patient(identifier=[{"system": "urn:x", "value": "P1"}])], InquiryState.FAILED, "does not bear"),
+        ([records.patient(), records.patient(key="a2")], InquiryState.DOUBTFUL, "several patients"),
+        ([records.patient(identifier=[{"system": "urn:x", "value": "P1"}])], InquiryState.DOUBTFUL, "does not bear"),
         (
             [records.patient(identifier=[{"system": SYSTEM, "value": "P1", "use": "old"}])],
-            InquiryState.FAILED,
+            InquiryState.DOUBTFUL,
             "does not bear",
         ),
-        ([records.patient(link=[{"type": "replaced-by"}])], InquiryState.FAILED, "replaced"),
-        ([records.patient(key="../a1")], InquiryState.FAILED, "sound id"),
+        ([records.patient(link=[{"type": "replaced-by"}])], InquiryState.DOUBTFUL, "replaced"),
+        ([records.patient(key="../a1")], InquiryState.DOUBTFUL, "sound id"),
     ],
 )
 def test_exactly_one_patient_must_bear_the_identifier(

@@ -40,8 +40,6 @@ _READERS: dict[str, Reader] = {
     "AllergyIntolerance": of_allergy,
     "Procedure": of_procedure,
 }
-#: Resources that are about one study, and no other of the patient's.
-OF_A_STUDY = frozenset({"ServiceRequest", "DiagnosticReport"})
 
 
 _Part = TypeVar("_Part")

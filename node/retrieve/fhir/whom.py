@@ -59,7 +59,7 @@ def meant(rest: Rest, query: HistoryQuery) -> Meant:
     if not bearers:
         return Meant(state=InquiryState.NOBODY, reason="knows no patient of this identifier")
     if len(bearers) > 1 or found.cut_off:
-        return Meant(state=InquiryState.FAILED, reason="knows several patients of one identifier; none is believed")
+        return Meant(state=InquiryState.DOUBTFUL, reason="knows several patients of one identifier; none is believed")
     return _checked(next(iter(bearers.values())), query)
 
 
@@ -67,11 +67,11 @@ def _checked(patient: Json, query: HistoryQuery) -> Meant:
     """Look whether it is who was asked for."""
     key = text(patient.get("id"))
     if not _ID.fullmatch(key):
-        return Meant(state=InquiryState.FAILED, reason="answers with a patient without a sound id")
+        return Meant(state=InquiryState.DOUBTFUL, reason="answers with a patient without a sound id")
     if (query.system, query.patient_id) not in identifiers(patient.get("identifier")):
-        return Meant(state=InquiryState.FAILED, reason="answers with a patient who does not bear the identifier")
+        return Meant(state=InquiryState.DOUBTFUL, reason="answers with a patient who does not bear the identifier")
     if any(each.get("type") == "replaced-by" for each in records(patient.get("link"))):
-        return Meant(state=InquiryState.FAILED, reason="answers with a record that another one has replaced")
+        return Meant(state=InquiryState.DOUBTFUL, reason="answers with a record that another one has replaced")
     birth_date = _birth_date(date_time(patient.get("birthDate")), query.birth_date)
     sex = _SEX.get(str(patient.get("gender")), "")
     return Meant(id=key, birth_date=birth_date, sex=sex)
