@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from node.commands import history_lines
 from node.commands.output import person, print_json, say, table
 from node.commands.site import opened
 from node.config import Settings
@@ -39,6 +40,8 @@ def status(settings: Settings, *, as_json: bool) -> None:
     if standing["freed"]["instances"]:
         freed = standing["freed"]
         say(f"freed  {freed['instances']} instances of {freed['studies']} studies, {freed['freed_bytes']} bytes")
+    for each in standing["history_servers"]:
+        say(f"fhir   {history_lines.asked_line(each)}")
     for each in standing["refusals"]:
         what = "ALERT  " if each["about"] == "security" else "refused"
         say(f"{what} {_minute(each['at'])} {each['who']}: {each['reason']}")
@@ -77,6 +80,8 @@ def show(settings: Settings, study: str, *, as_json: bool) -> None:
         return
     _show_head(told)
     _show_outcomes(told)
+    for heading, line in history_lines.lines(told):
+        say(f"{heading:9} {line}")
     say("\nevents")
     for event in told["events"]:
         if event["subject"].startswith("describe:") and event["after"] in _ORDINARY:

@@ -10,6 +10,7 @@ from node.config import Settings
 from node.store import events, retention, tallies, waiting
 from node.store.database import Database
 from node.store.occupancy import is_occupied
+from node.workflow import history_story
 
 Standing = dict[str, Any]
 
@@ -34,6 +35,7 @@ def node_standing(db: Database, settings: Settings) -> Standing:
         "results": tallies.results_by_state(db),
         "waits_too_long": waiting.too_long_by_lane(db),
         "freed": retention.freed_counts(db),
+        "history_servers": history_story.newest_of_servers(db, {each.name for each in settings.fhir}),
         "refusals": [
             {"at": event.at, "about": event.about, "who": event.subject, "reason": event.reason}
             for event in events.refusals(db, _REFUSALS)

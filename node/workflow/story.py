@@ -17,7 +17,6 @@ from node.store import (
     commitments,
     events,
     findings,
-    history,
     instances,
     outbox,
     outcomes,
@@ -30,6 +29,7 @@ from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
 from node.store.procedure_steps import ProcedureStep
 from node.store.studies import StudyRow
+from node.workflow import history_story
 from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
 from node.workflow.placed import places_told
@@ -66,16 +66,8 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
         "procedure_steps": [_step(step) for step in procedure_steps.of_study(db, study_instance_uid)],
         "series": _series(instances.of_study(db, study_instance_uid)),
         "artifacts": _artifacts(db, current),
-        "history": [
-            {
-                "code": fact.code,
-                "value": fact.value,
-                "unit": fact.unit,
-                "source": fact.source,
-                "observed_at": fact.observed_at,
-            }
-            for fact in history.facts(db, row.patient, study=study_instance_uid)
-        ],
+        "notices": notices_told(db, study_instance_uid),
+        **history_story.of_patient(db, row.patient, study_instance_uid),
         "events": [
             {
                 "at": event.at,
