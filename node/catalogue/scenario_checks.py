@@ -98,7 +98,7 @@ def _check_model(key: str, model: SimulatedModel, complaint: Complaint) -> None:
         raise complaint(
             f"{key}.lane", "is STAT", "A model never lifts a study among those a person called STAT: URGENT"
         )
-    if model.lane in (None, Lane.ROUTINE) and not model.points:
+    if model.lane in (None, Lane.ROUTINE) and not (model.points or model.points_if_flagged):
         raise complaint(f"{key}.points", "changes nothing", 'Give points, or lane = "URGENT", or both')
 
 
@@ -113,10 +113,11 @@ def _shares(scenario: Scenario) -> Iterator[tuple[str, float, float, float]]:
     yield from _each("diseases", scenario.diseases, {"prevalence": (tiny, 1 - tiny), "urgent": (0, 1)})
     bounds = {
         "specificity": (0.0, 1.0), "sensitivity": (0.0, 1.0), "auc": (0.5, 1 - tiny), "deviation_ratio": (0.01, 100.0),
-        "failure_rate": (0.0, 1.0), "points": (0.0, _MOST_POINTS),
+        "failure_rate": (0.0, 1.0), "points": (0.0, _MOST_POINTS), "points_if_flagged": (0.0, _MOST_POINTS),
     }  # fmt: skip
     yield from _each("models", scenario.models, bounds)
-    yield from _each("disciplines", scenario.disciplines, {"points_per_minute": (0.0, _MOST_POINTS)})
+    points = (0.0, _MOST_POINTS)
+    yield from _each("disciplines", scenario.disciplines, {"points_per_minute": points, "findings_maximum": points})
 
 
 def _each(

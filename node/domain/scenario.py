@@ -140,6 +140,8 @@ class SimulatedModel:
     lane: Lane | None = None
     #: Points of a study that has the disease for certain; any other gets this times its probability.
     points: float = 0.0
+    #: Points of whatever it flags, beside these.
+    points_if_flagged: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,10 @@ class Discipline:
     points: bool = True
     #: What a minute of waiting is worth, as [rank] of config.toml has it; 0: points alone count.
     points_per_minute: float = 0.1
+    #: All that models give adds this at most, and an order for STAT or URGENT adds as much, as [rank] of config.toml
+    #: has it: so models bring no study above one that a person ordered sooner. 0: among what is ordered URGENT and what
+    #: is raised there, the arrival alone decides.
+    findings_maximum: float = 100.0
     #: Models that are on; empty: all.
     models: tuple[str, ...] = ()
 

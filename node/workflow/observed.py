@@ -65,7 +65,13 @@ def observed_scenario(db: Database, now: Instant, policy: Policy, days: int) -> 
         kinds=kinds,
         diseases=diseases,
         models=models,
-        disciplines=(Discipline(name="Matins", points_per_minute=policy.settings.rank.points_per_minute),),
+        disciplines=(
+            Discipline(
+                name="Matins",
+                points_per_minute=policy.settings.rank.points_per_minute,
+                findings_maximum=policy.settings.rank.findings_maximum,
+            ),
+        ),
     )
     readers = max(1, ceil(scenario.traffic / _MOST_TRAFFIC))
     notes.append(f"room.radiologists: {readers} keep up with what comes; nobody told how many read, and when")
@@ -112,7 +118,10 @@ def _models(
         if not minutes:
             continue
         flagged = sum(each.found for each in own) / len(minutes)
-        lane, points = _worth(policy, name)
+        worth = _worth(policy, name)
+        if worth is None:
+            notes.append(f"models: no rule asks {name}; {_POINTS:g} points times its probability are a guess")
+            worth = (None, 0.0, _POINTS)
         disease = f"what {name} finds"
         diseases.append(
             Disease(
@@ -129,8 +138,9 @@ def _models(
                 specificity=_SPECIFICITY,
                 time=_lognormal(minutes),
                 failure_rate=1 - len(minutes) / len(own),
-                lane=lane,
-                points=points,
+                lane=worth[0],
+                points_if_flagged=worth[1],
+                points=worth[2],
             )
         )
         notes.append(
@@ -140,17 +150,21 @@ def _models(
     return tuple(diseases), tuple(models), notes
 
 
-def _worth(policy: Policy, model: str) -> tuple[Lane | None, float]:
-    """What the rules that ask a model give at most."""
+def _worth(policy: Policy, model: str) -> tuple[Lane | None, float, float] | None:
+    """What the rules that ask a model give at most: a lane, points, and points times the probability."""
     asking = [
         each.rule
         for each in policy.rules
         if reads_findings(each.rule) and any(one.model in ("", model) for one in comparisons(each.rule.when))
     ]
-    lanes = [rule.lane for rule in asking if rule.lane is not None and rule.lane is not Lane.ROUTINE]
-    points = max((rule.points for rule in asking), default=_POINTS)
-    # A model never lifts a study among those a person called STAT.
-    return (Lane.URGENT if lanes else None), points if points or lanes else _POINTS
+    if not asking:
+        return None
+    raises = any(rule.lane not in (None, Lane.ROUTINE) for rule in asking)
+    weights = [rule.weight.points for rule in asking if rule.weight is not None]
+    # A model raises by one lane and to URGENT alone, whatever the rule says.
+    lane = Lane.URGENT if raises else None
+    points, weighted = max(rule.points for rule in asking), max(weights, default=0.0)
+    return (lane, points, weighted) if lane or points or weighted else None
 
 
 def _prevalence(flagged: float) -> float:

@@ -27,9 +27,10 @@ class _Desk:
     discipline: Discipline
     interrupting: frozenset[int]
     arrived_min: list[float]
-    #: Study → lane and points so far.
+    #: Study → lane, points of its order, and all that models gave.
     lane: list[int]
-    points: list[float]
+    ordered_points: list[float]
+    found_points: list[float]
     #: Study → minutes that its reading still takes.
     left_min: list[float]
     finished_min: list[float]
@@ -43,8 +44,7 @@ class _Desk:
 
     def wait(self, study: int) -> None:
         """Put a study where it belongs among those that wait."""
-        key = static_key(self.points[study], self.arrived_min[study], self.discipline.points_per_minute)
-        place = (self.lane[study], -key, study)
+        place = (self.lane[study], -self._key(study), study)
         self.place[study] = place
         heappush(self.waiting, place)
 
@@ -81,7 +81,7 @@ class _Desk:
         if self.finished_min[study] < inf:
             return
         self.lane[study] = min(self.lane[study], lane)
-        self.points[study] += points
+        self.found_points[study] += points
         if study in self.place:
             self.wait(study)
             self.interrupt(study, now)
@@ -92,14 +92,16 @@ class _Desk:
         heappush(self.endings, (ends, study))
 
     def _key(self, study: int) -> float:
-        return static_key(self.points[study], self.arrived_min[study], self.discipline.points_per_minute)
+        points = self.ordered_points[study] + min(self.found_points[study], self.discipline.findings_maximum)
+        return static_key(points, self.arrived_min[study], self.discipline.points_per_minute)
 
 
 def read_all(sample: Sample, models: tuple[SimulatedModel, ...], discipline: Discipline, room: Room) -> Numbers:
     """Have every study read; return the minute at which each is finished.
 
-    A place is a lane, then `static_key`, then the arrival: the order of `triage.rank.rank`. Nobody is idle while a
-    study waits, except who is off duty.
+    A place is a lane, then `static_key`, then the arrival: the order of `triage.rank.rank`, in which models raise by
+    one lane and to URGENT alone, and add `findings_maximum` at most. Nobody is idle while a study waits, except who is
+    off duty.
     """
     at_once, news = _news(sample, models, discipline)
     count = len(sample.arrived_min)
@@ -108,14 +110,15 @@ def read_all(sample: Sample, models: tuple[SimulatedModel, ...], discipline: Dis
         interrupting=frozenset(lane.order for lane in room.interrupted_by),
         arrived_min=sample.arrived_min.tolist(),
         lane=sample.ordered.tolist(),
-        points=[0.0] * count,
+        ordered_points=np.where(sample.ordered == Lane.ROUTINE.order, 0.0, discipline.findings_maximum).tolist(),
+        found_points=[0.0] * count,
         left_min=sample.reading_min.tolist(),
         finished_min=[inf] * count,
         readers=room.by_hour[0],
     )
     for _, study, lane, points in at_once:
         desk.lane[study] = min(desk.lane[study], lane)
-        desk.points[study] += points
+        desk.found_points[study] += points
     _let_time_pass(desk, news, room.by_hour)
     return np.array(desk.finished_min)
 
@@ -152,13 +155,13 @@ def _news(sample: Sample, models: tuple[SimulatedModel, ...], discipline: Discip
     found: list[News] = []
     for model, answers in zip(models, sample.answers, strict=True):
         raised = model.lane.order if model.lane is not None and discipline.lanes else Lane.ROUTINE.order
-        worth = model.points if discipline.points else 0.0
+        worth, if_flagged = (model.points, model.points_if_flagged) if discipline.points else (0.0, 0.0)
         is_on = not discipline.models or model.name in discipline.models
-        if not is_on or (raised == Lane.ROUTINE.order and not worth):
+        if not is_on or (raised == Lane.ROUTINE.order and not worth and not if_flagged):
             continue
         said = np.flatnonzero(np.isfinite(answers.ready_min))
         lanes = np.where(answers.flagged[said], raised, Lane.ROUTINE.order).tolist()
-        points = (worth * answers.probability[said]).tolist()
+        points = (worth * answers.probability[said] + if_flagged * answers.flagged[said]).tolist()
         found += zip(answers.ready_min[said].tolist(), said.tolist(), lanes, points, strict=True)
     arrived = sample.arrived_min.tolist()
     later = sorted(each for each in found if each[0] > arrived[each[1]])

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.domain.finding import Code, Finding
+from node.domain.model_card import Mode
 from node.domain.priority import Lane
-from node.domain.rule import Comparison, Operator, Rule
+from node.domain.rule import Comparison, Operator, Rule, Weight
 from node.domain.scenario import MATINS, OFF, Discipline, Room, SimulatedModel
-from node.triage.facts import RankFacts
+from node.triage.facts import ModelResult, RankFacts
 from node.triage.rank import rank
 from node.triage.rules import compile_rules
 from node.triage.simulate.reading_room import read_all
@@ -51,51 +53,68 @@ def finished(given: Sample, discipline: Discipline = OFF, place: Room = ONE, **c
     return read_all(given, (model(**changes),), discipline, place).tolist()
 
 
-@settings(max_examples=40, deadline=None)
+FOUND, SURE = Code("1", "SCT", "Found"), Code("2", "SCT", "Sure")
+#: One rule of each kind that has models in it: flat points and a lane, and points times the probability.
+RULES = compile_rules(
+    [
+        Rule(
+            id="flag", title="t", because="b", points=35.0, lane=Lane.URGENT, source="s", version="1",
+            when=Comparison(field="finding.present", operator=Operator.IS, value=True, code="SCT:1"),
+        ),
+        Rule(
+            id="sure", title="t", because="b", weight=Weight(points=90.0, code="SCT:2"), source="s", version="1",
+            when=Comparison(field="finding.present", operator=Operator.IS, value=True, code="SCT:2"),
+        ),
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
 @given(
     studies=st.lists(
-        st.tuples(st.sampled_from(list(Lane)), st.integers(0, 5), st.integers(0, 1000)),
-        min_size=1, max_size=25, unique_by=lambda each: each[2],
+        st.tuples(st.sampled_from(list(Lane)), st.booleans(), st.integers(0, 5), st.integers(0, 1000)),
+        min_size=1, max_size=25, unique_by=lambda each: each[3],
     ),
     # No difference of points is worth a whole number of minutes: no two keys differ in the last bit alone.
     points_per_minute=st.sampled_from([0.0, 0.0531, 0.1037, 1.013]),
 )  # fmt: skip
 def test_studies_are_read_in_the_order_in_which_the_node_ranks_them(studies, points_per_minute: float) -> None:
     # All wait behind one that takes a day, so the whole order shows.
-    studies = sorted(studies, key=lambda each: each[2])
+    studies = sorted(studies, key=lambda each: each[3])
     begin = datetime(2026, 1, 1, tzinfo=UTC)
-    rules = compile_rules(
-        [
-            Rule(
-                id=f"r{points}", title="t", because="b", points=points * 20.0, source="s", version="1",
-                when=Comparison(field="modality", operator=Operator.IS, value=f"M{points}"),
-            )
-            for points in range(1, 6)
-        ]
-    )  # fmt: skip
     requested = {Lane.STAT: "STAT", Lane.URGENT: "HIGH", Lane.ROUTINE: ""}
+
+    def facts(number: int, lane: Lane, flagged: bool, fifths: int, minute: int) -> RankFacts:
+        findings = (Finding(code=FOUND, present=flagged), Finding(code=SURE, present=True, probability=fifths / 5))
+        return RankFacts(
+            study_instance_uid=f"1.{number}",
+            arrived_at=begin + timedelta(minutes=minute),
+            hour_of_day=0,
+            requested_priority=requested[lane],
+            results=(ModelResult(model="model", mode=Mode.LIVE, findings=findings),),
+        )
+
     places = [
-        rank(
-            RankFacts(
-                study_instance_uid=f"1.{number}",
-                arrived_at=begin + timedelta(minutes=minute),
-                hour_of_day=0,
-                modalities=(f"M{points}",),
-                requested_priority=requested[lane],
-            ),
-            rules,
-            points_per_minute=points_per_minute,
-        ).place
-        for number, (lane, points, minute) in enumerate(studies)
+        rank(facts(number, *each), RULES, points_per_minute=points_per_minute).place
+        for number, each in enumerate(studies)
     ]
     given = sample(
-        [-1.0, *(float(minute) for _, _, minute in studies)],
+        [-1.0, *(float(minute) for *_, minute in studies)],
         [1500.0] + [1.0] * len(studies),
-        lanes=[Lane.ROUTINE, *(lane for lane, _, _ in studies)],
-        probability=[0.0, *(points / 5 for _, points, _ in studies)],
+        lanes=[Lane.ROUTINE, *(lane for lane, *_ in studies)],
+        flagged=[False, *(flagged for _, flagged, *_ in studies)],
+        probability=[0.0, *(fifths / 5 for _, _, fifths, _ in studies)],
     )
-    ends = finished(given, Discipline(name="ours", points_per_minute=points_per_minute), points=100.0)[1:]
+    ours = Discipline(name="ours", points_per_minute=points_per_minute)
+    ends = finished(given, ours, points=90.0, points_if_flagged=35.0)[1:]
     assert sorted(range(len(ends)), key=ends.__getitem__) == sorted(range(len(ends)), key=places.__getitem__)
+
+
+def test_a_flag_brings_no_study_above_one_that_a_person_ordered_and_that_came_earlier() -> None:
+    lanes = [Lane.ROUTINE, Lane.URGENT, Lane.ROUTINE]
+    given = sample([0, 2, 1], [10, 10, 10], lanes=lanes, flagged=[False, False, True], probability=[0, 0, 1])
+    given = replace(given, arrived_min=np.array([0.0, 1.0, 2.0]))
+    assert finished(given, MATINS) == [10.0, 20.0, 30.0]
 
 
 def test_an_interrupted_reading_is_resumed_where_it_was() -> None:
