@@ -67,7 +67,6 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     yield from archives(settings, file)
 
     yield from fhir_servers(settings, file)
-    yield from routes.checks(settings, file)
 
 def _disk(settings: Settings, file: Path) -> Check:
     folder = settings.data.folder if settings.data.folder.is_dir() else settings.data.folder.parent

@@ -66,7 +66,6 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
         "procedure_steps": [_step(step) for step in procedure_steps.of_study(db, study_instance_uid)],
         "series": _series(instances.of_study(db, study_instance_uid)),
         "artifacts": _artifacts(db, current),
-        "notices": notices_told(db, study_instance_uid),
         **history_story.of_patient(db, row.patient, study_instance_uid),
         "events": [
             {
