@@ -11,10 +11,11 @@ import ssl
 import stat
 import threading
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from node.config import Peer, Settings, TlsSettings
+from node.config import BoundCertificate, Settings, TlsSettings
 from node.errors import MatinsError, Misconfigured
 from node.receive.certificate import Certificate, certificate_of
 
@@ -170,7 +171,21 @@ def shake_hands(tls_socket: ssl.SSLSocket, patience_s: float) -> Certificate:
     return certificate
 
 
-def judge_certificate(settings: Settings, peer: Peer, certificate: Certificate | None) -> str:
+class Bound(Protocol):
+    """Somebody in the settings whom a certificate may be bound to."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def certificate(self) -> BoundCertificate | None:
+        """What it has to show."""
+        ...
+
+
+def judge_certificate(settings: Settings, peer: Bound, certificate: Certificate | None) -> str:
     """Say why the certificate is not the peer's, or "": anybody can type an AE title.
 
     certificate: what the handshake has proved, or `None` on the plain port.

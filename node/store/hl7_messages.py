@@ -77,9 +77,9 @@ def next_waiting(db: Database) -> HeldMessage | None:
     return found[0] if found else None
 
 
-def count_attempt(db: Database, message_id: int) -> None:
-    """Note, before it begins, that a message is acted upon."""
-    db.execute("UPDATE hl7_message SET attempts = attempts + 1 WHERE id = ?", (message_id,))
+def count_attempt(db: Database, message_id: int, *, back: bool = False) -> None:
+    """Note, before it begins, that a message is acted upon; `back`: that this came to nothing over a passing fault."""
+    db.execute("UPDATE hl7_message SET attempts = attempts + ? WHERE id = ?", (-1 if back else 1, message_id))
 
 
 def move(db: Database, now: Instant, message: HeldMessage, after: MessageState, reason: str = "") -> None:

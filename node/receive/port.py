@@ -1,0 +1,141 @@
+"""A port that answers each connection in a thread of its own, apart from the DICOM port's.
+
+Who is on no address list is closed unread. A newcomer is never shut out by silent ones: the longest silent one goes.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from node.loop import describe_error
+from node.receive.acceptor import Listener
+from node.receive.association import Door, outlived
+
+_TURN_S = 0.5
+#: An accepting loop that has not gone round for so long hangs.
+_HUNG_S = 10.0
+_POLL_S = 0.02
+#: A request that is broken off may still be making something durable.
+_END_S = 10.0
+
+log = structlog.get_logger()
+
+
+class Visit(Protocol):
+    """One connection, from its first byte to its end."""
+
+    @property
+    def address(self) -> str:
+        """Where it comes from."""
+        ...
+
+    def run(self) -> None:
+        """Serve it."""
+        ...
+
+    def shutdown(self, how: int, /) -> None:
+        """End it, from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class Port:
+    """One thread that accepts, and one a connection."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        door: Door,
+        *,
+        protocol: str,
+        where: str,
+        is_listed: Callable[[str], bool],
+        visit: Callable[[socket.socket, str], Visit],
+    ) -> None:
+        self._listener = listener
+        self._door = door
+        self._protocol = protocol
+        self._is_listed = is_listed
+        self._visit = visit
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._open: dict[Visit, threading.Thread] = {}
+        self._last_turn_s = time.monotonic()
+        self.port = listener.port
+        self.where = where
+        listener.socket.settimeout(_TURN_S)
+        self._thread = threading.Thread(target=self._accept, name=f"accept-{protocol}", daemon=True)
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether it still accepts: its loop goes round."""
+        return self._thread.is_alive() and time.monotonic() - self._last_turn_s < _HUNG_S
+
+    def stop(self, drain_s: float) -> None:
+        """Accept nobody new, let those inside finish for `drain_s` seconds, then close all connections."""
+        self._stopping.set()
+        with suppress(OSError):
+            # Wakes the accepting loop.
+            self._listener.socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.socket.close()
+        deadline_s = time.monotonic() + drain_s
+        while not self._door.lobby.is_empty() and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+        with self._lock:
+            left = dict(self._open)
+        for visit in left:
+            visit.shutdown(socket.SHUT_RDWR)
+        deadline_s = time.monotonic() + _END_S
+        for thread in left.values():
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._door.close()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            self._last_turn_s = time.monotonic()
+            try:
+                connection, (address, *_) = self._listener.socket.accept()
+            except TimeoutError:
+                continue
+            except OSError as error:
+                if not self._stopping.wait(_POLL_S):
+                    log.error("connection_failed", reason=describe_error(error))
+                continue
+            if self._is_listed(address):
+                self._let_in(connection, address)
+            else:
+                connection.close()
+                self._door.closed(address, f"nobody at this address may call ({self._protocol}); closed unread")
+
+    def _let_in(self, connection: socket.socket, address: str) -> None:
+        visit = self._visit(connection, address)
+        thread = threading.Thread(target=self._serve, args=(visit,), name=f"{self._protocol} {address}", daemon=True)
+        self._door.lobby.enter(visit)
+        with self._lock:
+            self._open[visit] = thread
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.error("connection_failed", address=address, reason=describe_error(error))
+            self._end(visit)
+
+    def _serve(self, visit: Visit) -> None:
+        outlived(visit.run, visit.address)
+        self._end(visit)
+
+    def _end(self, visit: Visit) -> None:
+        self._door.lobby.leave(visit)
+        with self._lock:
+            self._open.pop(visit, None)
+        visit.close()
