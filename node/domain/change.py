@@ -35,8 +35,12 @@ class Change:
     code: Code
     quantity: Code
     unit: Code
-    #: The lesion's number in the current result; 0 for a whole segment.
+    #: Which segment of the card it is; 0 where the finding has none.
+    segment_number: int = 0
+    #: The lesion's number in the current result; 0 for a whole segment, and for a lesion that is gone.
     lesion_number: int = 0
+    #: The lesion's number in the prior's result; 0 for a whole segment, and for a lesion that is new.
+    prior_lesion_number: int = 0
     #: Tracking Unique Identifier (0062,0021) that both share; empty where they were matched otherwise.
     tracking_uid: str = ""
     before: float | None = None
@@ -45,13 +49,15 @@ class Change:
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
-    #: Days in which it doubles at this rate; negative: halves; `None` where it is not beyond repeatability.
+    #: Days in which its volume doubles at this rate; negative: halves; `None` where it is not beyond repeatability.
     doubling_days: float | None = None
     #: Days from the prior to the current study.
     days: int | None = None
     prior_study_instance_uid: str
     #: YYYYMMDD.
     prior_date: str = ""
+    #: The image of the prior that shows it best; empty where that is not known.
+    prior_image: str = ""
     verdict: Verdict
     #: One sentence: why not comparable, by what it was matched, what the repeatability is.
     reason: str = ""
