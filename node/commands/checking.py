@@ -16,8 +16,8 @@ from node.commands.check import Check, failed
 from node.commands.confirmations import confirmations
 from node.commands.destinations import destinations
 from node.commands.engines import engines
-from node.commands.output import print_json, say
 from node.commands.fhir_servers import fhir_servers
+from node.commands.output import print_json, say
 from node.commands.site import config_file, opened, settings_from
 from node.config import Settings
 from node.domain.model_card import Mode
@@ -65,8 +65,8 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     yield from destinations(settings, file)
     yield from confirmations(settings, file)
     yield from archives(settings, file)
-
     yield from fhir_servers(settings, file)
+
 
 def _disk(settings: Settings, file: Path) -> Check:
     folder = settings.data.folder if settings.data.folder.is_dir() else settings.data.folder.parent
