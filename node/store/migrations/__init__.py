@@ -21,9 +21,11 @@ from node.store.migrations import ranking  # isort: skip
 from node.store.migrations import notices  # isort: skip
 from node.store.migrations import hl7  # isort: skip
 from node.store.migrations import impact  # isort: skip
+from node.store.migrations import changes  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
+    "changes",
     "completeness",
     "confirmations",
     "deliveries",
