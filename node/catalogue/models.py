@@ -79,7 +79,9 @@ def load_models_leniently(
 def finding_codes(models: Iterable[Model]) -> frozenset[tuple[str, str]]:
     """Return what the models can find, as (model, "SCHEME:value"): what a rule may ask for."""
     return frozenset(
-        (model.card.name, finding_key(segment.type)) for model in models for segment in model.card.segments
+        (model.card.name, finding_key(code))
+        for model in models
+        for code in (*(segment.type for segment in model.card.segments), *(each.code for each in model.card.targets))
     )
 
 
