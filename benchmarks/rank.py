@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,7 +172,7 @@ def measured(count: int, rule_count: int, rounds: int, folder: Path) -> dict[str
         ranking.rerank_all(db, now, empty)
         note("all anew", lambda: ranking.rerank_all(db, now, policy))
         note("all anew, nothing changed", lambda: ranking.rerank_all(db, now, policy))
-        note("write", lambda places=list(reading_list.places(db, uids).values()): _write(db, places))
+        note("write", partial(_write, db, list(reading_list.places(db, uids).values())))
         note("one fact", lambda: [one_fact(db, now, policy, number) for number in range(0, count, count // 50)], 50)
     db.close()
     return {what: statistics.median(seconds) for what, seconds in took.items()}
