@@ -13,16 +13,20 @@ import typer
 
 from node import __version__, log
 from node.commands import options
+from node.commands.history_family import history
 from node.commands.model_family import models
 from node.commands.options import Config, Data, Json, Quiet, Study, family
 from node.commands.reading_family import reading
+from node.commands.route_family import routes
 from node.commands.simulation import simulate
 from node.learn.training import Kind, TrainingPlan
 
 app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
 rules = family("Rules of this node.")
 app.add_typer(models, name="models")
+app.add_typer(history, name="history")
 app.add_typer(rules, name="rules")
+app.add_typer(routes, name="routes")
 app.registered_commands += reading.registered_commands
 app.command()(simulate)
 

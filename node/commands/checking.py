@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from node.catalogue import Model, finding_codes, load_rules_leniently
+from node.commands import routes
 from node.commands.archives import archives
 from node.commands.callers import callers
 from node.commands.check import Check, failed
@@ -66,6 +67,7 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     yield from confirmations(settings, file)
     yield from archives(settings, file)
     yield from fhir_servers(settings, file)
+    yield from routes.checks(settings, file)
 
 
 def _disk(settings: Settings, file: Path) -> Check:

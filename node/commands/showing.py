@@ -210,6 +210,9 @@ def _show_outcomes(told: dict[str, Any]) -> None:
     for delivery in told["deliveries"]:
         reason = f": {delivery['reason']}" if delivery["reason"] else ""
         say(f"delivery  {delivery['destination']}: {delivery['state']}{reason}")
+    for notice in told["notices"]:
+        reason = f": {notice['reason']}" if notice["reason"] else ""
+        say(f"notice    {notice['because']} → {notice['route']}: {notice['state']}{reason}")
 
 
 def _counts(heading: str, counts: dict[str, int]) -> None:

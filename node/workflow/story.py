@@ -33,6 +33,7 @@ from node.workflow import history_story
 from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
 from node.workflow.placed import places_told
+from node.workflow.told import notices_told
 
 Story = dict[str, Any]
 
@@ -66,6 +67,7 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
         "procedure_steps": [_step(step) for step in procedure_steps.of_study(db, study_instance_uid)],
         "series": _series(instances.of_study(db, study_instance_uid)),
         "artifacts": _artifacts(db, current),
+        "notices": notices_told(db, study_instance_uid),
         **history_story.of_patient(db, row.patient, study_instance_uid),
         "events": [
             {
