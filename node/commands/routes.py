@@ -20,7 +20,7 @@ from node.domain.time import SystemClock
 from node.errors import Failed, Misconfigured
 from node.workflow import listing
 from node.workflow.policy import Policy
-from node.workflow.told import routes_told
+from node.workflow.routes_told import routes_told
 
 #: Nobody has it: a trial names no patient, no order and no study.
 _NOBODY = "MATINS-TRIAL"

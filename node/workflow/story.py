@@ -33,7 +33,7 @@ from node.workflow import history_story
 from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
 from node.workflow.placed import places_told
-from node.workflow.told import notices_told
+from node.workflow.routes_told import notices_told
 
 Story = dict[str, Any]
 

@@ -1,68 +1,67 @@
-"""How the routes of the reading list stand, and what each was told of a study, as plain values. Read only."""
+"""What another system tells, acted upon: who is whom, what is known of the patient, what was ordered and reported."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil
-from typing import Any
+from datetime import datetime, timedelta
 
-from node.config import Route, Settings
-from node.domain.notice import NoticeState
-from node.domain.priority import Lane
-from node.store import notices
+from node.domain.history import Fact
+from node.domain.patient import Patient
+from node.domain.time import Instant
+from node.domain.told import Told, ToldFacts
+from node.store import history, identities
 from node.store.database import Database
+from node.workflow import merging, ordered
+from node.workflow.history import learn
+from node.workflow.policy import Policy
 
-Story = dict[str, Any]
-
-
-def routes_told(db: Database, settings: Settings) -> list[Story]:
-    """Each route of the settings: what waits, what was last acknowledged, and how long telling takes."""
-    return [_route(db, settings, route) for route in settings.routes]
-
-
-def notices_told(db: Database, study_instance_uid: str) -> list[Story]:
-    """Every notice of a study, oldest first."""
-    return [
-        {
-            "route": each.route,
-            "version": each.version,
-            "control_id": each.control_id,
-            "state": each.state.value,
-            "reason": each.reason,
-            "because": each.because,
-            "lane": each.flag.lane.value,
-            "score": each.flag.score,
-            "attempts": each.attempts,
-            "told_at": each.told_at,
-            "sent_at": each.sent_at,
-            "acknowledged_at": each.acknowledged_at,
-            "lag_s": each.lag_s,
-        }
-        for each in notices.of_study(db, study_instance_uid)
-    ]
+#: A source whose clock is ahead by more than this does not know when it speaks: else nothing later would count.
+_AHEAD = timedelta(hours=1)
+#: Facts of one matter that one source has told of one patient and that are kept: the latest.
+_MOST_FACTS = 1000
 
 
-def percentile(ascending: Sequence[float], percent: float) -> float | None:
-    """The smallest of the values that `percent` of them do not exceed; `None` of none."""
-    return ascending[max(0, ceil(len(ascending) * percent / 100) - 1)] if ascending else None
+def act_upon(db: Database, now: Instant, policy: Policy, told: Told, *, told_by: str) -> list[str]:
+    """Act upon what was told, in the caller's transaction; return the studies that it moved.
+
+    `told_by`: what the source is called, as "hl7 RIS". What is older than what the source said last of the same
+    patient and matter changes nothing.
+
+    Raises:
+        Failed: it asks for what must not be done; nothing of it was done, if the caller rolls back.
+    """
+    at = told.at if told.at and datetime.fromisoformat(told.at) <= now.wall + _AHEAD else ""
+    moved: list[str] = []
+    for each in told.separations:
+        moved += merging.separate(db, now, policy, each.patient, each.survivor, told_by=told_by)
+    for each in told.merges:
+        moved += merging.merge(db, now, policy, each.patient, each.survivor, told_by=told_by)
+    for patient in told.patients:
+        if told.corrects and identities.is_news(db, f"{told_by} identity", patient, at):
+            moved += merging.correct(db, now, policy, patient, told.deleted, told_by=told_by)
+        for facts in told.facts:
+            moved += _learn(db, now, policy, patient, facts, at=at, told_by=told_by)
+        for order in told.orders:
+            moved += ordered.take(db, now, policy, patient, order, at=at, told_by=told_by)
+    return list(dict.fromkeys(moved))
 
 
-def _route(db: Database, settings: Settings, route: Route) -> Story:
-    counts, lags = notices.counts(db, route.name), notices.lags_s(db, route.name)
-    trouble = notices.last_trouble(db, route.name)
-    waiting = counts.get(NoticeState.QUEUED, 0) + counts.get(NoticeState.SENT, 0)
-    stopped = counts.get(NoticeState.DEAD, 0) + counts.get(NoticeState.HELD, 0)
-    return {
-        "name": route.name,
-        "kind": route.kind,
-        "to": route.url or f"{route.host}:{route.port}",
-        "state": "trouble" if trouble or stopped else "waiting" if waiting else "idle",
-        "reason": trouble,
-        "sources": [peer.name for peer in settings.peers if route.name in peer.flags_to],
-        "waiting": waiting,
-        "notices": counts,
-        "last_acknowledged_at": notices.last_acknowledged(db, route.name),
-        "lag_p50_s": percentile(lags, 50),
-        "lag_p95_s": percentile(lags, 95),
-        "lag_stat_p95_s": percentile(notices.lags_s(db, route.name, lanes=[Lane.STAT]), 95),
-    }
+def _learn(
+    db: Database, now: Instant, policy: Policy, patient: Patient, told: ToldFacts, *, at: str, told_by: str
+) -> list[str]:
+    origin = f"{told_by} {told.matter}"
+    if told.whole:
+        if not patient.is_identified or not identities.is_news(db, origin, patient, at):
+            return []
+        return learn(db, now, policy, patient, told.facts, origin=origin)
+    known = history.told_by(db, patient, origin)
+    return learn(db, now, policy, patient, _together(known, told), origin=origin)
+
+
+def _together(known: list[Fact], told: ToldFacts) -> list[Fact]:
+    """What was told before and what is told now: of two on one thing, the one that was observed later."""
+    latest: dict[tuple[str, ...], Fact] = {}
+    for fact in (*known, *told.facts):
+        thing = (fact.code, fact.coded or fact.value, fact.unit if fact.coded else "", str(fact.number is None))
+        before = latest.pop(thing, None)
+        latest[thing] = before if before is not None and before.observed_at > fact.observed_at else fact
+    return [fact for fact in latest.values() if fact.coded not in told.withdrawn or not fact.coded][-_MOST_FACTS:]
