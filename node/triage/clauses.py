@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from node.domain.rule import AllOf, AnyOf, Clause, Comparison, Not, Operator, comparisons
 from node.triage.compared import NotComparable
-from node.triage.facts import Key
 from node.triage.mention import mention_of
-from node.triage.told import Truth, asks, code_test, doubts, noticed
+from node.triage.told import Topic, Truth, asks, code_test, doubts, noticed
 
-#: Values by key; of `Reading`, or a plain mapping with every key of `keys_of`.
-Reading: TypeAlias = Mapping[Key, tuple[Any, ...]]
+#: What a comparison looks up: field, model, code, quantity.
+Key: TypeAlias = tuple[str, str, str, str]
+#: What is found there: the facts of a topic, or plain values.
+Values: TypeAlias = Topic | tuple[Any, ...]
+
+
+class Reading(dict[Any, Any]):
+    """What is looked up and what comparisons say of it: each once a study, and only when a rule asks for it.
+
+    Holds values by key, and answers by `Part`.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, key: Key | Part) -> Any:
+        found = self[key] = self.look_up(key) if isinstance(key, tuple) else key.ask(self)
+        return found
+
+    def look_up(self, key: Key) -> Values:
+        """Every value of what a comparison looks up; none where it is not known."""
+        raise KeyError(key)
+
+
 Answer: TypeAlias = Callable[[Reading], Truth]
 
 _NUMBER_TESTS: dict[Operator, Callable[[float, float], bool]] = {
@@ -28,7 +50,7 @@ _NUMBER_TESTS: dict[Operator, Callable[[float, float], bool]] = {
 _COST = {Operator.HAS: 20, Operator.HAS_ANY: 20, Operator.MATCHES: 30, Operator.CODED: 10}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
     """One comparison of a clause, made ready."""
 
@@ -36,7 +58,12 @@ class Part:
     key: Key
     #: The test of one value.
     test: Callable[[Any], bool]
-    answer: Answer
+    ask: Answer
+
+    def answer(self, reading: Reading) -> Truth:
+        """True, false or unknown."""
+        said: Truth = reading[self]
+        return said
 
     def noticed(self, reading: Reading) -> list[Any]:
         """The values that make it true, or all where it is not about one by one."""
@@ -53,17 +80,21 @@ class Part:
         return next((f"not comparable: {each.reason}" for each in found if isinstance(each, NotComparable)), "")
 
 
-def answer_of(clause: Clause) -> Answer:
-    """Make one clause ready; it is asked with a reading of every key of `keys_of`."""
+def answer_of(clause: Clause, shared: Collection[Comparison] = frozenset()) -> Answer:
+    """Make one clause ready; it is asked with a reading of every key of `keys_of`.
+
+    `shared`: comparisons whose answers are kept in the reading, for others ask the same.
+    """
     match clause:
         case Comparison():
-            return part_of(clause).answer
+            part = part_of(clause)
+            return itemgetter(part) if clause in shared else part.ask
         case Not():
-            return _answer_not(answer_of(clause.clause))
+            return _answer_not(answer_of(clause.clause, shared))
         case AllOf():
-            return _answer_parts(clause.clauses, decided_by=False)
+            return _answer_parts(clause.clauses, shared, decided_by=False)
         case AnyOf():
-            return _answer_parts(clause.clauses, decided_by=True)
+            return _answer_parts(clause.clauses, shared, decided_by=True)
 
 
 def keys_of(clause: Clause) -> tuple[Key, ...]:
@@ -76,10 +107,11 @@ def key_of(comparison: Comparison) -> Key:
     return (comparison.field, comparison.model, comparison.code, comparison.quantity)
 
 
+@lru_cache(maxsize=8192)
 def part_of(comparison: Comparison) -> Part:
-    """Make one comparison ready."""
+    """Make one comparison ready; rules that compare the same share it, and so its answer."""
     key, test = key_of(comparison), _test(comparison)
-    return Part(comparison=comparison, key=key, test=test, answer=_answer_comparison(comparison, key, test))
+    return Part(comparison=comparison, key=key, test=test, ask=_answer_comparison(comparison, key, test))
 
 
 def _is_fact(comparison: Comparison) -> bool:
@@ -91,13 +123,7 @@ def _answer_comparison(comparison: Comparison, key: Key, test: Callable[[Any], b
         wanted = comparison.value
         return lambda reading: bool(reading[key]) is wanted
     if _is_fact(comparison):
-        asked = asks(comparison, test)
-
-        def told(reading: Reading) -> Truth:
-            found = reading[key]
-            return asked(found) if found else None
-
-        return told
+        return asks(comparison, test, key)
     if comparison.field.startswith("change."):
         return _answer_change(key, test)
 
@@ -134,9 +160,9 @@ def _answer_not(inner: Answer) -> Answer:
     return answer
 
 
-def _answer_parts(clauses: tuple[Clause, ...], *, decided_by: bool) -> Answer:
+def _answer_parts(clauses: tuple[Clause, ...], shared: Collection[Comparison], *, decided_by: bool) -> Answer:
     """One part that is `decided_by` decides (false for all, true for any); else one unknown part leaves it open."""
-    parts = tuple(answer_of(clause) for clause in sorted(clauses, key=_cost))
+    parts = tuple(answer_of(clause, shared) for clause in sorted(clauses, key=_cost))
 
     def answer(reading: Reading) -> Truth:
         truth: Truth = not decided_by

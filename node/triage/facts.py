@@ -13,12 +13,11 @@ from node.domain.finding import Finding
 from node.domain.history import FACT_ATTRIBUTES, Fact
 from node.domain.model_card import Mode
 from node.domain.rule import FIELDS, SENTENCE, Field, Kind, finding_key
+from node.triage.clauses import Key, Reading, Values
 from node.triage.compared import changed
-from node.triage.told import told_of
+from node.triage.told import Topic, told_of
 
 Value: TypeAlias = str | float | bool
-#: Field, model, code, quantity: what a comparison looks up.
-Key: TypeAlias = tuple[str, str, str, str]
 #: What `history.any` looks at: what the order and the data set say in their own attributes.
 _ANY = frozenset(FACT_ATTRIBUTES) - {"patient_location"}
 
@@ -60,8 +59,8 @@ class RankFacts:
             raise ValueError("the time of arrival must be aware")
 
 
-class Reading(dict[Key, tuple[Any, ...]]):
-    """What the rules look up in one study: each thing once, and only when a rule asks for it."""
+class FactReading(Reading):
+    """The reading of one study's facts."""
 
     __slots__ = ("facts",)
 
@@ -69,9 +68,10 @@ class Reading(dict[Key, tuple[Any, ...]]):
         super().__init__()
         self.facts = facts
 
-    def __missing__(self, key: Key) -> tuple[Any, ...]:
-        found = self[key] = tuple(values(key, self.facts))
-        return found
+    def look_up(self, key: Key) -> Values:
+        """Every value of what a comparison looks up; none where it is not known."""
+        found = values(key, self.facts)
+        return tuple(found) if not isinstance(found, Topic) else found
 
 
 def values(key: Key, facts: RankFacts) -> Iterable[Any]:

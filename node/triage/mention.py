@@ -15,32 +15,64 @@ _DENIAL = re.compile(
     r"|recent|focal|history|hx|evidence|signs?|symptoms?|suspicion|suggestion|indication))*\s*$",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"\w+")
+#: The first word of a phrase, and whether it may go on; a phrase that begins otherwise has none.
+_FIRST = re.compile(r"(\w+)(\*?)")
 #: A denial reaches no further back than this many characters.
 _REACH = 120
 
 
-@lru_cache(maxsize=4096)
-def mention_of(phrases: tuple[str, ...]) -> Callable[[str], int | None]:
-    """Return a function that says where a text first mentions one of `phrases` without denying it.
+class Words:
+    """A text, or several, with what of it is looked at again and again: whether a phrase can be in it at all."""
 
-    A phrase is whole words, compared without case, and its spaces stand for any white space; a star at
-    the end of a word lets the word go on: `metasta*`.
+    __slots__ = ("is_plain", "small", "words")
+
+    def __init__(self, text: str) -> None:
+        #: Beyond ASCII, small letters are not all that a regular expression takes for equal.
+        self.is_plain = text.isascii()
+        self.small = text.lower()
+        self.words = frozenset(_WORD.findall(self.small))
+
+
+class Phrases:
+    """Phrases that are looked for: whole words, compared without case, their spaces any white space.
+
+    A star at the end of a word lets the word go on: `metasta*`.
     """
-    search = re.compile("|".join(_pattern(phrase) for phrase in phrases), re.IGNORECASE).finditer
-    # Most texts hold none of the phrases, which is seen sooner without a regular expression. Beyond ASCII, small
-    # letters are not all that an expression takes for equal.
-    firsts = tuple(dict.fromkeys(phrase.split()[0].rstrip("*").lower() for phrase in phrases))
-    is_plain = all(first.isascii() and first for first in firsts)
 
-    def where(text: str) -> int | None:
-        if is_plain and text.isascii():
-            small = text.lower()
-            if not any(first in small for first in firsts):
-                return None
-        starts = (found.start() for found in search(text))
+    def __init__(self, phrases: tuple[str, ...]) -> None:
+        self._search = re.compile("|".join(_pattern(phrase) for phrase in phrases), re.IGNORECASE).finditer
+        self._whole, self._begun = set[str](), []
+        for phrase in phrases:
+            first = _FIRST.match(phrase.lower().lstrip())
+            if first is None or first[2]:
+                self._begun.append(first[1] if first is not None else "")
+            else:
+                self._whole.add(first[1])
+        self._is_plain = all(phrase.isascii() for phrase in phrases)
+
+    def can_be_in(self, words: Words) -> bool:
+        """Whether a text may mention one of them; most do not, which is seen sooner without a regular expression."""
+        if not (self._is_plain and words.is_plain) or not self._whole.isdisjoint(words.words):
+            return True
+        small = words.small
+        return any(begun in small for begun in self._begun) if self._begun else False
+
+    def where(self, text: str) -> int | None:
+        """Where a text first mentions one of them without denying it."""
+        starts = (found.start() for found in self._search(text))
         return next((at for at in starts if _DENIAL.search(text, max(0, at - _REACH), at) is None), None)
 
-    return where
+
+@lru_cache(maxsize=4096)
+def phrases_of(phrases: tuple[str, ...]) -> Phrases:
+    """Make phrases ready, once."""
+    return Phrases(phrases)
+
+
+def mention_of(phrases: tuple[str, ...]) -> Callable[[str], int | None]:
+    """Return a function that says where a text first mentions one of `phrases` without denying it."""
+    return phrases_of(phrases).where
 
 
 def _pattern(phrase: str) -> str:

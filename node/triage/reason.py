@@ -8,9 +8,8 @@ from math import isinf
 from typing import Any
 
 from node.domain.rule import FIELDS, MENTION, MENTION_OPERATORS, SENTENCE, Field, Kind, Rule
-from node.triage.clauses import Part, Reading
+from node.triage.clauses import Key, Part, Reading
 from node.triage.compared import NotComparable
-from node.triage.facts import Key
 from node.triage.mention import mention_of
 from node.triage.told import Told
 

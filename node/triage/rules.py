@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import fsum
 
 from node.domain.priority import Lane
-from node.domain.rule import Missing, Rule, Said, comparisons, reads_findings
-from node.triage.clauses import Answer, Part, answer_of, part_of
-from node.triage.facts import Key, RankFacts, Reading
+from node.domain.rule import Comparison, Missing, Rule, Said, comparisons, reads_findings
+from node.triage.clauses import Answer, Key, Part, Reading, answer_of, part_of
+from node.triage.facts import FactReading, RankFacts
 from node.triage.reason import because, not_known
 from node.triage.told import Truth
 
@@ -48,7 +49,10 @@ class CompiledRule:
 
 def compile_rules(rules: Sequence[Rule]) -> tuple[CompiledRule, ...]:
     """Make rules ready, in the order of their names; what is dormant is left out."""
-    return tuple(_compile_rule(rule) for rule in sorted(rules, key=lambda rule: rule.id) if not rule.dormant)
+    awake = [rule for rule in sorted(rules, key=lambda rule: rule.id) if not rule.dormant]
+    asked = Counter(comparison for rule in awake for comparison in comparisons(rule.when))
+    shared = frozenset(comparison for comparison, count in asked.items() if count > 1)
+    return tuple(_compile_rule(rule, shared) for rule in awake)
 
 
 def contributions(rules: Sequence[CompiledRule], facts: RankFacts) -> tuple[Contribution, ...]:
@@ -56,7 +60,7 @@ def contributions(rules: Sequence[CompiledRule], facts: RankFacts) -> tuple[Cont
 
     The order of the facts is no matter.
     """
-    reading = Reading(facts)
+    reading = FactReading(facts)
     made: list[Contribution] = []
     capped = False
     for each in rules:
@@ -71,13 +75,13 @@ def contributions(rules: Sequence[CompiledRule], facts: RankFacts) -> tuple[Cont
 
 def said_by(compiled: CompiledRule, facts: RankFacts) -> Said:
     """What a rule says to one study."""
-    truth = compiled.answer(Reading(facts))
+    truth = compiled.answer(FactReading(facts))
     return Said.UNKNOWN if truth is None else Said.FIRES if truth else Said.NOT
 
 
 def unanswered(rules: Sequence[CompiledRule], facts: RankFacts) -> dict[str, str]:
     """Return rule → what is not known, for every rule that what is missing leaves undecided."""
-    reading = Reading(facts)
+    reading = FactReading(facts)
     return {each.rule.id: not_known(each.parts, reading) for each in rules if each.answer(reading) is None}
 
 
@@ -87,11 +91,11 @@ def digest_of(rules: Sequence[CompiledRule]) -> str:
     return sha256("\n".join(said).encode()).hexdigest()
 
 
-def _compile_rule(rule: Rule) -> CompiledRule:
+def _compile_rule(rule: Rule, shared: Collection[Comparison]) -> CompiledRule:
     weight = rule.weight
     return CompiledRule(
         rule=rule,
-        answer=answer_of(rule.when),
+        answer=answer_of(rule.when, shared),
         parts=tuple(part_of(comparison) for comparison in comparisons(rule.when)),
         by_model=reads_findings(rule),
         speaks_unanswered=rule.when_missing is not Missing.SKIP,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from node.domain.history import Fact, Standing
-from node.domain.rule import Comparison, Operator
+from node.domain.rule import MENTION_OPERATORS, Comparison, Operator
 from node.domain.units import converted
+from node.triage.mention import Words, phrases_of
 
 #: True, false, or unknown (Kleene's strong three-valued logic).
 Truth: TypeAlias = bool | None
@@ -55,14 +57,35 @@ class Told:
         return f"{fact.value.strip() or fact.coded}{dated}"
 
 
-def told_of(facts: Sequence[Fact], arrived: datetime) -> tuple[Told, ...]:
-    """Look at `facts` from the time of arrival: in an order of their own, the newest first, undated ones last."""
-    looked = [_look(fact, arrived.date()) for fact in dict.fromkeys(facts) if fact.value.strip() or fact.coded]
-    return tuple(sorted(looked, key=_order))
+class Topic:
+    """All facts of one topic, the newest first and undated ones last, in an order of their own."""
+
+    __slots__ = ("codes", "tolds", "unmet", "words")
+
+    def __init__(self, tolds: Iterable[Told]) -> None:
+        self.tolds = tuple(tolds)
+        is_told = any(each.fact.standing is Standing.YES or each.denies_all for each in self.tolds)
+        #: What a comparison that no fact meets comes to: false where something is told, unknown where nothing is.
+        self.unmet: Truth = False if is_told else None
+        #: Their codes, as they are compared.
+        self.codes = frozenset(each.code for each in self.tolds)
+        self.words = Words("\n".join(each.fact.value for each in self.tolds))
+
+    def __iter__(self) -> Iterator[Told]:
+        return iter(self.tolds)
+
+    def __len__(self) -> int:
+        return len(self.tolds)
 
 
-def asks(comparison: Comparison, test: Callable[[Any], bool]) -> Callable[[Sequence[Told]], Truth]:
-    """Return a comparison over the facts of one topic; `test` is that of a text or of a code.
+def told_of(facts: Sequence[Fact], arrived: datetime) -> Topic:
+    """Look at `facts` from the time of arrival."""
+    looked = [_look(fact, arrived.date()) for fact in facts if fact.value.strip() or fact.coded]
+    return Topic(sorted(looked, key=_order))
+
+
+def asks(comparison: Comparison, test: Callable[[Any], bool], key: Hashable) -> Callable[[Mapping[Any, Any]], Truth]:
+    """Return a comparison over the topic that a reading has under `key`; `test` is that of a text, code or number.
 
     A fact that stands and meets it makes it true. Else it is false where something of the topic is told, or where it is
     denied by name; unknown where nothing is told, or what would meet it has no date, no number or another unit.
@@ -70,9 +93,10 @@ def asks(comparison: Comparison, test: Callable[[Any], bool]) -> Callable[[Seque
     meets = _meets(comparison, test)
     is_numeric, of_code = comparison.is_numeric, code_test(comparison.codes) if comparison.codes else None
 
-    def answer(tolds: Sequence[Told]) -> Truth:
+    def answer(topic: Topic) -> Truth:
+        tolds: Sequence[Told] = topic.tolds
         if of_code is not None:
-            tolds = tuple(each for each in tolds if of_code(each.code))
+            tolds = [each for each in tolds if of_code(each.code)]
         if is_numeric:
             tolds = _newest(tolds)
         said: Truth = None
@@ -89,10 +113,38 @@ def asks(comparison: Comparison, test: Callable[[Any], bool]) -> Callable[[Seque
             in_doubt = in_doubt or (met is not False and counts is not False)
         return None if in_doubt else said
 
-    return answer
+    return _sooner(comparison, answer, key)
 
 
-def noticed(comparison: Comparison, test: Callable[[Any], bool], tolds: Sequence[Told]) -> list[Told]:
+def _sooner(
+    comparison: Comparison, answer: Callable[[Topic], Truth], key: Hashable
+) -> Callable[[Mapping[Any, Any]], Truth]:
+    """Answer at once where no fact of the topic can meet a comparison, which is nearly always."""
+    wanted = comparison.value if isinstance(comparison.value, tuple) else (str(comparison.value),)
+    codes = comparison.codes or (wanted if comparison.operator is Operator.CODED else ())
+    if codes:
+        has_code, unless = code_test(codes), None if comparison.codes else False
+
+        def by_code(reading: Mapping[Any, Any]) -> Truth:
+            topic: Topic = reading[key]
+            for code in topic.codes:
+                if has_code(code):
+                    return answer(topic)
+            return unless if unless is None else topic.unmet
+
+        return by_code
+    if comparison.operator in MENTION_OPERATORS:
+        phrases = phrases_of(wanted)
+
+        def by_words(reading: Mapping[Any, Any]) -> Truth:
+            topic: Topic = reading[key]
+            return answer(topic) if phrases.can_be_in(topic.words) else topic.unmet
+
+        return by_words
+    return lambda reading: answer(reading[key])
+
+
+def noticed(comparison: Comparison, test: Callable[[Any], bool], tolds: Iterable[Told]) -> list[Told]:
     """The facts that make a comparison true."""
     meets = _meets(comparison, test)
     of_code = code_test(comparison.codes)
@@ -106,9 +158,12 @@ def code_test(patterns: Sequence[str]) -> Callable[[str], bool]:
     """Return a test for codes as `Told.code` has them: whether one is, or begins like, one of `patterns`."""
     exact = frozenset(normal_code(each) for each in patterns if not each.endswith("*"))
     begins = tuple(normal_code(each[:-1]) for each in patterns if each.endswith("*"))
+    if not begins:
+        return exact.__contains__
     return lambda code: code in exact or code.startswith(begins)
 
 
+@lru_cache(maxsize=16384)
 def normal_code(coded: str) -> str:
     """A code as it is compared: capitals; of ICD-10 without the dot, which some write and some do not."""
     scheme, _, value = coded.strip().upper().partition(":")
@@ -116,7 +171,7 @@ def normal_code(coded: str) -> str:
     return f"{scheme}:{value.replace('.', '') if scheme == 'I10' else value}" if value or scheme else ""
 
 
-def doubts(comparison: Comparison, tolds: Sequence[Told]) -> str:
+def doubts(comparison: Comparison, tolds: Iterable[Told]) -> str:
     """Why a comparison stays unknown although something is told; empty where nothing is."""
     of_code = code_test(comparison.codes)
     asked = [each for each in tolds if not comparison.codes or of_code(each.code)]
@@ -191,6 +246,7 @@ def _order(told: Told) -> tuple[tuple[float, float], list[int], str, str, str, s
     return (told.years or last, later_first, fact.value, fact.coded, fact.unit, rest)
 
 
+@lru_cache(maxsize=16384)
 def _days(said: str) -> tuple[date, date] | None:
     """The first and the last day an ISO date or date-time can mean; a year or month alone means each of its days."""
     text = said.strip()
