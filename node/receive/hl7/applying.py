@@ -22,7 +22,7 @@ from node.receive.hl7.understanding import NotTaken, understood
 from node.store import hl7_messages
 from node.store.database import Database, open_database
 from node.store.hl7_messages import HeldMessage, MessageState
-from node.workflow.policy import Policy, load_policy
+from node.workflow.policy import Policies, Policy
 from node.workflow.tellings import act_upon
 
 #: Without being woken it looks so often.
@@ -69,12 +69,12 @@ class Applier:
             self._stopping.wait(_PAUSE_S)
 
     def _serve(self) -> None:
-        policy = load_policy(self._settings)
+        policies = Policies(self._settings)
         with closing(open_database(self._settings.data.folder, self._room)) as db:
             forgotten_s = -_FORGETTING_S
             while not self._stopping.is_set():
                 self._wanted.clear()
-                while not self._stopping.is_set() and apply_next(db, self._clock, policy):
+                while not self._stopping.is_set() and apply_next(db, self._clock, policies.current()):
                     pass
                 now = self._clock.now()
                 if now.boottime_s - forgotten_s >= _FORGETTING_S:
