@@ -64,6 +64,20 @@ def told_by(db: Database, patient: Patient, origin: str) -> list[Fact]:
     return [_fact(row) for row in rows]
 
 
+def times_of(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str, str]]:
+    """What was ever known about a patient as `facts` has it now: with when it was told, and superseded (or empty)."""
+    ids = identities.identifiers_of(db, {study: patient})
+    corrections = identities.settled_of(db, {study: patient}, ids).get(study, {})
+    rows = db.rows(
+        f"SELECT {_COLUMNS}, birth_date, sex, origin, study_instance_uid, recorded_at, superseded_at FROM history"
+        " WHERE patient_id IN (SELECT value FROM json_each(?)) AND issuer = ? AND (? OR study_instance_uid = ?)"
+        " ORDER BY id",
+        (json.dumps(list(ids[study])), patient.issuer, patient.is_identified, study),
+    )
+    found = [row for row in rows if not _doubt(row, patient, study, corrections)]
+    return [(_fact(row), row["recorded_at"], row["superseded_at"]) for row in found]
+
+
 def _known(db: Database, patients: Mapping[str, Patient]) -> dict[str, list[tuple[Fact, str]]]:
     """Of each study, every fact under any identifier of its patient, and what speaks against it."""
     ids = identities.identifiers_of(db, patients)
@@ -132,6 +146,9 @@ def _replace(
         assert made.lastrowid is not None
         newest[fact.code], changed = made.lastrowid, True
     for fact, (row_id, _) in held.items():
-        db.execute("UPDATE history SET superseded_by = ? WHERE id = ?", (newest.get(fact.code, row_id), row_id))
+        db.execute(
+            "UPDATE history SET superseded_by = ?, superseded_at = ? WHERE id = ?",
+            (newest.get(fact.code, row_id), now.iso, row_id),
+        )
         changed = True
     return changed

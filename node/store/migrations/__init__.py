@@ -22,6 +22,7 @@ from node.store.migrations import notices  # isort: skip
 from node.store.migrations import hl7  # isort: skip
 from node.store.migrations import impact  # isort: skip
 from node.store.migrations import changes  # isort: skip
+from node.store.migrations import replays  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -39,6 +40,7 @@ __all__ = [
     "ranking",
     "readings",
     "rejections",
+    "replays",
     "retention",
     "retrievals",
     "triage",
