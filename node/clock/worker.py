@@ -13,6 +13,7 @@ from node.config import Settings
 from node.domain.time import SystemClock
 from node.loop import Herald, Stop, guarded, stop_on_signals
 from node.store.database import open_database
+from node.workflow import reading_steps
 from node.workflow.closing import close_due
 from node.workflow.policy import Policies
 from node.workflow.recovery import recover_expired
@@ -26,6 +27,8 @@ _RECOVERY_S = 2.0
 _SUPERSESSION_S = 5.0
 _FREEING_S = 60.0
 _RULES_S = 2.0
+#: Unified Procedure Steps that no rerank has told of.
+_STEPS_S = 5.0
 _WAITS_S = 15.0
 #: A beat that takes longer than this stops feeding the watchdog.
 _POLL_S = 0.25
@@ -90,6 +93,9 @@ def main(settings: Settings) -> int:
     scheduler.add_job(guarded(take_back_expired), "interval", seconds=_RECOVERY_S)
     scheduler.add_job(guarded(take_back_old_sets), "interval", seconds=_SUPERSESSION_S)
     scheduler.add_job(guarded(mark_who_waits_too_long), "interval", seconds=_WAITS_S)
+    scheduler.add_job(
+        guarded(lambda: reading_steps.sweep(db, clock.now(), policies.current())), "interval", seconds=_STEPS_S
+    )
     scheduler.add_job(guarded(free_files), "interval", seconds=_FREEING_S, executor="freeing")
     scheduler.add_job(guarded(follow_rules), "interval", seconds=_RULES_S, executor="ruling")
     scheduler.start()

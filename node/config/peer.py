@@ -101,6 +101,8 @@ class Peer(Section):
             raise ValueError("an archive needs host and port, or dicomweb")
         if "source" in self.roles and not self.addresses:
             raise ValueError("a source needs addresses, the networks from which it may call")
+        if {"performer", "requester"} & set(self.roles) and not self.addresses:
+            raise ValueError("a performer or requester needs addresses, the networks from which it may call")
         if self.stow_token_file and "source" not in self.roles:
             raise ValueError("stow_token_file is for a source: what nobody may send needs no token")
         return self

@@ -24,6 +24,7 @@ from node.config.sections import (
     WebSettings,
 )
 from node.config.security import with_files_from
+from node.config.ups import UpsSettings
 from node.config.values import Section
 from node.errors import Misconfigured
 
@@ -40,6 +41,7 @@ class Settings(Section):
     retrieve: RetrieveSettings = RetrieveSettings()
     deliver: DeliverSettings = DeliverSettings()
     rank: RankSettings = RankSettings()
+    ups: UpsSettings = UpsSettings()
     completeness: dict[str, Completeness] = Field(default_factory=dict)
     peers: tuple[Peer, ...] = Field(default=(), strict=False)
     fhir: tuple[FhirServer, ...] = Field(default=(), strict=False)

@@ -38,8 +38,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 #: Name in the IANA database; empty where none is given.
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
-#: A worklist is a destination that is also told what was not read, and why.
-Role = Literal["source", "destination", "archive", "worklist"]
+#: A worklist is a destination that is also told what was not read, and why. A performer pulls Unified Procedure Steps
+#: and works on them, a requester makes them.
+Role = Literal["source", "destination", "archive", "worklist", "performer", "requester"]
 
 
 class Section(BaseModel):

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.presentation import PresentationContext, build_context, build_role
 
 from node.config import DeliverSettings, Peer
 from node.deliver.carriage import Lost, Unreachable
@@ -118,18 +119,22 @@ def associated(
     settings: DeliverSettings,
     wanted: Sequence[Context],
     handlers: Sequence[evt.EventHandlerType] = (),
+    *,
+    as_scp: bool = False,
 ) -> Iterator[tuple[Association, Inbox]]:
     """Hold an association with exactly these presentation contexts; released at the end, aborted on any error.
 
-    `handlers` are bound besides those that fill the inbox. One of which the peer accepts no context is yielded too; it
-    has ended already.
+    `handlers` are bound besides those that fill the inbox. `as_scp`: we take the role of SCP (PS3.7 §D.3.3.4). One of
+    which the peer accepts no context is yielded too; it has ended already.
 
     Raises:
         Unreachable: nobody answers, or the association is rejected.
     """
     inbox = Inbox()
     bound = [*inbox.handlers(settings.dimse_s), *handlers]
-    association = _associate(peer, our_ae_title, settings, [build_context(*each) for each in wanted], bound)
+    roles = [build_role(uid, scp_role=True) for uid in dict.fromkeys(uid for uid, _ in wanted)] if as_scp else []
+    contexts = [build_context(*each) for each in wanted]
+    association = _associate(peer, our_ae_title, settings, contexts, roles, bound)
     try:
         if not _is_answered(association, len(wanted)):
             raise _why_not(association, peer, our_ae_title, inbox, settings)
@@ -164,6 +169,7 @@ def _associate(
     ours: str,
     settings: DeliverSettings,
     contexts: list[PresentationContext],
+    roles: list[SCP_SCU_RoleSelectionNegotiation],
     handlers: list[evt.EventHandlerType],
 ) -> Association:
     assert peer.port is not None
@@ -173,7 +179,7 @@ def _associate(
     ae.dimse_timeout = settings.dimse_s
     # Its idle timer counts received bytes only and would abort a long upload; we keep our own time.
     ae.network_timeout = None
-    return ae.associate(peer.host, peer.port, contexts, ae_title=peer.ae_title, evt_handlers=handlers)
+    return ae.associate(peer.host, peer.port, contexts, ae_title=peer.ae_title, ext_neg=[*roles], evt_handlers=handlers)
 
 
 def _why_not(association: Association, peer: Peer, ours: str, inbox: Inbox, settings: DeliverSettings) -> Unreachable:

@@ -9,22 +9,33 @@ import resource
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 
 from node import log
+from node.config import Peer, Settings
 from node.deliver.destination import Destination
 from node.deliver.lifeline import Pulse, end_with_the_room, owner_of, receive_errand
 from node.deliver.watch import Watch
-from node.domain.time import SystemClock
-from node.loop import run, stop_on_signals
-from node.store.database import open_database
+from node.domain.time import Clock, SystemClock
+from node.loop import Stop, run, stop_on_signals
+from node.store.database import Database, open_database
 
 #: Whatever a peer sends, this process grows no further: bytes of address space, and copies of the largest object.
 _MEMORY_BYTES = 768 << 20
 _COPIES = 6
 
 
+#: What makes the step of a child's loop: connection, clock, settings, peer, stop, pulse.
+Making = Callable[[Database, Clock, Settings, Peer, Stop, Pulse], Callable[[], bool]]
+
+
 def main() -> int:
     """Serve one destination until SIGTERM, or until the room is gone; return the exit code."""
+    return serve(_destination)
+
+
+def serve(making: Making) -> int:
+    """Run a child of the room for the peer of its errand until SIGTERM, or until the room is gone."""
     faulthandler.enable()
     log.configure("deliver")
     # It logs a line or more a failed attempt; ours says the same once, with the remedy.
@@ -39,24 +50,29 @@ def main() -> int:
     assert peer is not None
     pulse = Pulse(sys.stdout.fileno())
     db = open_database(errand.settings.data.folder, "deliver")
-    owner = owner_of(os.getpid())
-    clock = SystemClock()
+    step = making(db, SystemClock(), errand.settings, peer, stop, pulse)
+    _limit_memory(0)
+    pulse.ready("")
+    run(db, step, stop, pulse)
+    db.close()
+    return 0
+
+
+def _destination(
+    db: Database, clock: Clock, settings: Settings, peer: Peer, stop: Stop, pulse: Pulse
+) -> Callable[[], bool]:
     destination = Destination(
         db,
         clock,
-        errand.settings,
+        settings,
         peer,
-        owner=owner,
+        owner=owner_of(os.getpid()),
         stop=stop,
         pulse=pulse,
         limit_memory=_limit_memory,
-        oversight=Watch(db, clock, errand.settings, peer, stop=stop, pulse=pulse),
+        oversight=Watch(db, clock, settings, peer, stop=stop, pulse=pulse),
     )
-    _limit_memory(0)
-    pulse.ready("")
-    run(db, destination.step, stop, pulse)
-    db.close()
-    return 0
+    return destination.step
 
 
 def _limit_memory(largest_bytes: int) -> None:

@@ -31,7 +31,7 @@ from node.errors import Transient
 SUCCESS, PROCESSING_FAILURE, RESOURCE_LIMITATION = 0x0000, 0x0110, 0x0213
 PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 §C.4.1.1.4
 #: Command Fields of the responses (PS3.7 §E.1).
-_RESPONSES = {C_FIND: 0x8020, N_ACTION: 0x8130}
+_RESPONSES = {C_FIND: 0x8020, N_ACTION: 0x8130, N_EVENT_REPORT: 0x8100}
 _RESPONSE = 0x8000
 _REPORT = 0x0100
 _SYNTAXES = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
@@ -128,6 +128,15 @@ class Dialogue:
         [response] = self._asked(request, sop_class_uid, content, limit_s)
         return response.status
 
+    def report(self, sop_class_uid: str, request: N_EVENT_REPORT, content: Dataset, *, limit_s: float) -> Response:
+        """Put an N-EVENT-REPORT on the context of a service of which we are the SCP, and return the answer.
+
+        Raises:
+            NotOffered, Lost: as above.
+        """
+        [response] = self._asked(request, sop_class_uid, content, limit_s)
+        return response
+
     def linger(self, is_over: Callable[[], bool], limit_s: float) -> None:
         """Keep the association open for reports until `is_over` says so, the peer ends it, or the time is up.
 
@@ -139,7 +148,7 @@ class Dialogue:
         self._answered.wait(_ANSWER_S)
 
     def _asked(
-        self, request: C_FIND | N_ACTION, sop_class_uid: str, content: Dataset, limit_s: float
+        self, request: C_FIND | N_ACTION | N_EVENT_REPORT, sop_class_uid: str, content: Dataset, limit_s: float
     ) -> Iterator[Response]:
         context = self._context(sop_class_uid)
         if context is None:
@@ -151,8 +160,10 @@ class Dialogue:
         encoded = BytesIO(encode(content, implicit, little) or b"")
         if isinstance(request, C_FIND):
             request.Identifier = encoded
-        else:
+        elif isinstance(request, N_ACTION):
             request.ActionInformation = encoded
+        else:
+            request.EventInformation = encoded
         assert context.context_id is not None
         self._association.dimse.send_msg(request, context.context_id)
         while True:
@@ -191,9 +202,17 @@ class Unanswered(Transient):
 
 @contextmanager
 def dialogue(
-    peer: Peer, our_ae_title: str, settings: DeliverSettings, sop_class_uids: Sequence[str], hear: Hear | None = None
+    peer: Peer,
+    our_ae_title: str,
+    settings: DeliverSettings,
+    sop_class_uids: Sequence[str],
+    hear: Hear | None = None,
+    *,
+    as_scp: bool = False,
 ) -> Iterator[Dialogue]:
     """Hold an association for these services; `hear` is called in another thread with each N-EVENT-REPORT.
+
+    `as_scp`: we are the SCP of them, and report.
 
     Raises:
         Unreachable: nobody answers, or the association is rejected.
@@ -228,7 +247,7 @@ def dialogue(
     if hear is not None:
         handlers += [(evt.EVT_N_EVENT_REPORT, reported), (evt.EVT_DIMSE_SENT, said)]
     wanted: list[Context] = [(uid, syntax) for uid in sop_class_uids for syntax in _SYNTAXES]
-    with associated(peer, our_ae_title, settings, wanted, handlers) as (association, _):
+    with associated(peer, our_ae_title, settings, wanted, handlers, as_scp=as_scp) as (association, _):
         yield Dialogue(association, peer, messages, answered)
 
 

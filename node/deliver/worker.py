@@ -13,7 +13,7 @@ from node.domain.notice import NoticeState
 from node.domain.time import Clock, SystemClock
 from node.domain.work import ResultState, WorkKind
 from node.loop import Herald, run, stop_on_signals
-from node.store import notices, outbox, outcomes, work_items
+from node.store import notices, outbox, outcomes, ups_watch, work_items
 from node.store.database import Database, open_database
 from node.workflow import identity
 from node.workflow.commitment import to_confirm
@@ -23,6 +23,9 @@ OWNER = "deliver:"
 #: Reports in the making that are looked at to start a child before its first row is there.
 _FORESEEN = 8
 _LEASE_S = 60.0
+#: Tells one peer what becomes of the Unified Procedure Steps that it watches.
+_REPORTER = (sys.executable, "-m", "node.deliver.ups_events")
+
 #: Sends what one route of the reading list is told.
 _TELLER = (sys.executable, "-m", "node.deliver.route_child")
 
@@ -41,6 +44,7 @@ def main(settings: Settings) -> int:
     children = Children(db, clock, settings)
     routes = frozenset(route.name for route in settings.routes)
     tellers = Children(db, clock, settings, command=_TELLER, holdings=Notices(db, clock, settings.deliver))
+    watchers, reporters = watchers_of(settings), Children(db, clock, settings, command=_REPORTER)
 
     def step() -> bool:
         waiting = outbox.waiting(db)
@@ -52,6 +56,7 @@ def main(settings: Settings) -> int:
         told = set(notices.waiting(db))
         hold_for_unknown_routes(db, clock, sorted(told - routes))
         tellers.look_after(routes & told)
+        reporters.look_after(watchers & ups_watch.waiting(db))
         return False
 
     herald.ready(f"sends to {len(destinations)} destination(s)")
@@ -59,6 +64,7 @@ def main(settings: Settings) -> int:
     herald.stopping()
     children.drain()
     tellers.drain()
+    reporters.drain()
     db.close()
     return 0
 
@@ -66,6 +72,11 @@ def main(settings: Settings) -> int:
 def destinations_of(settings: Settings) -> frozenset[str]:
     """Names of the peers that are destinations."""
     return frozenset(peer.name for peer in settings.peers if "destination" in peer.roles)
+
+
+def watchers_of(settings: Settings) -> frozenset[str]:
+    """Names of the peers that can be told what becomes of Unified Procedure Steps."""
+    return frozenset(peer.name for peer in settings.peers if peer.host and peer.port)
 
 
 def foreseen(db: Database, settings: Settings) -> set[str]:

@@ -66,9 +66,10 @@ def _operation(session: Session, context_id: int, command: Command, encoded: byt
         return Discarding(session, lambda: answer(status.SUCCESS, ""))
     service = session.offer.services.get(context.abstract_syntax)
     operations = getattr(service, "OPERATIONS", None)
-    if operations is not None and operations[context.abstract_syntax] == asked.title:
+    offered = operations[context.abstract_syntax] if operations else ()
+    if asked.title in offered and asked.title.startswith("C-"):
         return Answering(session, context_id, context, command, encoded, cast("QueryService", service))
-    if service is None or operations is not None or not asked.title.startswith("N-"):
+    if service is None or (asked.title not in offered if operations else not asked.title.startswith("N-")):
         refused = Refused(status.UNRECOGNISED_OPERATION, "not offered on this presentation context")
         return Discarding(session, lambda: _refuse(session, command, refused, answer))
     return Serving(session, context_id, context, command, encoded, cast("DimseService", service))
@@ -139,10 +140,11 @@ class Serving:
             self._refuse(answered)
             return
         reply, encoded = answered
+        content = (reply.content,) if reply.content else ()
         if reply.status and reply.reason:
             refused = Refused(reply.status, reply.reason)
             self._session.door.refused_request(self._session.peer, self._command.operation.title, refused)
-        self._session.respond(self._context_id, encoded)
+        self._session.respond(self._context_id, encoded, *content)
 
     def discard(self) -> None:
         """Nothing is held."""
@@ -163,6 +165,8 @@ class Serving:
             transfer_syntax_uid=self._context.transfer_syntax,
             peer=session.peer,
             move_destination=command.move_destination,
+            abstract_syntax=self._context.abstract_syntax,
+            attributes=_tags(getattr(asked, "AttributeIdentifierList", None)),
         )
         return asked, request
 
@@ -250,6 +254,11 @@ def _refuse(session: Session, command: Command, refused: Refused, answer: Callab
     answer(refused.status, refused.reason)
 
 
+def _tags(told: Any) -> tuple[int, ...]:
+    """The tags of an Attribute Identifier List; pynetdicom makes of a single one no list."""
+    return tuple(map(int, (told,) if isinstance(told, int) else told or ()))
+
+
 def _primitive(context_id: int, encoded: bytes) -> Any:
     """The primitive of a request's command set, as pynetdicom reads it."""
     fragment = P_DATA()
@@ -265,7 +274,9 @@ def _response(context_id: int, asked: Any, command: Command, reply: Reply) -> by
     answer.MessageIDBeingRespondedTo = command.message_id
     answer.Status = reply.status
     answer.AffectedSOPClassUID = command.sop_class_uid or None
-    answer.AffectedSOPInstanceUID = command.sop_instance_uid or None
+    answer.AffectedSOPInstanceUID = command.sop_instance_uid or reply.sop_instance_uid or None
+    if reply.content:
+        answer.AttributeList = BytesIO(reply.content)
     for type_id in ("ActionTypeID", "EventTypeID"):
         if hasattr(asked, type_id):
             setattr(answer, type_id, getattr(asked, type_id))

@@ -15,7 +15,7 @@ from node.store.database import Database
 from node.store.reading_list import Place
 from node.store.studies import StudyRow
 from node.triage.rank import Ranking, highest_score, overtaking_window_min, rank
-from node.workflow import listing
+from node.workflow import listing, reading_steps
 from node.workflow.policy import Policy
 from node.workflow.rank_facts import facts_of
 
@@ -40,6 +40,7 @@ def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) 
     """
     _write(db, now, policy, [*ranked_anew(db, now, policy, [study_instance_uid], write=True)])
     listing.tell(db, now, policy, study_instance_uid)
+    reading_steps.schedule(db, now, policy, study_instance_uid)
 
 
 def rerank_all(db: Database, now: Instant, policy: Policy) -> int:
@@ -57,6 +58,7 @@ def rerank_all(db: Database, now: Instant, policy: Policy) -> int:
                 moved += _write(db, now, policy, [*ranked_anew(db, now, policy, changed, write=True)])
                 for uid in changed:
                     listing.tell(db, now, policy, uid)
+                    reading_steps.schedule(db, now, policy, uid)
     return moved
 
 

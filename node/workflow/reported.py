@@ -6,7 +6,7 @@ from node.domain.report_state import ReportState
 from node.domain.time import Instant
 from node.store import events, reading_list, studies
 from node.store.database import Database
-from node.workflow import ranking
+from node.workflow import ranking, reading_steps
 from node.workflow.policy import Policy
 
 
@@ -28,4 +28,6 @@ def record(
     )  # fmt: skip
     if state is not ReportState.FINAL:
         ranking.rerank(db, now, policy, study_instance_uid)
+    else:
+        reading_steps.schedule(db, now, policy, study_instance_uid)
     return True

@@ -69,6 +69,10 @@ class Request:
     peer: Peer
     #: AE title that a C-MOVE names; else empty.
     move_destination: str = ""
+    #: Of the presentation context; the request itself may name another SOP class (PS3.4 §CC.3.1).
+    abstract_syntax: str = ""
+    #: Attribute Identifier List (0000,1005) of an N-GET; empty for all.
+    attributes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,10 @@ class Reply:
     reason: str = ""
     #: Error ID (0000,0903), where the SOP class gives the failure one.
     error_id: int | None = None
+    #: The encoded attributes that an N-GET asked for.
+    content: bytes = b""
+    #: Affected SOP Instance UID, where the request had none.
+    sop_instance_uid: str = ""
 
 
 class DimseService(Protocol):
@@ -117,11 +125,11 @@ class DimseService(Protocol):
 
 
 class QueryService(Protocol):
-    """An intake that answers C-FIND and C-MOVE; it has no `answer`, but what is here."""
+    """An intake that answers C-FIND and C-MOVE. Where it has an `answer` too, it is a `DimseService` besides."""
 
     SOP_CLASSES: tuple[str, ...]
-    #: SOP Class → the one operation that is offered on it: "C-FIND" or "C-MOVE".
-    OPERATIONS: Mapping[str, str]
+    #: SOP Class → the operations that are offered on it, as "C-FIND"; all others are refused.
+    OPERATIONS: Mapping[str, tuple[str, ...]]
 
     def parts(self, settings: Settings, keeper: Keeper, request: Request) -> Iterator[Part]:
         """Answer one request, part by part; a C-CANCEL is heard only after the last.

@@ -28,7 +28,7 @@ NAME = "query_retrieve"
 #: Study Root Query/Retrieve Information Model: FIND, MOVE (PS3.4 §C.6.2.4).
 _FIND, _MOVE = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.2"
 SOP_CLASSES = (_FIND, _MOVE)
-OPERATIONS = {_FIND: "C-FIND", _MOVE: "C-MOVE"}
+OPERATIONS = {_FIND: ("C-FIND",), _MOVE: ("C-MOVE",)}
 
 #: For what is moved to arrive; what has not by then counts as failed, though it is still sent.
 _PATIENCE_S = 60.0

@@ -21,6 +21,7 @@ from node.store.migrations import ranking  # isort: skip
 from node.store.migrations import notices  # isort: skip
 from node.store.migrations import hl7  # isort: skip
 from node.store.migrations import impact  # isort: skip
+from node.store.migrations import ups  # isort: skip
 from node.store.migrations import changes  # isort: skip
 from node.store.migrations import replays  # isort: skip
 
@@ -44,5 +45,6 @@ __all__ = [
     "retention",
     "retrievals",
     "triage",
+    "ups",
     "withdrawals",
 ]

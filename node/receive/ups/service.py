@@ -1,0 +1,196 @@
+"""N-CREATE, N-SET, N-GET and N-ACTION of Unified Procedure Steps (PS3.4 §CC.2): who may ask, and what is answered."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+
+from node.config import Peer, Settings
+from node.domain.dicom_json import Attributes, text
+from node.domain.time import Instant
+from node.domain.uid import is_usable_uid
+from node.domain.ups import (
+    FILTERED_GLOBAL_SUBSCRIPTION,
+    PERFORMER,
+    PULL,
+    PUSH,
+    REQUESTER,
+    WATCH,
+    Action,
+    UpsState,
+    UpsStatus,
+)
+from node.domain.ups_attributes import (
+    ISSUER_OF_PATIENT_ID,
+    STATE,
+    TRANSACTION_UID,
+    completed_creation,
+    fault_of_creation,
+)
+from node.errors import Refused
+from node.receive import status
+from node.receive.intakes import Reply, Request
+from node.receive.keeper import Keeper
+from node.receive.ups import encoding
+from node.store import ups
+from node.store.database import Database, open_database
+from node.store.ups import UpsRow
+from node.workflow import performing
+from node.workflow import ups as steps
+from node.workflow.policy import Policies
+
+#: Which actions belong to a SOP class (PS3.4 Tables CC.2-1 to CC.2-3).
+_ACTIONS = {
+    PUSH: (Action.REQUEST_CANCEL,),
+    PULL: (Action.CHANGE_STATE,),
+    WATCH: (Action.SUBSCRIBE, Action.UNSUBSCRIBE, Action.SUSPEND_GLOBAL, Action.REQUEST_CANCEL),
+}
+#: Who may work on the instances of others, and who may ask for work.
+_PERFORMS, _REQUESTS, _EITHER = (PERFORMER,), (REQUESTER,), (PERFORMER, REQUESTER)
+#: Bytes of what one step says, as text.
+_LONGEST_STEP = 2 << 20
+
+#: One, by the identity of the settings that it was read from.
+_POLICIES: dict[int, Policies] = {}
+
+#: What an operation is done with: connection, moment, request.
+_Operation = Callable[[Database, Instant, Settings, Request], Reply]
+
+
+def answer(settings: Settings, keeper: Keeper, request: Request) -> Reply:
+    """Answer one request; what it changes is durable before success is answered.
+
+    Raises:
+        Refused: with the status and the reason.
+        Transient: the database stayed busy.
+    """
+    if request.sop_class_uid not in (PUSH, request.abstract_syntax):
+        raise Refused(status.SOP_CLASS_NOT_SUPPORTED, "every step is an instance of the UPS Push SOP Class")
+    operation = _OPERATIONS[request.operation]
+    if request.operation == "N-ACTION":
+        # Before the transaction: it takes as long as many of them.
+        _policies_of(settings).current()
+    # The listener's own connection does not sync its commits: its rows are rebuilt from the objects, these cannot be.
+    with closing(open_database(keeper.db.folder, keeper.db.room)) as db, db.transaction():
+        return operation(db, keeper.clock.now(), settings, request)
+
+
+def demand(peer: Peer, roles: tuple[str, ...]) -> None:
+    """See that a peer may ask this.
+
+    Raises:
+        Refused: 0x0124, it has none of the roles.
+    """
+    if not set(roles) & set(peer.roles):
+        raise Refused(status.NOT_AUTHORISED, f"{peer.name} is no {' or '.join(roles)}")
+
+
+def may_see(peer: Peer, row: UpsRow) -> bool:
+    """Whether a peer may know of a step: not where it belongs to one hospital and the step to another."""
+    return not (peer.issuer and row.issuer) or peer.issuer == row.issuer or row.source == peer.name
+
+
+def _create(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:
+    demand(request.peer, _REQUESTS)
+    uid = request.sop_instance_uid or f"2.25.{uuid.uuid4().int}"
+    attributes = _read(request)
+    if fault := fault_of_creation(attributes):
+        return _reply(*fault)
+    if ups.count_asked(db) >= settings.ups.maximum_created:
+        raise Refused(status.RESOURCE_LIMITATION, f"{settings.ups.maximum_created} steps are kept already")
+    made = completed_creation(attributes, worklist_label=settings.ups.worklist_label)
+    row = UpsRow(
+        sop_instance_uid=uid,
+        state=UpsState.SCHEDULED,
+        transaction_uid="",
+        performer="",
+        source=request.peer.name,
+        issuer=text(made, ISSUER_OF_PATIENT_ID) or request.peer.issuer,
+        study_instance_uid="",
+        number=0,
+        attributes=made,
+        generated={},
+        created_at=now.iso,
+    )
+    if not steps.create(db, now, row):
+        return _reply(UpsStatus.DUPLICATE_SOP_INSTANCE, "there is a step with this UID")
+    return Reply(status=status.SUCCESS, sop_instance_uid=uid)
+
+
+def _set(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:  # noqa: ARG001
+    demand(request.peer, _PERFORMS)
+    row = _seen(db, request)
+    changes = _read(request)
+    if len(str(row.attributes)) + len(str(changes)) > _LONGEST_STEP:
+        raise Refused(status.RESOURCE_LIMITATION, "the step would become larger than any that is kept")
+    return _reply(*performing.set_attributes(db, now, request.sop_instance_uid, changes))
+
+
+def _get(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:  # noqa: ARG001
+    demand(request.peer, _EITHER)
+    attributes = _seen(db, request).attributes
+    asked = [f"{tag:08X}" for tag in request.attributes]
+    told = {tag: attributes[tag] for tag in asked or attributes if tag in attributes and tag != TRANSACTION_UID}
+    return Reply(status=status.SUCCESS, content=encoding.written(told, request.transfer_syntax_uid))
+
+
+def _act(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:
+    kind, uid, peer = request.type_id, request.sop_instance_uid, request.peer
+    if kind not in _ACTIONS[request.abstract_syntax]:
+        return _reply(UpsStatus.NO_SUCH_ACTION, "no action of this SOP class")
+    action = Action(kind)
+    demand(peer, _PERFORMS if action is Action.CHANGE_STATE else _EITHER)
+    told = encoding.read(request.content, request.transfer_syntax_uid)
+    if action in (Action.SUBSCRIBE, Action.UNSUBSCRIBE, Action.SUSPEND_GLOBAL):
+        return _reply(*performing.watch(db, now, settings, uid, action, _keys(uid, told)))
+    _seen(db, request)
+    policy = _policies_of(settings).current
+    if action is Action.REQUEST_CANCEL:
+        return _reply(*performing.request_cancel(db, now, policy, uid, told, ae_title=peer.ae_title))
+    asked, transaction_uid = text(told, STATE), text(told, TRANSACTION_UID)
+    if not asked:
+        return _reply(UpsStatus.MISSING_ATTRIBUTE, "the Procedure Step State is missing")
+    if transaction_uid and not is_usable_uid(transaction_uid):
+        return _reply(UpsStatus.INVALID_ATTRIBUTE_VALUE, "the Transaction UID is no UID")
+    return _reply(*performing.change_state(db, now, policy, uid, asked, transaction_uid, performer=peer.name))
+
+
+_OPERATIONS: dict[str, _Operation] = {"N-CREATE": _create, "N-SET": _set, "N-GET": _get, "N-ACTION": _act}
+
+
+def _seen(db: Database, request: Request) -> UpsRow:
+    """The step that is meant.
+
+    Raises:
+        Refused: 0xC307, there is none that the peer may know of.
+    """
+    row = ups.step(db, request.sop_instance_uid, shown_alone=True)
+    if row is None or not may_see(request.peer, row):
+        raise Refused(UpsStatus.NO_SUCH_UPS, "no step with this UID is managed here")
+    return row
+
+
+def _read(request: Request) -> Attributes:
+    return encoding.read(request.content, request.transfer_syntax_uid)
+
+
+def _keys(uid: str, told: Attributes) -> Attributes:
+    """What a subscription says, with whole UIDs and the like only where it is a filter."""
+    return (
+        told
+        if uid == FILTERED_GLOBAL_SUBSCRIPTION
+        else {tag: value for tag, value in told.items() if tag[:4] == "0074"}
+    )
+
+
+def _reply(code: UpsStatus, reason: str) -> Reply:
+    return Reply(status=int(code), reason=reason)
+
+
+def _policies_of(settings: Settings) -> Policies:
+    """Rules and models, read when a study's rank may first move by what a peer says."""
+    if id(settings) not in _POLICIES:
+        _POLICIES.clear()
+        _POLICIES[id(settings)] = Policies(settings)
+    return _POLICIES[id(settings)]
