@@ -167,7 +167,7 @@ def _sentences(comparison: Comparison, discipline: str) -> Iterator[str]:
         if group.endswith(", missed"):
             of = figures.get(group.removesuffix(", missed"), figures.get(DISEASED, each))
             yield f"{discipline}: {verdict}: {group} ({each.studies / of.studies:.0%}), wait {changed(group)}"
-        elif group in (DISEASED, OTHERS) or group.endswith(("not flagged", "(not targeted)")):
+        elif group in (DISEASED, OTHERS) or group.endswith(("not flagged", "(not targeted)", "ordered ROUTINE")):
             yield f"{discipline}: {verdict}: {group} wait {changed(group)}"
     ratios = figures[EVERYBODY].ratios
     tail = [f"{figure} × {_plus_minus(ratios[figure], 2)}" for figure in ("p99", "max") if figure in ratios]

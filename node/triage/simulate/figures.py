@@ -58,6 +58,8 @@ def groups(scenario: Scenario, sample: Sample) -> Iterator[tuple[str, Mask]]:
         ]
         if len(scenario.diseases) > 1:
             yield disease.name if by else f"{disease.name} (not targeted)", has
+        if not by and scenario.models:
+            yield f"{disease.name} (not targeted), ordered {Lane.ROUTINE}", has & (sample.ordered == Lane.ROUTINE.order)
         if by:
             own = np.logical_or.reduce(by)
             yield f"{disease.name}, missed", has & ~own

@@ -75,6 +75,16 @@ def test_readings_of_any_spread_wait_by_formula(reading: Duration, interrupted: 
     assert agrees(off(found)["mean"], 0.3 * stat + 0.7 * routine)
 
 
+def test_intervals_of_95_percent_hold_the_truth_as_often_as_they_say() -> None:
+    quiet = Duration(mean_min=5.0)
+    runs = [Run(studies=800, replications=10, seed=seed) for seed in range(60)]
+    means = [off(simulate(room(0.08, reading=quiet, run=run)))["mean"] for run in runs]
+    truth = theory.wait_first_come(0.08, 5.0)
+    held = sum(each.low <= truth <= each.high for each in means)
+    # Of 60, 57 are expected, give or take 1.7.
+    assert 51 <= held <= 60
+
+
 def test_the_published_case_is_reproduced() -> None:
     found = simulate(room(0.08, models=[model()], interrupted_by=(Lane.URGENT,), disciplines=[FLAG]))
     diseased, others = theory.waits_of_triage(0.08, 10, 0.1, 0.9, 0.9)
