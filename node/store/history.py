@@ -64,6 +64,15 @@ def told_by(db: Database, patient: Patient, origin: str) -> list[Fact]:
     return [_fact(row) for row in rows]
 
 
+def patients_told(db: Database, origin: str) -> list[Patient]:
+    """Whom an origin has told of, with birth date and sex as it told them, as far as that still stands."""
+    rows = db.rows(
+        "SELECT DISTINCT patient_id, issuer, birth_date, sex FROM history WHERE origin = ? AND superseded_by IS NULL",
+        (origin,),
+    )
+    return [Patient(**dict(row)) for row in rows]
+
+
 def times_of(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact, str, str]]:
     """What was ever known about a patient as `facts` has it now: with when it was told, and superseded (or empty)."""
     ids = identities.identifiers_of(db, {study: patient})
