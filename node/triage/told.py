@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, TypeAlias
+from math import inf
+from typing import Any, NamedTuple, TypeAlias
 
 from node.domain.history import Fact, Standing
 from node.domain.rule import MENTION_OPERATORS, Comparison, Operator
@@ -24,18 +24,26 @@ _NOTHING = re.compile(r"(?:no|none|nil)\b", re.IGNORECASE)
 _SAME_SCHEME = {"I10C": "I10", "ICD10": "I10", "ICD-10": "I10"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(NamedTuple):
     """One fact, seen from the day on which a study arrived."""
 
     fact: Fact
     #: Scheme and value as they are compared; empty where it has no code.
     code: str
     number: float | None
-    #: Years between the fact and the arrival, at least and at most; `None` where nothing says when it was.
-    years: tuple[float, float] | None
+    #: First and last day that it may be of; `None` where nothing says when it was.
+    days: tuple[date, date] | None
+    #: The day on which the study arrived.
+    arrived: date
     #: Whether it had ended by then; `None` where that cannot be told.
     ended: bool | None
+
+    @property
+    def years(self) -> tuple[float, float]:
+        """Years between the fact and the arrival, at least and at most."""
+        if self.days is None:
+            return -inf, inf
+        return _years(self.days[1], self.arrived), _years(self.days[0], self.arrived)
 
     @property
     def denies_all(self) -> bool:
@@ -60,7 +68,7 @@ class Told:
 class Topic:
     """All facts of one topic, the newest first and undated ones last, in an order of their own."""
 
-    __slots__ = ("codes", "tolds", "unmet", "words")
+    __slots__ = ("_words", "codes", "tolds", "unmet")
 
     def __init__(self, tolds: Iterable[Told]) -> None:
         self.tolds = tuple(tolds)
@@ -69,7 +77,14 @@ class Topic:
         self.unmet: Truth = False if is_told else None
         #: Their codes, as they are compared.
         self.codes = frozenset(each.code for each in self.tolds)
-        self.words = Words("\n".join(each.fact.value for each in self.tolds))
+        self._words: Words | None = None
+
+    @property
+    def words(self) -> Words:
+        """The words of all their texts."""
+        if self._words is None:
+            self._words = Words("\n".join(each.fact.value for each in self.tolds))
+        return self._words
 
     def __iter__(self) -> Iterator[Told]:
         return iter(self.tolds)
@@ -80,8 +95,12 @@ class Topic:
 
 def told_of(facts: Sequence[Fact], arrived: datetime) -> Topic:
     """Look at `facts` from the time of arrival."""
-    looked = [_look(fact, arrived.date()) for fact in facts if fact.value.strip() or fact.coded]
-    return Topic(sorted(looked, key=_order))
+    day = arrived.date()
+    looked = [_look(fact, day) for fact in facts if fact.value.strip() or fact.coded]
+    if len(looked) > 1:
+        looked.sort(key=_order)
+        looked.sort(key=_age, reverse=True)
+    return Topic(looked)
 
 
 def asks(comparison: Comparison, test: Callable[[Any], bool], key: Hashable) -> Callable[[Mapping[Any, Any]], Truth]:
@@ -209,7 +228,7 @@ def _counts(told: Told, comparison: Comparison) -> Truth:
         truths.append(None if told.ended is None else not told.ended)
     within, beyond = comparison.within_years, comparison.older_than_years
     if within is not None or beyond is not None:
-        least, most = told.years if told.years is not None else (float("-inf"), float("inf"))
+        least, most = told.years
         if within is not None:
             truths.append(True if most <= within else False if least > within else None)
         if beyond is not None:
@@ -221,29 +240,29 @@ def _counts(told: Told, comparison: Comparison) -> Truth:
 
 def _newest(tolds: Sequence[Told]) -> list[Told]:
     """Of dated ones those of the newest date, and all that have none: a value that was replaced counts no more."""
-    newest = next(((each.years, each.fact.observed_at) for each in tolds if each.years is not None), None)
-    return [each for each in tolds if each.years is None or (each.years, each.fact.observed_at) == newest]
+    newest = next((_age(each) for each in tolds if each.days is not None), None)
+    return [each for each in tolds if each.days is None or _age(each) == newest]
 
 
 def _look(fact: Fact, arrived: date) -> Told:
-    seen = _days(fact.observed_at)
-    years = None if seen is None else (_years(seen[1], arrived), _years(seen[0], arrived))
     ended: Truth = False
     if fact.ended_at:
         over = _days(fact.ended_at)
         ended = None if over is None else True if over[1] < arrived else False if over[0] >= arrived else None
     number = fact.number
-    if number is not None and not abs(number) < float("inf"):
+    if number is not None and not abs(number) < inf:
         number = None
-    return Told(fact=fact, code=normal_code(fact.coded), number=number, years=years, ended=ended)
+    return Told(fact, normal_code(fact.coded), number, _days(fact.observed_at), arrived, ended)
 
 
-def _order(told: Told) -> tuple[tuple[float, float], list[int], str, str, str, str]:
+def _order(told: Told) -> tuple[str, ...]:
     fact = told.fact
-    later_first = [-ord(letter) for letter in fact.observed_at]
-    last = (float("inf"), float("inf"))
-    rest = f"{fact.standing} {fact.ended_at} {fact.code} {fact.source} {fact.scheme}"
-    return (told.years or last, later_first, fact.value, fact.coded, fact.unit, rest)
+    return (fact.value, fact.coded, fact.unit, fact.standing, fact.ended_at, fact.code, fact.source, fact.scheme)
+
+
+def _age(told: Told) -> tuple[int, str]:
+    """The later, the greater; nothing is less than what has no date."""
+    return (0, "") if told.days is None else (told.days[1].toordinal(), told.fact.observed_at)
 
 
 @lru_cache(maxsize=16384)
