@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -10,9 +11,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from node.clock.freeing import Freeing
 from node.config import Settings
-from node.domain.time import SystemClock
+from node.domain.time import Clock, SystemClock
 from node.loop import Herald, Stop, guarded, stop_on_signals
-from node.store.database import open_database
+from node.store.database import Database, open_database
 from node.workflow import reading_steps
 from node.workflow.closing import close_due
 from node.workflow.policy import Policies
@@ -63,14 +64,6 @@ def main(settings: Settings) -> int:
         if taken:
             log.info("superseded_results_taken_back", count=taken)
 
-    def follow_rules() -> None:
-        moved = ruling.follow(db, clock.now(), policies)
-        if moved is not None:
-            current = policies.current()
-            log.info("rules_in_force", digest=current.rules_digest[:12], rules=len(current.rules), moved=moved)
-            for problem in current.rule_problems:
-                log.error("catalogue_problem", reason=problem)
-
     freeing = Freeing(db, clock, settings)
 
     def free_files() -> None:
@@ -83,21 +76,15 @@ def main(settings: Settings) -> int:
         if marked:
             log.warning("studies_wait_too_long", count=marked)
 
-    scheduler = BackgroundScheduler(
-        # Whoever reads gigabytes before they go, or ranks all that waits, must not keep studies from being closed.
-        executors={name: ThreadPoolExecutor(1) for name in ("default", "freeing", "ruling")},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        timezone="UTC",
+    scheduler = _scheduler(
+        (close_quiet_studies, _CLOSING_S, "default"),
+        (take_back_expired, _RECOVERY_S, "default"),
+        (take_back_old_sets, _SUPERSESSION_S, "default"),
+        (mark_who_waits_too_long, _WAITS_S, "default"),
+        (lambda: reading_steps.sweep(db, clock.now(), policies.current()), _STEPS_S, "default"),
+        (free_files, _FREEING_S, "freeing"),
+        (lambda: _follow_rules(db, clock, policies, ruling), _RULES_S, "ruling"),
     )
-    scheduler.add_job(guarded(close_quiet_studies), "interval", seconds=_CLOSING_S)
-    scheduler.add_job(guarded(take_back_expired), "interval", seconds=_RECOVERY_S)
-    scheduler.add_job(guarded(take_back_old_sets), "interval", seconds=_SUPERSESSION_S)
-    scheduler.add_job(guarded(mark_who_waits_too_long), "interval", seconds=_WAITS_S)
-    scheduler.add_job(
-        guarded(lambda: reading_steps.sweep(db, clock.now(), policies.current())), "interval", seconds=_STEPS_S
-    )
-    scheduler.add_job(guarded(free_files), "interval", seconds=_FREEING_S, executor="freeing")
-    scheduler.add_job(guarded(follow_rules), "interval", seconds=_RULES_S, executor="ruling")
     scheduler.start()
     herald.ready(
         f"closes studies and watches leases; {len(policy.active_models)} model(s), {len(policy.rules)} rule(s)"
@@ -107,6 +94,28 @@ def main(settings: Settings) -> int:
     scheduler.shutdown()
     db.close()
     return 0
+
+
+def _follow_rules(db: Database, clock: Clock, policies: Policies, ruling: Ruling) -> None:
+    moved = ruling.follow(db, clock.now(), policies)
+    if moved is not None:
+        current = policies.current()
+        log.info("rules_in_force", digest=current.rules_digest[:12], rules=len(current.rules), moved=moved)
+        for problem in current.rule_problems:
+            log.error("catalogue_problem", reason=problem)
+
+
+def _scheduler(*beats: tuple[Callable[[], None], float, str]) -> BackgroundScheduler:
+    """What calls each of these every so many seconds, on the thread of that name."""
+    scheduler = BackgroundScheduler(
+        # Whoever reads gigabytes before they go, or ranks all that waits, must not keep studies from being closed.
+        executors={name: ThreadPoolExecutor(1) for name in ("default", "freeing", "ruling")},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        timezone="UTC",
+    )
+    for beat, every_s, thread in beats:
+        scheduler.add_job(guarded(beat), "interval", seconds=every_s, executor=thread)
+    return scheduler
 
 
 def _wait(stop: Stop) -> None:
