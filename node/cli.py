@@ -273,10 +273,10 @@ def explain(
 
 @rules.command("check")
 def rules_check(config: Config = None, data: Data = None, as_json: Json = False) -> None:
-    """Read every rule; a mistake names the file, the key and the remedy."""
-    from node.commands import catalogue, site
+    """Read every rule and try its examples; a mistake names the file, the key and the remedy."""
+    from node.commands import ruling, site
 
-    catalogue.check_rules(site.settings_from(config, data), as_json=as_json)
+    ruling.check_rules(site.settings_from(config, data), as_json=as_json)
 
 
 def _add_room(room: str, help_text: str) -> None:

@@ -1,8 +1,8 @@
-"""`models list`, `models trust`, `rules check`: what stands in `models/` and `rules/`."""
+"""`models list`, `models trust`: what stands in `models/`."""
 
 from __future__ import annotations
 
-from node.catalogue import code, finding_codes, load_rules_leniently, trust
+from node.catalogue import code, trust
 from node.catalogue.lock import examine, read_lock
 from node.catalogue.review import review
 from node.commands.output import print_json, say, table
@@ -70,32 +70,3 @@ def trust_model(settings: Settings, name: str, *, site: bool, allow_code: bool =
         raise Failed(f"{lock} cannot be written: {error.strerror}") from error
     with_code = ", with the code it brings" if needed else ""
     say(f"{name} is trusted as it is{with_code}: {digest} in {lock}")
-
-
-def check_rules(settings: Settings, *, as_json: bool) -> None:
-    """Read every rule and print it.
-
-    Raises:
-        Failed: a rule is wrong, with the file, the key and the remedy.
-    """
-    models, _ = models_of(settings)
-    rules, problems = load_rules_leniently(settings.catalogue.rules_folder, finding_codes(models))
-    rows = [
-        {
-            "rule": rule.id,
-            "version": rule.version,
-            "title": rule.title,
-            "because": rule.because,
-            "points": rule.points,
-            "lane": rule.lane.value if rule.lane else None,
-            "source": rule.source,
-        }
-        for rule in rules
-    ]
-    if as_json:
-        print_json({"rules": rows, "problems": [str(problem) for problem in problems]})
-    else:
-        shown = ("rule", "points", "lane", "title")
-        table(shown, [[row[key] or "" for key in shown] for row in rows])
-    if problems:
-        raise Failed("; ".join(str(problem) for problem in problems))

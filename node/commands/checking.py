@@ -26,6 +26,7 @@ from node.errors import Failed, MatinsError, Misconfigured
 from node.store import tallies
 from node.store.database import FILE_NAME, Database
 from node.store.spool import Spool
+from node.triage.examples import wrong_examples
 from node.workflow.policy import models_of
 from node.workflow.standing import disk
 
@@ -199,7 +200,16 @@ def _rules(settings: Settings) -> Iterator[Check]:
     for problem in problems:
         yield failed("rule", problem.file, problem)
     for rule in rules:
-        yield Check(about="rule", subject=rule.id, ok=True, found=rule.title)
+        wrong = "; ".join(wrong_examples(rule))
+        file = str(settings.catalogue.rules_folder / f"{rule.id}.toml")
+        found = f"dormant: no model finds {', '.join(rule.dormant)}" if rule.dormant else rule.title
+        if wrong:
+            remedy = "Mend the rule, or the example"
+            yield Check(
+                about="rule", subject=rule.id, ok=False, file=file, key="examples", problem=wrong, remedy=remedy
+            )
+        else:
+            yield Check(about="rule", subject=rule.id, ok=True, found=found)
 
 
 def _print(checks: list[Check], as_json: bool) -> None:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from node.domain.time import Instant, elapsed_s
 from node.store import events
 from node.store.database import Database
-from node.workflow.policy import Policies
+from node.workflow.policy import Policies, Policy
 from node.workflow.ranking import rerank_all
 
+#: Events about this have the digest as their subject, and what is broken as their reason.
 ABOUT = "rules"
+IN_FORCE = "in force"
+#: In force, and everything that waits has been ranked by them.
+SETTLED = "settled"
 #: When everything is ranked once more: by then no room decides by the rules from before.
 _SETTLED_S = 60.0
 
@@ -32,7 +36,7 @@ class Ruling:
         policy = policies.current()
         if self.noted != (policy.rules_digest, policy.rule_problems):
             policies.keep()
-            begins = self._note(db, now, policy.rules_digest, policy.rule_problems)
+            begins = self._note(db, now, policy)
             self.noted = (policy.rules_digest, policy.rule_problems)
             if begins:
                 self.since = now
@@ -42,19 +46,25 @@ class Ruling:
         moved = rerank_all(db, now, policy)
         self.since = None
         with db.transaction():
-            events.record(db, now, ABOUT, policy.rules_digest, before="in force", after="settled")
+            _record(db, now, policy, before=IN_FORCE, after=SETTLED)
         return moved
 
-    def _note(self, db: Database, now: Instant, digest: str, problems: tuple[str, ...]) -> bool:
+    def _note(self, db: Database, now: Instant, policy: Policy) -> bool:
         """Write down what is in force and what is broken; return whether everything has to be ranked anew."""
-        latest = events.latest(db, ABOUT, 1)
-        is_other = not latest or latest[0].subject != digest
-        with db.transaction():
-            if is_other:
-                before = latest[0].subject if latest else ""
-                events.record(
-                    db, now, ABOUT, digest, before=before, after="in force", reason="what waits is ranked anew"
-                )
-            for problem in problems:
-                events.record(db, now, "rule", digest, after="broken", reason=problem)
-        return is_other or latest[0].after != "settled"
+        latest = next(iter(events.latest(db, ABOUT, 1)), None)
+        if latest is None or latest.subject != policy.rules_digest:
+            with db.transaction():
+                _record(db, now, policy, before=latest.subject if latest else "", after=IN_FORCE)
+            return True
+        if latest.reason != _broken(policy):
+            with db.transaction():
+                _record(db, now, policy, before=latest.after, after=latest.after)
+        return latest.after != SETTLED
+
+
+def _record(db: Database, now: Instant, policy: Policy, *, before: str, after: str) -> None:
+    events.record(db, now, ABOUT, policy.rules_digest, before=before, after=after, reason=_broken(policy))
+
+
+def _broken(policy: Policy) -> str:
+    return "; ".join(policy.rule_problems)

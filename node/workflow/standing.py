@@ -30,6 +30,7 @@ def node_standing(db: Database, settings: Settings) -> Standing:
         "serving": is_occupied(settings.data.folder),
         "rooms": rooms(db),
         "disk": disk(settings),
+        "rules": rules(db),
         "studies": tallies.studies_by_state(db),
         "work_items": tallies.work_by_state(db),
         "results": tallies.results_by_state(db),
@@ -55,6 +56,15 @@ def rooms(db: Database) -> list[Standing]:
                 "reason": event.reason,
             }
     return [latest[name] for name in sorted(latest)]
+
+
+def rules(db: Database) -> Standing:
+    """Which rules are in force (their digest), since when, and what is broken; empty where none ever were."""
+    moves = events.latest(db, "rules", 1)
+    if not moves:
+        return {}
+    latest = moves[0]
+    return {"digest": latest.subject, "state": latest.after, "since": latest.at, "broken": latest.reason}
 
 
 def disk(settings: Settings, folder: Path | None = None) -> Standing:
