@@ -19,7 +19,7 @@ from node.report.outputs import outputs
 from node.supervisor import ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
-READMES = ["README.md", "node/README.md", "node/DESTINATIONS.md", "models/README.md"]
+READMES = ["README.md", "node/README.md", "node/DESTINATIONS.md", "node/ROUTES.md", "models/README.md"]
 
 
 def blocks(language: str) -> Iterator[str]:
@@ -58,7 +58,7 @@ def options_of(command: tuple[str, ...]) -> frozenset[str]:
 
 def split(words: list[str]) -> tuple[tuple[str, ...], list[str]]:
     """Divide words into the command's name and what follows it."""
-    length = 2 if words[0] in {"models", "rules"} else 1
+    length = 2 if words[0] in {"models", "routes", "rules"} else 1
     return tuple(words[:length]), words[length:]
 
 

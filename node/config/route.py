@@ -63,7 +63,7 @@ _WHEN: dict[str, tuple[When, ...]] = {
     "hl7": ("rank", "failed", "withdrawn"),
     "ups": ("rank", "failed", "withdrawn"),
     "webhook": ("urgent", "withdrawn"),
-    "email": ("urgent",),
+    "email": ("urgent", "withdrawn"),
 }
 _TLS_FILES = frozenset({"authorities_file", "certificate_file", "key_file"})
 _OF_EACH = frozenset({"name", "kind", "when", "lanes", "score_step", "phi", "answer_s"})
@@ -93,7 +93,7 @@ class Route(Section):
     #: routine; "failed": no model read; "withdrawn": what was told stands no longer. Empty: as the kind's default.
     when: tuple[When, ...] = Field(default=(), strict=False)
     #: Studies that stand in none of these, and of which nothing was told, are not told of.
-    lanes: tuple[Lane, ...] = Field(default=tuple(Lane), strict=False)
+    lanes: tuple[Annotated[Lane, Field(strict=False)], ...] = Field(default=tuple(Lane), strict=False)
     #: Points by which the score has to move to be told.
     score_step: Annotated[float, Field(ge=0)] = 10.0
     #: What of the patient a message may say; `None`: what the kind needs (hl7), or nothing.

@@ -73,13 +73,13 @@ def routes(folder: Path) -> dict[str, Route]:
     return {kind: Route.model_validate({"name": "R", "kind": kind, **keys}) for kind, keys in made.items()}
 
 
-def letter(route: Route, flag: Flag = FLAG, **changes: object) -> Letter:
+def letter(route: Route, flag: Flag = FLAG, *, version: int = 1, **changes: object) -> Letter:
     """What a route may say of a study."""
     made = Letter(
         flag=said(flag, route.says),
-        control_id=control_id(STUDY, route.name, 1, AT.isoformat()),
+        control_id=control_id(STUDY, route.name, version, AT.isoformat()),
         filler_number=filler_number(STUDY, route.name),
-        version=1,
+        version=version,
         at=AT,
         because="lane ROUTINE → STAT",
     )
