@@ -157,6 +157,17 @@ def why_not(patient: Patient, meant: Patient, corrections: Corrections) -> str:
     return doubt(replace(other, patient_id=patient.patient_id, issuer=patient.issuer), one) or ""
 
 
+def difference(db: Database, patient: Patient, other: Patient) -> str:
+    """Say why `other` is not the patient, or may not be, by all that is known of who is whom; or nothing.
+
+    For priors and sibling studies, in place of `domain.patient.conflict`: an ID that was merged is no difference.
+    """
+    ids = identifiers(db, patient)
+    if patient.issuer != other.issuer or other.patient_id not in ids:
+        return doubt(patient, other) or "Issuer of Patient ID is known of one side alone"
+    return why_not(patient, other, settled(db, patient, ids))
+
+
 def demographics_of_studies(db: Database, patient: Patient) -> list[Patient]:
     """Whom the studies name that came under (Patient ID, issuer)."""
     rows = db.rows(

@@ -47,7 +47,7 @@ def _priority(row: StudyRow, told: Sequence[OrderRow]) -> str:
     )
     if latest is None or not latest.priority:
         return said
-    if latest.priority_recorded_at >= row.first_received.iso:
+    if latest.priority_recorded_at > row.first_received.iso:
         return latest.priority
     return min(filter(None, (said, latest.priority)), key=lambda text: lane_of_requested_priority(text).order)
 

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.domain.model_card import Mode
 from node.domain.patient import Patient
 from node.domain.study import Order, StudyState
 from node.domain.work import OutcomeState, ResultState, WorkKind
-from node.store import events, instances, outbox, outcomes, studies, work_items
-from node.store.database import Database
+from node.errors import Failed
+from node.store import events, identities, instances, outbox, outcomes, studies, work_items
+from node.store.database import Database, open_database
 from node.store.outbox import OutboxRow
 from node.store.studies import StudyRow
-from node.workflow import operations
+from node.workflow import merging, operations
 from node.workflow.closing import close_due
 from node.workflow.identity import agreed_patient, destinations, gate
 from node.workflow.story import study_story
@@ -268,3 +272,101 @@ def test_agreement_does_not_depend_on_the_order_of_the_instances(patients: list[
     assert bool(one[1]) == bool(other[1])
     if not one[1]:
         assert one[0] == other[0]
+
+
+SURVIVOR = replace(PATIENT, patient_id="P9")
+
+
+def merged(db: Database, clock: FakeClock) -> None:
+    with db.transaction():
+        merging.merge(db, clock.now(), policy(model()), PATIENT, SURVIVOR, told_by="hl7 RIS")
+
+
+def test_results_of_a_merged_patient_leave_only_for_who_is_asked_as_whom_it_has_the_study(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    used = policy(model())
+    merged(db, clock)
+    decided = gate(db, used, row, PATIENT)
+    assert decided.state is ResultState.HELD
+    assert "merged into another" in decided.reason
+    peers = tuple(each.model_copy(update={"reconcile": each.name == "PACS"}) for each in used.settings.peers)
+    asked = replace(used, settings=used.settings.model_copy(update={"peers": peers}))
+    assert gate(db, asked, row, PATIENT).is_open
+    with db.transaction():
+        merging.separate(db, clock.now(), used, PATIENT, SURVIVOR, told_by="hl7 RIS")
+    assert gate(db, used, row, PATIENT).is_open
+
+
+def test_results_of_the_patient_who_survives_go_on(db: Database, clock: FakeClock, row: OutboxRow) -> None:
+    with db.transaction():
+        merging.merge(db, clock.now(), policy(model()), SURVIVOR, PATIENT, told_by="hl7 RIS")
+    assert gate(db, policy(model()), row, PATIENT).is_open
+
+
+def test_results_under_an_id_that_is_said_to_be_somebody_elses_are_held(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    for name, birth_date, is_open in (
+        ("Roe^Richard", "19700101", True), ("Doe^Jane", "19710101", True), ("Roe^Richard", "19720101", False),
+        ("Doe^Jane", "19700101", True),
+    ):  # fmt: skip
+        with db.transaction():
+            told = replace(PATIENT, name=name, birth_date=birth_date)
+            merging.correct(db, clock.now(), policy(model()), told, told_by="hl7 RIS")
+        assert gate(db, policy(model()), row, PATIENT).is_open is is_open, (name, birth_date)
+
+
+def test_images_that_come_again_as_the_patient_who_survives_are_read_as_theirs_and_hold_nothing(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    used = policy(model())
+    merged(db, clock)
+    send_all(db, clock, "2", SURVIVOR)
+    close_due(db, clock.forward(QUIET_S), used)
+    assert the_study(db).state is not StudyState.HELD
+    assert the_study(db).patient == SURVIVOR
+    assert not gate(db, used, row, PATIENT).is_open
+
+
+def test_images_that_come_again_as_somebody_who_was_not_merged_hold_the_study(
+    db: Database, clock: FakeClock, row: OutboxRow
+) -> None:
+    merged(db, clock)
+    send_all(db, clock, "2", replace(PATIENT, patient_id="P7"))
+    close_due(db, clock.forward(QUIET_S), policy(model()))
+    assert the_study(db).state is StudyState.HELD
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        (PATIENT, True), (SURVIVOR, True), (replace(SURVIVOR, birth_date="19990101"), False),
+        (replace(SURVIVOR, issuer="B"), False), (replace(SURVIVOR, issuer=""), False),
+        (replace(PATIENT, patient_id="P7"), False),
+    ],
+)  # fmt: skip
+def test_a_study_is_a_siblings_under_any_identifier_of_the_patient(
+    db: Database, clock: FakeClock, other: Patient, is_same: bool
+) -> None:
+    merged(db, clock)
+    assert (identities.difference(db, PATIENT, other) == "") is is_same
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("ABCDE"), st.sampled_from("ABCDE")), max_size=12))
+def test_whatever_is_merged_everybody_has_one_survivor_and_nobody_is_in_two_places(
+    pairs: list[tuple[str, str]],
+) -> None:
+    with TemporaryDirectory() as folder, closing(open_database(Path(folder), "test")) as db:
+        clock, together = FakeClock(), {name: {name} for name in "ABCDE"}
+        for one, other in pairs:
+            with db.transaction(), suppress(Failed):
+                whose = (Patient(patient_id=one, issuer="A"), Patient(patient_id=other, issuer="A"))
+                merging.merge(db, clock.now(), policy(), *whose, told_by="test")
+                for each in together[one] | together[other]:
+                    together[each] = together[one] | together[other]
+        for name, group in together.items():
+            whose_one = Patient(patient_id=name, issuer="A")
+            assert set(identities.identifiers(db, whose_one)) == group
+            assert len({identities.survivor(db, replace(whose_one, patient_id=each)) for each in group}) == 1

@@ -165,7 +165,7 @@ def _observation(obx: Segment, coded: str, source: str, at: str) -> Sequence[Fac
     number = _number(kind, element)
     if number:
         made.append(Fact(code=topic, value=number, unit=obx.text(6)[:64], source=source, coded=coded, observed_at=at))
-    elif text := (words_of(element) if kind in ("CE", "CWE", "CNE") else element.text(1))[:LONGEST_VALUE]:
+    elif text := _text(kind, element)[:LONGEST_VALUE]:
         standing = Standing.NO if topic == "pregnancy_status" and text.lower().startswith("not ") else Standing.YES
         value = text if topic != "observation" else f"{name}: {text}"[:LONGEST_VALUE]
         made.append(Fact(code=topic, value=value, source=source, coded=coded, observed_at=at, standing=standing))
@@ -174,6 +174,13 @@ def _observation(obx: Segment, coded: str, source: str, at: str) -> Sequence[Fac
         value = f"{name} {flags[0]}"[:LONGEST_VALUE]
         made.append(Fact(code="observation", value=value, source=source, coded=coded, observed_at=at))
     return made
+
+
+def _text(kind: str, element: Element) -> str:
+    """A value that is no number, in words; of a structured one as ">20" or "1:128" all of its parts."""
+    if kind == "SN":
+        return "".join(element.text(number) for number in (1, 2, 3, 4))
+    return words_of(element) if kind in ("CE", "CWE", "CNE") else element.text(1)
 
 
 def _number(kind: str, element: Element) -> str:

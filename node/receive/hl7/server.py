@@ -33,7 +33,7 @@ class Hl7Port:
         return self._port.is_alive() and self._applier.is_alive()
 
     def stop(self, drain_s: float) -> None:
-        """Accept nobody new, and close all connections: senders keep them open, and send again what was not answered."""
+        """Accept nobody new, and close all connections: they are open for days, and what has no answer comes again."""
         del drain_s
         self._port.stop(0.0)
         self._applier.stop()
