@@ -75,6 +75,8 @@ def _reply(errand: Errand, stop: threading.Event, tell: Callable[[Tally], None])
     if isinstance(errand, HistoryQuery | CapabilityQuery):
         from node.retrieve.fhir import inquiry
 
+        # There is nobody to take leave of: over HTTP the connection ends with us.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if isinstance(errand, HistoryQuery):
             return Reply(history=inquiry.history_of(errand))
         return Reply(capability=inquiry.capability_of(errand))

@@ -530,6 +530,13 @@ def test_more_bytes_than_a_site_allows_are_not_read(server: Records) -> None:
     assert "65536 bytes" in answer.reason
 
 
+def test_of_an_outcome_nothing_is_told_but_what_fhir_has_a_code_for(server: Records) -> None:
+    server.wrong["Condition"] = always(500, outcome("Doe-Jane"))
+    assert one(server).reason == "has a fault (HTTP 500)"
+    server.wrong["Condition"] = always(500, outcome("lock-error"))
+    assert one(server).reason == "has a fault (HTTP 500: lock-error)"
+
+
 def test_a_busy_server_says_when_to_come_again(server: Records) -> None:
     server.wrong["Condition"] = always(429, Retry_After="120")
     answer = history_of(query(server))

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from node.config import FhirServer, Settings
+from node.config import FhirServer, Settings, load_settings
 from node.domain.history import Standing
 from node.domain.inquiry import InquiryState
 from node.domain.patient import Patient
@@ -22,7 +27,7 @@ from node.retrieve.fhir.inquiry import history_of
 from node.retrieve.histories import Histories
 from node.store import events, history, inquiries, studies, work_items
 from node.store.database import Database
-from node.workflow import asking_history, merging, order_facts, ordered, reported
+from node.workflow import asking_history, history_story, merging, order_facts, ordered, reported
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from tests.fakes import PATIENT, STUDY, FakeClock, arrive, slice_of
@@ -40,6 +45,7 @@ from tests.retrieve.records import (
     outcome,
     serving,
 )
+from tests.site import ROOT, wait_until
 
 ORDER = Order(study_date="20260101", accession_number="A1")
 SUBJECT = f"RECORDS/{STUDY}"
@@ -387,6 +393,43 @@ def test_a_report_of_somebody_of_another_birth_date_ends_nothing(
     study = studies.study(db, STUDY)
     assert study is not None
     assert study.report_state is ReportState.UNREAD
+
+
+def test_a_server_that_hangs_holds_up_no_other_and_the_room_ends_in_good_order(
+    db: Database, clock: FakeClock, server: Records, tmp_path: Path
+) -> None:
+    server.put(condition())
+    for name in ("models", "rules"):
+        (tmp_path / name).mkdir()
+    hanging = threading.Event()
+
+    def hang(_path: str) -> records.Raw:
+        hanging.set()
+        slow.over.wait(60)
+        return 200, {}, b"{}"
+
+    with serving(wrong={"Patient": hang}) as slow:
+        sections = [
+            f'[[fhir]]\nname = "{name}"\nbase = "{each.base}"\nidentifiers = {{ A = "{SYSTEM}" }}\n'
+            f'resources = ["Condition"]\nagain_within_days = 0\n'
+            for name, each in (("SLOW", slow), ("RECORDS", server))
+        ]
+        config = tmp_path / "config.toml"
+        config.write_text("".join(sections))
+        settings = load_settings(config)
+        room = Room(db, clock, server)
+        room.policy = Policy(settings, (), ())
+        room.close()
+        command = [sys.executable, "-m", "node", "retrieve", "--config", str(config)]
+        process = subprocess.Popen(command, cwd=ROOT)
+        try:
+            wait_until("both questions", lambda: hanging.is_set() and room.known())
+            told = history_story.asked(db, PATIENT, STUDY)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(60)
+    assert code == 0
+    assert [(each["server"], each["state"]) for each in told] == [("RECORDS", "answered"), ("SLOW", "waiting")]
 
 
 def test_a_refuted_problem_is_a_no(room: Room, server: Records) -> None:

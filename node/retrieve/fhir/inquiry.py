@@ -32,7 +32,8 @@ _MOST_FACTS = 1000
 _CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 _R4 = "4.0"
 
-_READERS: dict[str, Reader] = {
+#: Reads each resource that becomes facts of the patient.
+READERS: dict[str, Reader] = {
     "Condition": of_condition,
     "MedicationStatement": medications.of_statement,
     "MedicationRequest": medications.of_request,
@@ -163,7 +164,7 @@ def _told(found: Found, query: HistoryQuery, one: Meant) -> _Told:
             states = _read(found, about, lambda each: orders.of_report(each, reading, query))
             told.report_state = orders.furthest(each for each in states if each is not None)
         case name:
-            reader = _READERS[name]
+            reader = READERS[name]
             told.facts = [fact for facts in _read(found, about, lambda each: reader(each, reading)) for fact in facts]
     if found.resource == "Observation":
         told.facts = observations.newest(told.facts, reading)

@@ -18,7 +18,7 @@ import httpx
 from node import __version__
 from node.errors import Failed, Transient
 from node.retrieve.answers import MALFORMED
-from node.retrieve.fhir.elements import codes_of, records
+from node.retrieve.fhir.elements import code, records
 from node.retrieve.fhir.exchange import FhirCall
 
 _JSON = "application/fhir+json"
@@ -32,6 +32,15 @@ _SERVER_ERRORS = 500
 #: Whatever a server asks for, it is asked again after this, seconds.
 _LONGEST_WAIT_S = 3600.0
 _MOST_CODES = 5
+#: What an OperationOutcome may say in a message of ours: issue-type (FHIR R4); anything else might name a patient.
+_ISSUE_TYPES = frozenset(
+    (
+        *("invalid", "structure", "required", "value", "invariant", "security", "login", "unknown", "expired"),
+        *("forbidden", "suppressed", "processing", "not-supported", "duplicate", "multiple-matches", "not-found"),
+        *("deleted", "too-long", "code-invalid", "extension", "too-costly", "business-rule", "conflict", "transient"),
+        *("lock-error", "no-store", "exception", "timeout", "incomplete", "throttled", "informational"),
+    )
+)
 
 Json = dict[str, Any]
 Keys = Sequence[tuple[str, str]]
@@ -212,7 +221,7 @@ def _read(content: bytes) -> Json | None:
 
 def _issues(document: Json) -> str:
     """The codes of an OperationOutcome's issues; its texts may repeat the question, and so the patient."""
-    codes = [code for issue in records(document.get("issue")) for code in codes_of(issue.get("code"))]
+    codes = [told for issue in records(document.get("issue")) if (told := code(issue.get("code"))) in _ISSUE_TYPES]
     return f": {', '.join(dict.fromkeys(codes[:_MOST_CODES]))}" if codes else ""
 
 
