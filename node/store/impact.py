@@ -16,10 +16,9 @@ from node.store.database import Database
 class ReportedStudy:
     """A study whose report is final."""
 
+    study_instance_uid: str
     listed_at: datetime
     reported_at: datetime
-    #: Requested Procedure Priority (0040,1003), or empty.
-    requested_priority: str
     lane: Lane
     #: Whether a live model found something; `None` where none gave a result.
     found: bool | None
@@ -29,9 +28,9 @@ class ReportedStudy:
 class ArrivedStudy:
     """A study that a radiologist was to read."""
 
+    study_instance_uid: str
     arrived_at: datetime
     modality: str
-    requested_priority: str
     #: Minutes from being taken up to the final report, where somebody told of both.
     reading_min: float | None
 
@@ -52,7 +51,6 @@ _FOUND = (
     "(SELECT max(EXISTS (SELECT 1 FROM finding f WHERE f.outcome_id = o.id AND json_extract(f.body, '$.present') = 1))"
     " FROM outcome o WHERE o.study_instance_uid = s.study_instance_uid AND o.mode = 'live' AND o.state = 'result')"
 )
-_ORDERED = "coalesce(json_extract(s.\"order\", '$.requested_priority'), '')"
 
 
 def reported(db: Database, since: str, before: str) -> list[ReportedStudy]:
@@ -61,7 +59,7 @@ def reported(db: Database, since: str, before: str) -> list[ReportedStudy]:
     One is left out that was reported before it stood in the list: nobody waited for it here.
     """
     rows = db.rows(
-        f"SELECT r.closed_at, s.report_told_at, {_ORDERED} AS ordered, s.lane, {_FOUND} AS found"
+        f"SELECT s.study_instance_uid, r.closed_at, s.report_told_at, s.lane, {_FOUND} AS found"
         " FROM study s JOIN revision r ON r.study_instance_uid = s.study_instance_uid AND r.number = 1"
         " WHERE s.report_state = 'final' AND s.report_told_at >= ? AND s.report_told_at < ? AND s.prior = ''"
         " AND r.closed_at != '' AND r.closed_at < s.report_told_at ORDER BY r.closed_at",
@@ -69,9 +67,9 @@ def reported(db: Database, since: str, before: str) -> list[ReportedStudy]:
     )
     return [
         ReportedStudy(
+            study_instance_uid=row["study_instance_uid"],
             listed_at=datetime.fromisoformat(row["closed_at"]),
             reported_at=datetime.fromisoformat(row["report_told_at"]),
-            requested_priority=row["ordered"],
             lane=Lane(row["lane"]),
             found=None if row["found"] is None else bool(row["found"]),
         )
@@ -82,7 +80,7 @@ def reported(db: Database, since: str, before: str) -> list[ReportedStudy]:
 def arrived(db: Database, since: str) -> list[ArrivedStudy]:
     """Studies that have come since then, ISO 8601 UTC, oldest first; priors are none of them."""
     rows = db.rows(
-        f"SELECT s.first_wall, s.modality, {_ORDERED} AS ordered, s.report_told_at, s.report_state,"
+        "SELECT s.study_instance_uid, s.first_wall, s.modality, s.report_told_at, s.report_state,"
         " (SELECT max(e.at) FROM event e WHERE e.study_instance_uid = s.study_instance_uid"
         "  AND e.about = 'report_state' AND e.after = 'being read') AS begun"
         " FROM study s WHERE s.first_wall >= ? AND s.prior = '' ORDER BY s.first_wall",
@@ -90,9 +88,9 @@ def arrived(db: Database, since: str) -> list[ArrivedStudy]:
     )
     return [
         ArrivedStudy(
+            study_instance_uid=row["study_instance_uid"],
             arrived_at=datetime.fromisoformat(row["first_wall"]),
             modality=row["modality"],
-            requested_priority=row["ordered"],
             reading_min=_minutes(row["begun"], row["report_told_at"]) if row["report_state"] == "final" else None,
         )
         for row in rows

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from node.domain.model_card import Mode
-from node.domain.priority import lane_of_requested_priority
 from node.domain.time import Instant
 from node.store import impact as kept
 from node.store.database import Database
 from node.triage.simulate.hindsight import Read, impact
+from node.workflow.order_facts import ordered_lanes
 from node.workflow.policy import Policy
 
 #: So many weeks back a node that did not run makes up for its rows.
@@ -49,11 +49,12 @@ def measured(db: Database, now: Instant, policy: Policy, weeks: int) -> list[dic
 def _figures(db: Database, begin: datetime, end: datetime, policy: Policy) -> dict[str, Any]:
     """The figures of the studies that were reported in that time, with what they were ranked by."""
     studies = kept.reported(db, _utc(begin), _utc(end))
+    lanes = ordered_lanes(db, [each.study_instance_uid for each in studies])
     reads = [
         Read(
             listed_min=each.listed_at.timestamp() / 60,
             reported_min=each.reported_at.timestamp() / 60,
-            ordered=lane_of_requested_priority(each.requested_priority).order,
+            ordered=lanes[each.study_instance_uid].order,
             lane=each.lane,
             found=each.found,
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from math import ceil
 from statistics import fmean, stdev
 
-from node.domain.priority import Lane, lane_of_requested_priority
+from node.domain.priority import Lane
 from node.domain.rule import comparisons, reads_findings
 from node.domain.scenario import (
     HOURS,
@@ -28,6 +28,7 @@ from node.errors import Failed
 from node.store import impact as seen
 from node.store.database import Database
 from node.store.impact import ArrivedStudy, ModelAnswer
+from node.workflow.order_facts import ordered_lanes
 from node.workflow.policy import Policy
 
 #: Fewer readings say little of how long they take.
@@ -57,7 +58,7 @@ def observed_scenario(db: Database, now: Instant, policy: Policy, days: int) -> 
     first = max(since, studies[0].arrived_at)
     hours = max((now.wall - first).total_seconds() / 3600, 1.0)
     by_hour = Counter(each.arrived_at.astimezone().hour for each in studies)
-    kinds, notes = _kinds(studies)
+    kinds, notes = _kinds(studies, ordered_lanes(db, [each.study_instance_uid for each in studies]))
     diseases, models, more = _models(seen.answers(db, replace(now, wall=since).iso), policy)
     scenario = Scenario(
         title=f"This node, the last {days} days: {len(studies)} studies",
@@ -78,14 +79,14 @@ def observed_scenario(db: Database, now: Instant, policy: Policy, days: int) -> 
     return replace(scenario, room=Room(radiologists=readers)), [*notes, *more]
 
 
-def _kinds(studies: Sequence[ArrivedStudy]) -> tuple[tuple[Kind, ...], list[str]]:
+def _kinds(studies: Sequence[ArrivedStudy], ordered: Mapping[str, Lane]) -> tuple[tuple[Kind, ...], list[str]]:
     """A kind for each modality."""
     by_modality: dict[str, list[ArrivedStudy]] = defaultdict(list)
     for study in studies:
         by_modality[study.modality or "unknown"].append(study)
     kinds, notes = [], []
     for modality, own in sorted(by_modality.items()):
-        lanes = Counter(lane_of_requested_priority(each.requested_priority) for each in own)
+        lanes = Counter(ordered[each.study_instance_uid] for each in own)
         minutes = [each.reading_min for each in own if each.reading_min]
         if len(minutes) >= _FEWEST_READINGS:
             reading = _lognormal(minutes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node.domain.priority import lane_of_requested_priority
-from node.store import identities, orders
+from node.domain.priority import Lane, lane_of_requested_priority
+from node.store import identities, orders, studies
 from node.store.database import Database
 from node.store.orders import OrderRow
 from node.store.studies import StudyRow
@@ -36,6 +36,13 @@ def requested_priorities(db: Database, rows: Sequence[StudyRow]) -> dict[str, st
     """
     told = of_studies(db, rows)
     return {row.study_instance_uid: _priority(row, told[row.study_instance_uid]) for row in rows}
+
+
+def ordered_lanes(db: Database, uids: Sequence[str]) -> dict[str, Lane]:
+    """The lane in which each of these studies was ordered; of one that is not there any more, routine."""
+    rows = studies.matching(db, uids=uids, accession_number="", patient_id="", limit=len(uids)) if uids else []
+    said = requested_priorities(db, rows)
+    return {uid: lane_of_requested_priority(said.get(uid, "")) for uid in uids}
 
 
 def _priority(row: StudyRow, told: Sequence[OrderRow]) -> str:

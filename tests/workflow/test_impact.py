@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from node.domain.model_card import Mode
+from node.domain.priority import Lane
 from node.store import impact as kept
 from node.store import studies
 from node.store.database import Database
 from node.workflow.impact import measured, weekly
+from node.workflow.order_facts import ordered_lanes
 from tests.fakes import FakeClock
 from tests.workflow.nights import Night, night
 from tests.workflow.test_closing import QUIET_S
@@ -97,7 +99,8 @@ def test_what_only_a_shadow_model_found_is_no_finding_that_ranked(db: Database, 
     clock.forward(60)
     made.report(uid)
     (read,) = kept.reported(db, "2026-01-01", "2026-02-01")
-    assert (read.found, read.requested_priority, read.lane) == (None, "STAT", "STAT")
+    assert (read.found, read.lane) == (None, "STAT")
+    assert ordered_lanes(db, [uid, "1.2.3.99"]) == {uid: Lane.STAT, "1.2.3.99": Lane.ROUTINE}
 
 
 def test_a_week_begins_on_monday_by_the_sites_clock_also_when_the_clocks_change(
