@@ -95,6 +95,8 @@ class Flag:
     findings: tuple[FlaggedFinding, ...] = ()
     #: Models that were meant to read and did not, each with the reason.
     failures: tuple[tuple[str, str], ...] = ()
+    #: The studies that this is gathered from: those of one accession number. Never said.
+    told_of: tuple[str, ...] = ()
 
     @property
     def present(self) -> frozenset[tuple[str, str, str, str]]:

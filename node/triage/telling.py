@@ -17,7 +17,7 @@ def why_tell(
     """Return why a route is told `after`, a sentence; empty where it is not.
 
     `before` is what it was told last, `None` if nothing: then it knows what the order says. `lanes`: studies that stand
-    in none of them, and of which the route was told nothing, are not its concern.
+    in none of them, and did not when they were told of, are not its concern, but for what has to be taken back.
     """
     known = before or Flag(
         study_instance_uid=after.study_instance_uid,
@@ -27,12 +27,11 @@ def why_tell(
         lane=after.ordered_lane,
         score=after.ordered_score,
     )
-    if not {known.lane, after.lane} & set(lanes) and before is None:
-        return ""
+    owed = _identity(before, after) or (_withdrawn(known, after) if WITHDRAWN in when else "")
+    if owed or not {known.lane, after.lane} & set(lanes):
+        return owed
     return (
-        _identity(before, after)
-        or (_withdrawn(known, after) if WITHDRAWN in when else "")
-        or (_lane(known, after) if {RANK, URGENT} & set(when) else "")
+        (_lane(known, after) if {RANK, URGENT} & set(when) else "")
         or (_found(known, after, when))
         or (_score(known, after, score_step) if RANK in when else "")
         or (_failed(known, after) if FAILED in when else "")

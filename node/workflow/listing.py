@@ -101,33 +101,44 @@ def flag_of(db: Database, policy: Policy, line: str, told_of: Sequence[StudyRow]
             flagged for outcome in read for flagged in _flagged(outcome.model, findings.of_outcome(db, outcome.id))
         ),
         failures=tuple((each.model, each.reason) for each in current if each.state in _FAILURES),
+        told_of=tuple(each.study_instance_uid for each in told_of),
     )
 
 
 def gate(db: Database, policy: Policy, notice: Notice) -> NoticeGate:
     """Decide, just before sending, whether a notice may still leave: SENT lets it, QUEUED has it wait."""
-    study = studies.study(db, notice.study_instance_uid)
-    if study is None:
+    uids = notice.flag.told_of or (notice.study_instance_uid,)
+    found = [study for uid in uids if (study := studies.study(db, uid)) is not None]
+    if len(found) < len(uids):
         return NoticeGate(NoticeState.SUPERSEDED, "the study is no longer here")
+    if all(study.report_state is ReportState.FINAL for study in found):
+        return NoticeGate(NoticeState.SUPERSEDED, "the study has been read and reported")
+    for study in found:
+        stopped = _stopped(db, policy, notice, study)
+        if stopped is not None:
+            return stopped
+    silent = [each.model for each in notice.flag.findings if not _is_model_live(policy, each.model)]
+    if silent:
+        return NoticeGate(NoticeState.HELD, f"the model {silent[0]} is not live; set [models.{silent[0]}] mode")
+    return NoticeGate(NoticeState.SENT, "")
+
+
+def _stopped(db: Database, policy: Policy, notice: Notice, study: StudyRow) -> NoticeGate | None:
+    """What stops a notice of one of the studies that it is gathered from; `None` if nothing does."""
+    if study.prior:
+        return NoticeGate(NoticeState.SUPERSEDED, "the study is a prior")
     if study.state is StudyState.HELD:
         return NoticeGate(NoticeState.HELD, f"the study is held: {study.reason}")
     if study.released:
         return NoticeGate(NoticeState.QUEUED, "the study was released; waits until it has been looked at again")
-    if study.report_state is ReportState.FINAL:
-        return NoticeGate(NoticeState.SUPERSEDED, "the study has been read and reported")
-    if study.prior:
-        return NoticeGate(NoticeState.SUPERSEDED, "the study is a prior")
     difference = conflict(notice.flag.patient, study.patient)
     if difference:
         return NoticeGate(NoticeState.HELD, f"it names another patient than the study does now: {difference}")
     if notice.flag.accession_number != study.order.accession_number:
         return NoticeGate(NoticeState.HELD, "it names another accession number than the study does now")
-    if notice.route not in routes_of(db, policy, notice.study_instance_uid):
+    if notice.route not in routes_of(db, policy, study.study_instance_uid):
         return NoticeGate(NoticeState.HELD, f"flags_to of where the study came from does not list {notice.route}")
-    silent = [each.model for each in notice.flag.findings if not _is_model_live(policy, each.model)]
-    if silent:
-        return NoticeGate(NoticeState.HELD, f"the model {silent[0]} is not live; set [models.{silent[0]}] mode")
-    return NoticeGate(NoticeState.SENT, "")
+    return None
 
 
 def tell_again(db: Database, now: Instant, policy: Policy, route: str, *, since: str) -> list[str]:
@@ -147,7 +158,7 @@ def tell_again(db: Database, now: Instant, policy: Policy, route: str, *, since:
 
 def retry(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
     """Queue again what is dead or held of a study's notices; in the caller's transaction. Returns what was done."""
-    again = [each for each in notices.of_study(db, study_instance_uid) if each.state in _STOPPED]
+    again = [each for each in notices.of_study(db, study_instance_uid) if each.state in _ASIDE]
     return [
         f"the notice to {each.route} is sent again"
         for each in again
@@ -155,7 +166,7 @@ def retry(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
     ]
 
 
-_STOPPED = (NoticeState.DEAD, NoticeState.HELD)
+_ASIDE = (NoticeState.DEAD, NoticeState.HELD)
 
 
 def is_live(policy: Policy, outcome: Outcome) -> bool:
@@ -174,7 +185,9 @@ def _line_of(db: Database, study: StudyRow) -> list[StudyRow]:
         return [study]
     uids = notices.studies_of_accession(db, study.patient, study.order.accession_number)
     found = (studies.study(db, uid) for uid in uids)
-    return [each for each in found if each is not None and not each.prior] or [study]
+    # Who is not surely the same patient has a line of their own.
+    same = [each for each in found if each is not None and not conflict(each.patient, study.patient)]
+    return [each for each in same if not each.prior] or [study]
 
 
 def _may_be_told(study: StudyRow) -> bool:

@@ -169,6 +169,30 @@ def test_studies_of_one_accession_number_are_one_line_and_the_most_urgent_speaks
     assert told(db) == [(1, "queued", "something new was found")]
 
 
+def test_a_line_of_which_one_study_was_reported_still_tells_of_the_other(db: Database, clock: FakeClock) -> None:
+    policy = routed()
+    closed(db, clock, policy)
+    closed(db, clock, policy, study="1.2.4")
+    read(db, clock, policy, bleed(0.1, present=False))
+    with db.transaction():
+        reported.record(db, clock.now(), policy, STUDY, ReportState.FINAL, told_by="test")
+    read(db, clock, policy, bleed())
+    assert newest(db).flag.told_of == ("1.2.4",)
+    assert listing.gate(db, policy, newest(db)).is_open
+
+
+def test_one_accession_number_for_two_patients_is_two_lines(db: Database, clock: FakeClock) -> None:
+    policy = routed()
+    closed(db, clock, policy)
+    closed(db, clock, policy, study="1.2.4", patient=replace(PERSON, sex="M"))
+    closed(db, clock, policy, study="1.2.5", patient=replace(PERSON, issuer="B"))
+    for _ in range(3):
+        read(db, clock, policy, bleed())
+    assert [newest(db, study).flag.told_of for study in (STUDY, "1.2.4", "1.2.5")] == [
+        (STUDY,), ("1.2.4",), ("1.2.5",),
+    ]  # fmt: skip
+
+
 def test_an_outage_does_not_let_an_older_state_overtake_a_newer_one(db: Database, clock: FakeClock) -> None:
     policy = routed()
     closed(db, clock, policy)
