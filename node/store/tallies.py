@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from pathlib import Path
 
@@ -28,7 +29,13 @@ def results_by_state(db: Database) -> dict[str, dict[str, int]]:
 
 def damage(db: Database) -> list[str]:
     """What SQLite finds wrong with the database file; empty if it is sound. Reads the whole file."""
-    lines = [str(row[0]) for row in db.rows("PRAGMA integrity_check(20)")]
+    try:
+        lines = [str(row[0]) for row in db.rows("PRAGMA integrity_check(20)")]
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        # The page on which the tables themselves stand.
+        return [str(error)]
     return [] if lines == ["ok"] else lines
 
 
