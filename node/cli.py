@@ -14,6 +14,7 @@ import typer
 from node import __version__, log
 from node.commands import options
 from node.commands.history_family import history
+from node.commands.identity_family import identity
 from node.commands.model_family import models
 from node.commands.options import Config, Data, Json, Quiet, Study, family
 from node.commands.reading_family import reading
@@ -23,10 +24,9 @@ from node.learn.training import Kind, TrainingPlan
 
 app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
 rules = family("Rules of this node.")
-app.add_typer(models, name="models")
-app.add_typer(history, name="history")
-app.add_typer(rules, name="rules")
-app.add_typer(routes, name="routes")
+_FAMILIES = {"models": models, "history": history, "identity": identity, "rules": rules, "routes": routes}
+for _name, _family in _FAMILIES.items():
+    app.add_typer(_family, name=_name)
 app.registered_commands += reading.registered_commands
 app.command()(simulate)
 

@@ -18,6 +18,7 @@ from node.commands.confirmations import confirmations
 from node.commands.destinations import destinations
 from node.commands.engines import engines
 from node.commands.fhir_servers import fhir_servers
+from node.commands.messages import messages
 from node.commands.output import print_json, say
 from node.commands.site import config_file, opened, settings_from
 from node.config import Settings
@@ -62,6 +63,7 @@ def _everything(settings: Settings, file: Path, *, rebuild: bool, warm: bool) ->
     if writable.ok:
         yield from _database(settings, rebuild=rebuild)
     yield from callers(settings, file, datetime.now(UTC))
+    yield from messages(settings, file, datetime.now(UTC))
     yield from _models(settings, warm=warm)
     yield from _rules(settings)
     yield from destinations(settings, file)

@@ -42,6 +42,10 @@ def status(settings: Settings, *, as_json: bool) -> None:
         say(f"freed  {freed['instances']} instances of {freed['studies']} studies, {freed['freed_bytes']} bytes")
     for each in standing["history_servers"]:
         say(f"fhir   {history_lines.asked_line(each)}")
+    _counts("hl7 messages", standing["hl7_messages"])
+    for each in standing["hl7_troubles"]:
+        what = f"{each['number']} × {each['kind'] or 'a message'} of {each['sender']}"
+        say(f"hl7    {what} {each['state']}: {each['reason']}")
     for each in standing["refusals"]:
         what = "ALERT  " if each["about"] == "security" else "refused"
         say(f"{what} {_minute(each['at'])} {each['who']}: {each['reason']}")

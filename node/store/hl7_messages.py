@@ -100,14 +100,26 @@ def tally(db: Database) -> dict[str, int]:
     return {row["state"]: int(row["number"]) for row in rows}
 
 
-def troubles(db: Database, limit: int = 5) -> list[tuple[str, str, str, str, int]]:
-    """Sender, kind, state, reason and number of what was not acted upon and should have been, the latest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Messages of one sender that were not acted upon and should have been, for one reason."""
+
+    sender: str
+    kind: str
+    state: MessageState
+    reason: str
+    number: int
+
+
+def troubles(db: Database, *, since: str = "", limit: int = 5) -> list[Trouble]:
+    """What was not acted upon and should have been, of what came since then (ISO 8601 UTC), the latest first."""
     rows = db.rows(
         "SELECT sender, kind, state, reason, count(*) AS number FROM hl7_message"
-        " WHERE state IN ('refused', 'failed', 'not understood') GROUP BY 1, 2, 3, 4 ORDER BY max(id) DESC LIMIT ?",
-        (limit,),
+        " WHERE state IN ('refused', 'failed', 'not understood') AND received_at >= ?"
+        " GROUP BY 1, 2, 3, 4 ORDER BY max(id) DESC LIMIT ?",
+        (since, limit),
     )
-    return [(row["sender"], row["kind"], row["state"], row["reason"], int(row["number"])) for row in rows]
+    return [Trouble(**{**dict(row), "state": MessageState(row["state"])}) for row in rows]
 
 
 def forget(db: Database, before: str) -> int:

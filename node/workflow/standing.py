@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from node.config import Settings
-from node.store import events, retention, tallies, waiting
+from node.store import events, hl7_messages, retention, tallies, waiting
 from node.store.database import Database
 from node.store.occupancy import is_occupied
 from node.workflow import history_story
@@ -37,6 +38,8 @@ def node_standing(db: Database, settings: Settings) -> Standing:
         "waits_too_long": waiting.too_long_by_lane(db),
         "freed": retention.freed_counts(db),
         "history_servers": history_story.newest_of_servers(db, {each.name for each in settings.fhir}),
+        "hl7_messages": hl7_messages.tally(db),
+        "hl7_troubles": [asdict(each) for each in hl7_messages.troubles(db)],
         "refusals": [
             {"at": event.at, "about": event.about, "who": event.subject, "reason": event.reason}
             for event in events.refusals(db, _REFUSALS)

@@ -467,7 +467,7 @@ def test_a_message_over_which_something_unforeseen_happens_is_left_aside_and_see
     site.tell(message("ADT^A08", pid(), "DG1|1||I10^Hypertension^I10"))
     assert hl7_messages.tally(site.db) == {MessageState.APPLIED: 1, MessageState.FAILED: 1}
     assert site.known() == [("problem", "Hypertension")]
-    assert [each[2] for each in hl7_messages.troubles(site.db)] == [MessageState.FAILED]
+    assert [each.state for each in hl7_messages.troubles(site.db)] == [MessageState.FAILED]
 
 
 def test_old_messages_are_forgotten_but_none_that_waits(site: Site):

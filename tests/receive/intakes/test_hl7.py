@@ -145,8 +145,8 @@ def test_what_is_not_taken_is_answered_with_its_reason_and_kept(
         if code:
             assert found[2][3].split("^")[0] == code
             [trouble] = hl7_messages.troubles(db)
-            assert (trouble[0], trouble[2]) == ("RIS", MessageState.NOT_UNDERSTOOD)
-            assert reasons(db, "hl7") == [trouble[3]]
+            assert (trouble.sender, trouble.state) == ("RIS", MessageState.NOT_UNDERSTOOD)
+            assert reasons(db, "hl7") == [trouble.reason]
         assert ris.told(message("ADT^A08", pid())) == "AA"
 
 
