@@ -1,12 +1,13 @@
-"""The commands around the reading list: `worklist`, `pin`, `unpin`; their options and their help."""
+"""The commands around the reading list: `worklist`, `pin`, `unpin`, `replay`; their options and their help."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from node.commands.options import Config, Data, Json, Study, family
+from node.commands.options import Config, Data, DryRun, Json, Study, family
 from node.domain.priority import Lane
 
 reading = family("The reading list.")
@@ -49,3 +50,23 @@ def unpin(study: Study, by: By = "", config: Config = None, data: Data = None) -
     from node.commands import pinning, site
 
     pinning.unpin(site.settings_from(config, data), study, by=by)
+
+
+@reading.command()
+def replay(
+    study: Annotated[str, typer.Argument(metavar="[STUDY]", help="UID, its beginning, or accession number")] = "",
+    night: Annotated[str, typer.Option("--night", metavar="DATE", help="The night that ended on this morning")] = "",
+    rules: Annotated[Path | None, typer.Option("--rules", metavar="DIR", help="Rules that are not in force")] = None,
+    dry_run: DryRun = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Rank one study anew by today's rules, or say what other rules would have moved.
+
+    A night is told from what was known when, and never changes anything: today's rules against those of DIR; without
+    --rules, no rules at all against today's.
+    """
+    from node.commands import replaying, site
+
+    replaying.replay(site.settings_from(config, data), study, night, rules, dry_run=dry_run, as_json=as_json)

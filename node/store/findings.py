@@ -33,13 +33,13 @@ def of_outcome(db: Database, outcome_id: int) -> list[Finding]:
     return [_FINDING.validate_json(row["body"]) for row in rows]
 
 
-def results_of(db: Database, uids: Sequence[str]) -> dict[str, dict[int, Result]]:
-    """Study → outcome → (model, mode, findings) of every result that nothing has superseded."""
+def results_of(db: Database, uids: Sequence[str], *, ever: bool = False) -> dict[str, dict[int, Result]]:
+    """Study → outcome → (model, mode, findings) of every result; `ever`: of those too that were superseded since."""
     rows = db.rows(
         "SELECT o.study_instance_uid, o.id, o.model, o.mode, f.body FROM json_each(?) asked"
         " CROSS JOIN outcome o ON o.study_instance_uid = asked.value LEFT JOIN finding f ON f.outcome_id = o.id"
-        " WHERE o.state = 'result' ORDER BY o.model, o.id, f.ordinal",
-        (json.dumps(list(uids)),),
+        " WHERE (? OR o.state = 'result') ORDER BY o.model, o.id, f.ordinal",
+        (json.dumps(list(uids)), ever),
     )
     found: dict[str, dict[int, Result]] = {uid: {} for uid in uids}
     for row in rows:
