@@ -15,7 +15,7 @@ def test_whichever_page_of_the_schema_is_damaged_the_damage_is_told(tmp_path: Pa
     open_database(folder, "test").close()
     file = folder / FILE_NAME
     sound = file.read_bytes()
-    said = 0
+    said, refused = 0, []
     for start in range(0, 24 * _PAGE, _PAGE):
         harmed = bytearray(sound)
         harmed[start : start + 512] = random.Random(start).randbytes(512)
@@ -23,7 +23,7 @@ def test_whichever_page_of_the_schema_is_damaged_the_damage_is_told(tmp_path: Pa
         try:
             db = open_database(folder, "test")
         except Misconfigured as error:
-            assert "matins check --rebuild" in str(error)
+            refused.append(str(error))
             continue
         try:
             assert tallies.damage(db), f"page at {start}"
@@ -31,6 +31,7 @@ def test_whichever_page_of_the_schema_is_damaged_the_damage_is_told(tmp_path: Pa
         finally:
             db.close()
     assert said > 5
+    assert all("matins check --rebuild" in each for each in refused)
 
 
 def test_a_sound_database_has_no_damage(tmp_path: Path) -> None:
