@@ -222,11 +222,17 @@ def test_a_sender_that_dies_between_sending_and_recording_sends_the_very_same_ag
     assert (len(ris.kept), len(ris.received), ris.different) == (1, 2, [])
 
 
-def test_nothing_of_a_receivers_words_or_of_the_patient_is_in_events(db: Database, clock: FakeClock, ris: Ris) -> None:
-    ris.replies = ("AE",)
+def test_nothing_of_a_receivers_words_or_of_the_patient_is_in_events_or_logs(
+    db: Database, clock: FakeClock, ris: Ris, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ris.replies = ("AE", LOST, "AE")
     policy = policy_to(ris)
     flag(db, clock, policy)
     deliver(queue(db, clock, policy), clock)
     said = " ".join(f"{each.subject} {each.reason}" for each in events.of_study(db, STUDY) if each.about == "notice")
+    logged = "".join(capsys.readouterr())
     assert "AE" in said
-    assert not any(canary in said for canary in ("CANARY", "A-0", "\x1b", "19440101"))
+    assert "notice_dead" in logged
+    for canary in ("CANARY", "A-0", "19440101"):
+        assert canary not in said + logged
+    assert "\x1b[31m" not in said

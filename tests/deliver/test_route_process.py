@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +21,8 @@ from node.workflow.policy import Policy
 from tests.deliver.ris import BYTEWISE, LOST, OTHERS, RESET, Ris, listening
 from tests.fakes import FakeClock
 from tests.notices import RIS, bleed, closed, read, routed
-from tests.site import wait_until
+from tests.site import end_with_us, wait_until
+from tests.told import write_config
 
 TELLER = (sys.executable, "-m", "node.deliver.route_child")
 PATIENCE = Patience(start_s=60, idle_s=600, drain_s=60, backoff_s=0.01, backoff_maximum_s=0.02)
@@ -71,6 +73,40 @@ def deliver(folder: Path, ris: Ris, *, count: int, kills: Sequence[int]) -> None
 def test_killed_senders_and_lost_acknowledgements_lose_nothing_and_tell_nothing_twice(tmp_path: Path) -> None:
     with listening(Ris(replies=("AA", LOST, "AA", RESET, OTHERS, "AA"))) as ris:
         deliver(tmp_path / "var", ris, count=5, kills=[2])
+
+
+def test_the_room_tells_a_route_within_seconds_and_holds_what_nobody_is_to_hear(tmp_path: Path) -> None:
+    with listening(Ris()) as ris:
+        file = write_config(tmp_path)
+        file.write_text(
+            f'{file.read_text()}[models.brain]\nmode = "live"\n'
+            f'[[routes]]\nname = "RIS"\nkind = "hl7"\nhost = "127.0.0.1"\nport = {ris.port}\ninterface = "worklist"\n'
+            '[[peers]]\nname = "SCANNER"\nae_title = "SCANNER"\naddresses = ["127.0.0.1/32"]\nroles = ["source"]\n'
+            'flags_to = ["RIS"]\n'
+        )
+        db = open_database(tmp_path / "var", "test")
+        policy = routed(RIS, {**RIS, "name": "GONE"}, flags_to=["RIS", "GONE"])
+        (study,) = flagged(db, policy, 1)
+        room = subprocess.Popen(
+            [sys.executable, "-m", "node", "deliver", "--config", str(file)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=end_with_us,  # noqa: PLW1509
+        )
+        try:
+
+            def done() -> bool:
+                states = {each.route: each.state.value for each in notices.of_study(db, study)}
+                return states == {"RIS": "acknowledged", "GONE": "held"}
+
+            wait_until("the notice", done)
+            (gone,) = [each for each in notices.of_study(db, study) if each.route == "GONE"]
+        finally:
+            room.terminate()
+            room.wait(60)
+            db.close()
+    assert len(ris.kept) == 1
+    assert gone.reason == "no route GONE is configured; add it to config.toml, then `matins retry`"
 
 
 @pytest.mark.soak
