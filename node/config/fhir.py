@@ -68,7 +68,7 @@ class FhirServer(Section):
     #: Resources a page, pages a resource, and bytes of all answers together.
     page_size: Annotated[int, Field(ge=1, le=1000)] = 100
     most_pages: Annotated[int, Field(ge=1, le=1000)] = 20
-    most_bytes: Annotated[int, Field(ge=1 << 16, le=64 << 20)] = 16 << 20
+    most_bytes: Annotated[int, Field(ge=1 << 16, le=32 << 20)] = 16 << 20
     #: What is known is asked again after this, as long as a study of the patient is not read, minutes.
     cache_minutes: Annotated[float, Field(gt=0)] = 240.0
     #: ... and the study came not longer ago than this, days.

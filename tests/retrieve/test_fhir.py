@@ -251,7 +251,7 @@ def test_no_known_allergy_is_a_no_and_no_information_is_nothing(server: Records)
     ips = "http://hl7.org/fhir/uv/ips/CodeSystem/absent-unknown-uv-ips"
     found = facts(
         server,
-        about("AllergyIntolerance", 1, code=concept(SCT, "716186003", "No known allergy")),
+        about("AllergyIntolerance", 1, code=concept(SCT, "716186003", "Keine Allergie bekannt")),
         about("AllergyIntolerance", 2, code=concept(ips, "no-known-medication-allergies", "No known drug allergies")),
         about("AllergyIntolerance", 3, code=concept(ips, "no-allergy-info", "No information")),
         about("AllergyIntolerance", 4, code=concept(SCT, "91936005", "Allergy to penicillin")),
@@ -262,11 +262,11 @@ def test_no_known_allergy_is_a_no_and_no_information_is_nothing(server: Records)
             verificationStatus=coded_status("allergyintolerance-verification", "refuted"),
         ),
     )
-    assert [(each.coded, each.standing.value) for each in found] == [
-        ("SCT:716186003", "no"),
-        ("", "no"),
-        ("SCT:91936005", "yes"),
-        ("SCT:300913006", "no"),
+    assert [(each.coded, each.value, each.standing.value) for each in found] == [
+        ("SCT:716186003", "No known allergies", "no"),
+        ("", "drug allergy", "no"),
+        ("SCT:91936005", "Allergy to penicillin", "yes"),
+        ("SCT:300913006", "Shellfish", "no"),
     ]
 
 

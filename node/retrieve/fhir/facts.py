@@ -32,18 +32,26 @@ _VERIFICATION = {
     "allergyintolerance": f"{_TERMINOLOGY}/allergyintolerance-verification",
 }
 _OVER = frozenset({"inactive", "remission", "resolved"})
-#: Codes that say that there is none of a kind (IPS, "absent or unknown"): any allergy, to drugs, environment, food; any
-#: medication; any problem.
-ABSENT_CODES = frozenset(
-    {"716186003", "409137002", "428607008", "429625007", "787481004", "160245001"}
-)  # fmt: skip
 _SNOMED = "http://snomed.info/sct"
 _IPS = "http://hl7.org/fhir/uv/ips/CodeSystem/absent-unknown-uv-ips"
+#: Codes that say that there is none of a kind (IPS, "absent or unknown") → in what words the denial is kept, whatever
+#: language the server speaks: of the whole topic as "No known …", of a part of it as that part, which is not so.
+ABSENT_CODES = {
+    "716186003": "No known allergies",
+    "409137002": "drug allergy",
+    "428607008": "environmental allergy",
+    "429625007": "food allergy",
+    "787481004": "No known medications",
+    "160245001": "No known problems",
+    "no-known-allergies": "No known allergies",
+    "no-known-medication-allergies": "drug allergy",
+    "no-known-environmental-allergies": "environmental allergy",
+    "no-known-food-allergies": "food allergy",
+    "no-known-medications": "No known medications",
+    "no-known-problems": "No known problems",
+    "no-known-procedures": "No known procedures",
+}
 _NO_INFORMATION = ("no-allergy-info", "no-medication-info", "no-problem-info", "no-procedure-info")
-_KNOWN_ABSENT = (
-    *("no-known-allergies", "no-known-medication-allergies", "no-known-environmental-allergies"),
-    *("no-known-food-allergies", "no-known-medications", "no-known-problems", "no-known-procedures"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +78,18 @@ def facts_about(
     if is_coded_as(concept, _IPS, *_NO_INFORMATION):
         return []
     value, codes = words(concept), known_codes(concept)
-    if is_coded_as(concept, _SNOMED, *ABSENT_CODES) or is_coded_as(concept, _IPS, *_KNOWN_ABSENT):
-        standing = Standing.NO
+    absent = next((each for each in ABSENT_CODES if is_coded_as(concept, _system_of(each), each)), "")
+    if absent:
+        standing, value = Standing.NO, ABSENT_CODES[absent]
     if not value and not codes:
         reading.found.drop(SAYS_NOTHING)
         return []
     when = {"observed_at": observed_at, "ended_at": ended_at, "source": reading.source}
     return [Fact(code=topic, value=value, coded=each, standing=standing, **when) for each in codes or [""]]
+
+
+def _system_of(absent: str) -> str:
+    return _SNOMED if absent.isdecimal() else _IPS
 
 
 def over_since(reading: Reading, resource: Json, told: str) -> str:
