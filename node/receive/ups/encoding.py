@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from io import BytesIO
 from typing import cast
 
@@ -20,6 +22,9 @@ from node.receive.status import INVALID_ATTRIBUTE_VALUE, PROCESSING_FAILURE, RES
 #: Sequences around an element, elements, and bytes of one data set: a step that names a thousand instances has 200 KiB.
 _DEEPEST, _MOST_ELEMENTS, _LONGEST_BYTES = 12, 20_000, 1 << 20
 _SEQUENCES = frozenset(divmod(tag, 1 << 16) for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
+# It quotes the values that it complains about: names and IDs among them.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"pydicom|node\.receive\.ups")
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 
 
