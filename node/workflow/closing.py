@@ -70,7 +70,7 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     if not prior:
         prefetch.ask_for_priors(db, now, policy, uid)
     asking_history.ask_for_history(db, now, policy, uid)
-    ranking.rerank(db, now, policy, uid)
+    ranking.rerank_with_patient(db, now, policy, uid, before=study.patient)
     ordered.arrived(db, now, policy, uid)
     reading.settle(db, now, uid)
 

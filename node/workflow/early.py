@@ -63,5 +63,5 @@ def _begin(db: Database, now: Instant, policy: Policy, model: Model, study_insta
         return
     reason = f"{model.card.name} reads before the study is complete: its series is here, {why}"
     studies.open_early(db, now, study_instance_uid, reason)
-    ranking.rerank(db, now, policy, study_instance_uid)
+    ranking.rerank_with_patient(db, now, policy, study_instance_uid, before=study.patient)
     reading.settle(db, now, study_instance_uid)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isinf
 
+from node.domain.patient import Patient
 from node.domain.priority import Lane
 from node.domain.report_state import ReportState
 from node.domain.time import Instant
@@ -41,6 +42,21 @@ def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) 
     _write(db, now, policy, [*ranked_anew(db, now, policy, [study_instance_uid], write=True)])
     listing.tell(db, now, policy, study_instance_uid)
     reading_steps.schedule(db, now, policy, study_instance_uid)
+
+
+def rerank_with_patient(
+    db: Database, now: Instant, policy: Policy, study_instance_uid: str, *, before: Patient
+) -> None:
+    """As `rerank`, and every other study of its patient that waits: what a study says of them is known of all.
+
+    `before`: whose study it was so far.
+    """
+    rerank(db, now, policy, study_instance_uid)
+    study = studies.study(db, study_instance_uid)
+    patients = {before, study.patient} if study is not None else {before}
+    others = {uid for each in patients if each.is_identified for uid in reading_list.unread_of_patient(db, each)}
+    for uid in sorted(others - {study_instance_uid}):
+        rerank(db, now, policy, uid)
 
 
 def rerank_all(db: Database, now: Instant, policy: Policy) -> int:

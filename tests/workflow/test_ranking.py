@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from node.config.sections import LongestWait
+from node.domain.history import Fact
 from node.domain.priority import Lane
 from node.domain.report_state import ReportState
 from node.domain.rule import Comparison, Operator, Rule
@@ -20,7 +21,7 @@ from node.workflow import pinning, ranking, reported, waits
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from node.workflow.story import worklist_story
-from tests.fakes import STUDY, FakeClock, arrive, model, policy, slice_of
+from tests.fakes import PATIENT, STUDY, FakeClock, arrive, model, policy, slice_of
 from tests.workflow.test_closing import QUIET_S
 
 
@@ -250,3 +251,19 @@ def test_a_reading_list_says_until_when_a_study_can_be_overtaken(db: Database, c
     close_one(db, clock, used, STUDY)
     (told,) = worklist_story(db)["studies"]
     assert told["overtakable_until"] == (arrived + timedelta(minutes=300)).isoformat(timespec="seconds")
+
+
+def test_what_a_study_says_of_its_patient_moves_the_others_of_that_patient_that_wait(
+    db: Database, clock: FakeClock
+) -> None:
+    ill = Rule(
+        id="ill", title="T", because="B", points=30, source="s", version="1",
+        when=Comparison(field="history.medical_alert", operator=Operator.HAS, value="warfarin"),
+    )  # fmt: skip
+    used = replace(policy(model()), rules=compile_rules([ill]))
+    close_one(db, clock, used, "1.2.0")
+    close_one(db, clock, used, "1.2.1", patient=replace(PATIENT, patient_id="P2"))
+    alert = Fact(code="medical_alert", value="warfarin", source="dataset")
+    close_one(db, clock, used, "1.2.2", order=Order(facts=(alert,)))
+    scores = {each.study_instance_uid: each.score for each in reading_list.places(db, order_of(db)).values()}
+    assert scores == {"1.2.0": 30, "1.2.1": 0, "1.2.2": 30}
