@@ -70,7 +70,9 @@ def rank(
     lane, vetoed = _lane(human, said, pin)
     counted = fsum(each.points for each in said if each.by_model)
     allowed = min(counted, findings_maximum) if lane is not Lane.STAT or human is Lane.STAT else 0.0
-    reasons = (*by_person, *_with_vetoes(said, followed=vetoed))
+    shown = _with_vetoes(said, followed=vetoed)
+    first = tuple(each for each in shown if each.veto and vetoed)
+    reasons = (*first, *by_person, *(each for each in shown if each not in first))
     if allowed < counted:
         reasons = (*reasons, _limit(allowed, counted))
     score = fsum((*(each.points for each in (*by_person, *said) if not each.by_model), allowed))
