@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 #: What it does with one message: a code of table 0008, or one of these.
 #: It keeps the message and closes before it acknowledges; resets the connection; says nothing; says other things first.
-LOST, RESET, SILENT, JUNK, OTHERS, TWICE, BYTEWISE, FLOOD = (
-    "lost", "reset", "silent", "junk", "others", "twice", "bytewise", "flood",
+LOST, RESET, SILENT, JUNK, OTHERS, FOREIGN, TWICE, BYTEWISE, FLOOD = (
+    "lost", "reset", "silent", "junk", "others", "foreign", "twice", "bytewise", "flood",
 )  # fmt: skip
 
 
@@ -95,6 +95,8 @@ class Ris:
             answer = b"\x0b\x1c\r\x1c\x1cnonsense\x0bMSA|AA|" + control_id.encode() + b"\x1c\r\x0bMSH\x1c\r" + answer
         if reply == OTHERS:
             answer = acknowledgement("AA", "SOMEBODY-ELSES") + acknowledgement("AR", control_id[:-1]) + answer
+        if reply == FOREIGN:
+            answer = acknowledgement("AA", "SOMEBODY-ELSES")
         if reply == TWICE:
             answer = answer + answer
         if reply == BYTEWISE:

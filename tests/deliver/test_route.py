@@ -16,7 +16,7 @@ from node.store import events, notices
 from node.store.database import Database
 from node.workflow import operations
 from node.workflow.policy import Policy
-from tests.deliver.ris import BYTEWISE, FLOOD, JUNK, LOST, OTHERS, RESET, SILENT, TWICE, Ris, listening
+from tests.deliver.ris import BYTEWISE, FLOOD, FOREIGN, JUNK, LOST, OTHERS, RESET, SILENT, TWICE, Ris, listening
 from tests.fakes import STUDY, FakeClock
 from tests.notices import RIS, bleed, closed, newest, read, routed, told
 from tests.site import free_port
@@ -87,7 +87,7 @@ def test_whatever_the_receiver_does_each_notice_is_there_once_and_the_same_every
     assert (states, len(ris.kept), ris.different) == (["acknowledged"] * 3, 3, [])
 
 
-@pytest.mark.parametrize("reply", [SILENT, FLOOD])
+@pytest.mark.parametrize("reply", [SILENT, FLOOD, FOREIGN])
 def test_a_receiver_that_says_nothing_of_use_is_left_and_sent_the_same_again(
     db: Database, clock: FakeClock, ris: Ris, reply: str
 ) -> None:

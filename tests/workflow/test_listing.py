@@ -7,7 +7,8 @@ import pytest
 from node.domain.notice import NoticeState
 from node.domain.report_state import ReportState
 from node.domain.study import StudyState
-from node.store import notices, studies
+from node.domain.work import OutcomeState
+from node.store import notices, outcomes, studies
 from node.store.database import Database
 from node.workflow import listing, operations, ranking, reported
 from tests.fakes import STUDY, FakeClock
@@ -81,6 +82,22 @@ def test_after_a_lost_acknowledgement_the_receiver_is_told_how_it_stands_now(db:
         (1, "superseded", "something new was found"),
         (2, "queued", "a finding that was told stands no longer"),
     ]
+
+
+def test_what_may_or_may_not_have_arrived_is_told_again_when_it_is_true_again(db: Database, clock: FakeClock) -> None:
+    policy = routed()
+    closed(db, clock, policy)
+    read(db, clock, policy, bleed())
+    leave(db, clock, acknowledged=False)
+    operations.withdraw(db, clock.now(), policy, STUDY, "wrong side")
+    (outcome,) = outcomes.current(db, STUDY)
+    with db.transaction():
+        outcomes.move(db, clock.now(), outcome.id, OutcomeState.RESULT, "it was right after all")
+        ranking.rerank(db, clock.now(), policy, STUDY)
+    assert [state for _, state, _ in told(db)] == ["superseded", "superseded", "queued"]
+    assert told(db)[-1][2] == "an earlier notice may or may not have arrived"
+    first, _, last = notices.of_study(db, STUDY)
+    assert last.flag == first.flag
 
 
 def test_an_acknowledgement_that_comes_late_is_kept_and_revives_nothing(db: Database, clock: FakeClock) -> None:
