@@ -21,7 +21,7 @@ Key: TypeAlias = tuple[str, str, str, str]
 Values: TypeAlias = Topic | tuple[Any, ...]
 
 
-class Reading(dict[Any, Any]):
+class Lookups(dict[Any, Any]):
     """What is looked up and what comparisons say of it: each once a study, and only when a rule asks for it.
 
     Holds values by key, and answers by `Part`.
@@ -38,7 +38,7 @@ class Reading(dict[Any, Any]):
         raise KeyError(key)
 
 
-Answer: TypeAlias = Callable[[Reading], Truth]
+Answer: TypeAlias = Callable[[Lookups], Truth]
 
 _NUMBER_TESTS: dict[Operator, Callable[[float, float], bool]] = {
     Operator.BELOW: operator.lt,
@@ -60,19 +60,19 @@ class Part:
     test: Callable[[Any], bool]
     ask: Answer
 
-    def answer(self, reading: Reading) -> Truth:
+    def answer(self, reading: Lookups) -> Truth:
         """True, false or unknown."""
         said: Truth = reading[self]
         return said
 
-    def noticed(self, reading: Reading) -> list[Any]:
+    def noticed(self, reading: Lookups) -> list[Any]:
         """The values that make it true, or all where it is not about one by one."""
         found = reading[self.key]
         if _is_fact(self.comparison):
             return list(noticed(self.comparison, self.test, found))
         return [value for value in found if not isinstance(value, NotComparable) and self.test(value)]
 
-    def doubt(self, reading: Reading) -> str:
+    def doubt(self, reading: Lookups) -> str:
         """Why it stays unknown although there is something to look at; empty where there is nothing."""
         found = reading[self.key]
         if _is_fact(self.comparison):
@@ -127,7 +127,7 @@ def _answer_comparison(comparison: Comparison, key: Key, test: Callable[[Any], b
     if comparison.field.startswith("change."):
         return _answer_change(key, test)
 
-    def answer(reading: Reading) -> Truth:
+    def answer(reading: Lookups) -> Truth:
         values = reading[key]
         if not values:
             return None
@@ -137,7 +137,7 @@ def _answer_comparison(comparison: Comparison, key: Key, test: Callable[[Any], b
 
 
 def _answer_change(key: Key, test: Callable[[Any], bool]) -> Answer:
-    def answer(reading: Reading) -> Truth:
+    def answer(reading: Lookups) -> Truth:
         said: Truth = None
         in_doubt = False
         for value in reading[key]:
@@ -153,7 +153,7 @@ def _answer_change(key: Key, test: Callable[[Any], bool]) -> Answer:
 
 
 def _answer_not(inner: Answer) -> Answer:
-    def answer(reading: Reading) -> Truth:
+    def answer(reading: Lookups) -> Truth:
         truth = inner(reading)
         return None if truth is None else not truth
 
@@ -164,7 +164,7 @@ def _answer_parts(clauses: tuple[Clause, ...], shared: Collection[Comparison], *
     """One part that is `decided_by` decides (false for all, true for any); else one unknown part leaves it open."""
     parts = tuple(answer_of(clause, shared) for clause in sorted(clauses, key=_cost))
 
-    def answer(reading: Reading) -> Truth:
+    def answer(reading: Lookups) -> Truth:
         truth: Truth = not decided_by
         for part in parts:
             said = part(reading)

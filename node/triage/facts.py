@@ -13,7 +13,7 @@ from node.domain.finding import Finding
 from node.domain.history import FACT_ATTRIBUTES, Fact
 from node.domain.model_card import Mode
 from node.domain.rule import FIELDS, SENTENCE, Field, Kind, finding_key
-from node.triage.clauses import Key, Reading, Values
+from node.triage.clauses import Key, Lookups, Values
 from node.triage.compared import changed
 from node.triage.told import Topic, told_of
 
@@ -59,7 +59,7 @@ class RankFacts:
             raise ValueError("the time of arrival must be aware")
 
 
-class FactReading(Reading):
+class Reading(Lookups):
     """The reading of one study's facts."""
 
     __slots__ = ("facts",)

@@ -8,7 +8,7 @@ from math import isinf
 from typing import Any
 
 from node.domain.rule import FIELDS, MENTION, MENTION_OPERATORS, SENTENCE, Field, Kind, Rule
-from node.triage.clauses import Key, Part, Reading
+from node.triage.clauses import Key, Lookups, Part
 from node.triage.compared import NotComparable
 from node.triage.mention import mention_of
 from node.triage.told import Told
@@ -21,7 +21,7 @@ _SENTENCES = 3
 _VALUES = 4
 
 
-def because(rule: Rule, parts: Sequence[Part], reading: Reading) -> str:
+def because(rule: Rule, parts: Sequence[Part], reading: Lookups) -> str:
     """The sentence of a rule that fired; what stands in the data is not filled again."""
 
     def filled(found: re.Match[str]) -> str:
@@ -34,7 +34,7 @@ def because(rule: Rule, parts: Sequence[Part], reading: Reading) -> str:
     return _PLACEHOLDER.sub(filled, rule.because)
 
 
-def not_known(parts: Sequence[Part], reading: Reading) -> str:
+def not_known(parts: Sequence[Part], reading: Lookups) -> str:
     """What leaves a rule undecided, with the reason where there is something to look at."""
     missing: dict[str, None] = {}
     for part in parts:
@@ -50,7 +50,7 @@ def sentence_keys(parts: Sequence[Part]) -> list[Key]:
     return list(dict.fromkeys((SENTENCE, comparison.model, comparison.code, "") for comparison in asked))
 
 
-def _field(field: Field, rule: Rule, parts: Sequence[Part], reading: Reading) -> str:
+def _field(field: Field, rule: Rule, parts: Sequence[Part], reading: Lookups) -> str:
     asked = [part for part in parts if part.comparison.field == field.name]
     if not asked and rule.weight is not None:
         return _shown(field, reading[(field.name, rule.weight.model, rule.weight.code, "")])
@@ -95,14 +95,14 @@ def _quoted_fact(told: Told, start: int = 0) -> str:
     return _quoted(told.fact.value.strip() or told.fact.coded, start) + dated
 
 
-def _said(parts: Sequence[Part], reading: Reading) -> str:
+def _said(parts: Sequence[Part], reading: Lookups) -> str:
     """What is said of the findings; the first few."""
     told = [str(text) for key in sentence_keys(parts) for text in reading[key]]
     more = f" (and {len(told) - _SENTENCES} more)" if len(told) > _SENTENCES else ""
     return " ".join(told[:_SENTENCES]) + more if told else "nothing is said of it"
 
 
-def _mentioned(parts: Sequence[Part], reading: Reading) -> str:
+def _mentioned(parts: Sequence[Part], reading: Lookups) -> str:
     """The texts in which a phrase was found, each cut to what stands around it."""
     texts: dict[str, str] = {}
     for part in parts:

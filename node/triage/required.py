@@ -9,7 +9,7 @@ from node.domain.model_card import GEOMETRY_FIELDS
 from node.domain.required import INSTANCE_COUNT, RequiredSeries
 from node.domain.study import Instance, Series, is_image
 from node.triage import series_values
-from node.triage.clauses import Reading, answer_of, keys_of
+from node.triage.clauses import Lookups, answer_of, keys_of
 from node.triage.facts import Value
 
 
@@ -21,7 +21,7 @@ def met_by(required: RequiredSeries, series: Sequence[Series]) -> tuple[str, ...
 def meets(required: RequiredSeries, series: Series) -> bool:
     """Whether one series meets every part of the clause; of several values of a field one is enough."""
     images = [instance for instance in series.instances if is_image(instance.sop_class_uid)]
-    reading = Reading({key: tuple(_values(key[0], series, images)) for key in keys_of(required.when)})
+    reading = Lookups({key: tuple(_values(key[0], series, images)) for key in keys_of(required.when)})
     return answer_of(required.when)(reading) is True
 
 

@@ -10,8 +10,8 @@ from math import fsum
 
 from node.domain.priority import Lane
 from node.domain.rule import Comparison, Missing, Rule, Said, comparisons, reads_findings
-from node.triage.clauses import Answer, Key, Part, Reading, answer_of, part_of
-from node.triage.facts import FactReading, RankFacts
+from node.triage.clauses import Answer, Key, Lookups, Part, answer_of, part_of
+from node.triage.facts import RankFacts, Reading
 from node.triage.reason import because, not_known
 from node.triage.told import Truth
 
@@ -60,7 +60,7 @@ def contributions(rules: Sequence[CompiledRule], facts: RankFacts) -> tuple[Cont
 
     The order of the facts is no matter.
     """
-    reading = FactReading(facts)
+    reading = Reading(facts)
     made: list[Contribution] = []
     capped = False
     for each in rules:
@@ -75,13 +75,13 @@ def contributions(rules: Sequence[CompiledRule], facts: RankFacts) -> tuple[Cont
 
 def said_by(compiled: CompiledRule, facts: RankFacts) -> Said:
     """What a rule says to one study."""
-    truth = compiled.answer(FactReading(facts))
+    truth = compiled.answer(Reading(facts))
     return Said.UNKNOWN if truth is None else Said.FIRES if truth else Said.NOT
 
 
 def unanswered(rules: Sequence[CompiledRule], facts: RankFacts) -> dict[str, str]:
     """Return rule → what is not known, for every rule that what is missing leaves undecided."""
-    reading = FactReading(facts)
+    reading = Reading(facts)
     return {each.rule.id: not_known(each.parts, reading) for each in rules if each.answer(reading) is None}
 
 
@@ -103,7 +103,7 @@ def _compile_rule(rule: Rule, shared: Collection[Comparison]) -> CompiledRule:
     )
 
 
-def _contribution(compiled: CompiledRule, truth: Truth, reading: Reading) -> Contribution:
+def _contribution(compiled: CompiledRule, truth: Truth, reading: Lookups) -> Contribution:
     rule, by_model = compiled.rule, compiled.by_model
     if not truth:
         why = f"{rule.title}: cannot be answered, {not_known(compiled.parts, reading)} not known"
