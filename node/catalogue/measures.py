@@ -5,8 +5,11 @@ from __future__ import annotations
 from math import isfinite
 
 from node.catalogue.toml_file import Complaint
-from node.domain.measures import DISTANCES, FLAT, Lesions, Measure, Midline, Quantity, Sided
+from node.domain.measures import DISTANCES, FLAT, Lesions, Measure, MeasuredRepeatability, Midline, Quantity, Sided
 from node.domain.model_card import ModelCard
+
+#: Fewer patients say nothing of how far two measurements lie apart.
+_LEAST_SUBJECTS = 10
 
 
 def check_measures(card: ModelCard, complaint: Complaint) -> None:
@@ -20,6 +23,7 @@ def check_measures(card: ModelCard, complaint: Complaint) -> None:
         "measures": [each.segment_number for each in card.measures],
         "lesions": [each.segment_number for each in card.lesions],
         "sides": [each.segment_number for each in card.sides],
+        "repeatability": [each.segment_number for each in card.repeatability],
     }
     for table, given in named.items():
         for index, number in enumerate(given):
@@ -30,6 +34,8 @@ def check_measures(card: ModelCard, complaint: Complaint) -> None:
         _check_measure(card, measure, f"measures[{index}]", complaint)
     for index, lesion in enumerate(card.lesions):
         _check_lesions(card, lesion, f"lesions[{index}]", complaint)
+    for index, figure in enumerate(card.repeatability):
+        _check_repeatability(card, figure, f"repeatability[{index}]", complaint)
     for index, sided in enumerate(card.sides):
         _check_side(card, sided, f"sides[{index}]", complaint)
 
@@ -60,6 +66,26 @@ def _check_measure(card: ModelCard, measure: Measure, key: str, complaint: Compl
         if len(given) != 1 or not (isfinite(given[0]) and given[0] > 0):
             remedy = "Give `absolute` (in the quantity's unit) or `percent`, more than nothing"
             raise complaint(f"{key}.repeatability", "is not one positive number", remedy)
+
+
+def _check_repeatability(card: ModelCard, figure: MeasuredRepeatability, key: str, complaint: Complaint) -> None:
+    given = [each for each in (figure.absolute, figure.percent) if each is not None]
+    if len(given) != 1 or not (isfinite(given[0]) and given[0] > 0):
+        raise complaint(key, "is not one positive number", "Give `absolute` (in the quantity's unit) or `percent`")
+    if not figure.source.strip():
+        raise complaint(f"{key}.source", "is empty", "Name the study, or the file, that says so")
+    if figure.subjects < _LEAST_SUBJECTS:
+        remedy = f"Measure {_LEAST_SUBJECTS} patients twice or more, or leave the figure out: then no change is told"
+        raise complaint(f"{key}.subjects", f"is {figure.subjects}: that measures no repeatability", remedy)
+    name = (figure.quantity, figure.segment_number, figure.per_lesion)
+    asked = [each for each in card.measures if (each.quantity, each.segment_number, each.per_lesion) == name]
+    is_volume = figure.quantity is Quantity.VOLUME and not figure.per_lesion
+    if not asked and not (is_volume and any(each.segment_number == name[1] for each in card.volumes)):
+        raise complaint(key, f"{figure.quantity} of segment {name[1]} is not measured", "Ask for it in [[measures]]")
+    if [(f.quantity, f.segment_number, f.per_lesion) for f in card.repeatability].count(name) > 1:
+        raise complaint(key, "is there twice", "Leave one out")
+    if any(each.repeatability is not None for each in asked):
+        raise complaint(key, "is given in [[measures]] too", "Leave that one out: it names no source")
 
 
 def _check_lesions(card: ModelCard, lesion: Lesions, key: str, complaint: Complaint) -> None:

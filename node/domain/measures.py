@@ -126,6 +126,34 @@ class Lesions:
     most: int = 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRepeatability:
+    """How far two measurements by this very model lie apart in 95 of 100 pairs, as somebody has measured it.
+
+    The repeatability coefficient of QIBA (1.96·√2 standard deviations within a patient): exactly one of `percent` and
+    `absolute` is given. Without it no change of the quantity is told.
+    """
+
+    __pydantic_config__ = _FORBID
+
+    quantity: Quantity
+    segment_number: int
+    #: Of each lesion (`Lesions`) instead of the whole.
+    per_lesion: bool = False
+    percent: float | None = None
+    #: In the unit of the quantity.
+    absolute: float | None = None
+    #: Which study says so: a citation, or a file beside the card.
+    source: str
+    #: How many patients were measured twice.
+    subjects: int
+
+    @property
+    def limits(self) -> Repeatability:
+        """The figure alone."""
+        return Repeatability(absolute=self.absolute, percent=self.percent)
+
+
 class Midline(StrEnum):
     """Where left and right part."""
 

@@ -10,7 +10,7 @@ from node.domain.detection import Detection
 from node.domain.explanation import Explanation
 from node.domain.finding import Code, Segment
 from node.domain.gate import Gate, Uncertainty
-from node.domain.measures import Lesions, Measure, Sided
+from node.domain.measures import Lesions, Measure, MeasuredRepeatability, Quantity, Repeatability, Sided
 from node.domain.preparation import Architecture, Preparation
 from node.domain.study import Instance, Order, Pixels
 from node.domain.target import Target
@@ -202,6 +202,8 @@ class ModelCard:
     #: What else is measured, of which lesions, and which segments have a side.
     measures: tuple[Measure, ...] = ()
     lesions: tuple[Lesions, ...] = ()
+    #: How well its measurements repeat: changes within that are not told.
+    repeatability: tuple[MeasuredRepeatability, ...] = ()
     sides: tuple[Sided, ...] = ()
     #: What a classification or detection looks for.
     targets: tuple[Target, ...] = ()
@@ -211,6 +213,15 @@ class ModelCard:
     scope: Scope = Scope.SERIES
     #: How the numbers of several images become one: "max" or "mean".
     aggregate: str = "max"
+
+    def repeats(self, quantity: Quantity, segment_number: int, *, per_lesion: bool) -> Repeatability | None:
+        """How well a quantity of a segment, or of each of its lesions, repeats; `None` where the card does not say."""
+        wanted = (quantity, segment_number, per_lesion)
+        for each in self.repeatability:
+            if (each.quantity, each.segment_number, each.per_lesion) == wanted:
+                return each.limits
+        asked = ((m.repeatability, (m.quantity, m.segment_number, m.per_lesion)) for m in self.measures)
+        return next((limits for limits, measure in asked if limits is not None and measure == wanted), None)
 
 
 #: Fields of the volume that the slices form, beside those of the instances.

@@ -19,6 +19,8 @@ class WorkKind(StrEnum):
     #: What a FHIR server knows of the patient of a study; subject "server/study".
     HISTORY = "history"
     INFER = "infer"
+    #: A result compared with that of a prior; subject: the outcome's id.
+    COMPARE = "compare"
     REPORT = "report"
     #: A rejection note over results that a destination has; subject: its id.
     REJECT = "reject"

@@ -86,7 +86,7 @@ class ModelChild:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=environment(),
             start_new_session=True,
         )
         self._listener = threading.Thread(target=self._listen, name="model-stderr", daemon=True)
@@ -284,7 +284,8 @@ def start_of(model: Model, settings: InferSettings, evidence: Path | None, fruga
     )
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """What a child of the room is given of its environment: not what belongs to the room alone."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     given = kept.get("GLIBC_TUNABLES", "")
     kept["GLIBC_TUNABLES"] = f"{TUNABLES}:{given}" if given else TUNABLES

@@ -14,6 +14,7 @@ from node.config import Settings
 from node.domain.time import SystemClock
 from node.domain.work import WorkKind
 from node.infer.admission import Residence
+from node.infer.comparer import Comparer
 from node.infer.ledger import Ledger
 from node.infer.model_child import COMMAND
 from node.infer.room import InferRoom
@@ -43,26 +44,29 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
     policies = Policies(settings)
     ledger = Ledger(db, clock, policies.current(), f"{_OWNER}{os.getpid()}")
     room = InferRoom(db, ledger, residence)
+    comparer = Comparer(db, clock, ledger.policy, f"{_OWNER}{os.getpid()}")
     (db.folder / artifacts.MASKS).mkdir(exist_ok=True)
     files.sync_folder(db.folder)
     files.sweep_temporary(db.folder / artifacts.MASKS)
-    recovery.take_back(db, clock.now(), _OWNER, (WorkKind.INFER,))
+    recovery.take_back(db, clock.now(), _OWNER, (WorkKind.INFER, WorkKind.COMPARE))
     try:
         herald.ready(room.preload(lambda: _look_up(herald, stop)))
-        run(db, lambda: _step(room, ledger, policies), stop, herald)
+        run(db, lambda: _step(room, comparer, ledger, policies), stop, herald)
         room.drain(herald.alive)
     except _Stopping:
         log.info("stopped_while_loading")
     finally:
         herald.stopping()
+        comparer.end()
         room.end()
         db.close()
     return 0
 
 
-def _step(room: InferRoom, ledger: Ledger, policies: Policies) -> bool:
-    ledger.policy = policies.renew(ledger.policy)
-    return room.step()
+def _step(room: InferRoom, comparer: Comparer, ledger: Ledger, policies: Policies) -> bool:
+    ledger.policy = comparer.policy = policies.renew(ledger.policy)
+    is_busy = room.step()
+    return comparer.step() or is_busy
 
 
 def _look_up(herald: Herald, stop: Stop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 
 from node.domain.alignment import Alignment
 from node.domain.change import Change
+from node.domain.model_card import Mode
 from node.domain.time import Instant
 from node.store import events
 from node.store.database import Database
@@ -18,7 +20,7 @@ _CHANGES = TypeAdapter(tuple[Change, ...])
 _ALIGNMENT: TypeAdapter[Alignment | None] = TypeAdapter(Alignment | None)
 #: Both sides are results that nothing has superseded or withdrawn.
 _STANDING = (
-    "SELECT c.*, o.study_instance_uid, p.study_instance_uid AS prior_study_instance_uid FROM comparison c"
+    "SELECT c.*, o.mode, o.study_instance_uid, p.study_instance_uid AS prior_study_instance_uid FROM comparison c"
     " JOIN outcome o ON o.id = c.outcome_id JOIN outcome p ON p.id = c.prior_outcome_id"
     " WHERE o.state = 'result' AND p.state = 'result'"
 )
@@ -32,6 +34,8 @@ class Comparison:
     prior_outcome_id: int
     study_instance_uid: str
     prior_study_instance_uid: str
+    #: Of the model in the current study.
+    mode: Mode
     #: ISO 8601 UTC.
     made_at: str
     changes: tuple[Change, ...]
@@ -65,9 +69,12 @@ def record(
     events.record(db, now, "comparison", str(outcome_id), after=told, study=study)
 
 
-def standing_of_study(db: Database, study_instance_uid: str) -> list[Comparison]:
-    """Comparisons of a study's results of which both sides still are results, oldest first."""
-    rows = db.rows(f"{_STANDING} AND o.study_instance_uid = ? ORDER BY c.id", (study_instance_uid,))
+def standing(db: Database, uids: Sequence[str]) -> list[Comparison]:
+    """Comparisons of these studies' results of which both sides still are results, oldest first."""
+    rows = db.rows(
+        f"{_STANDING} AND o.study_instance_uid IN (SELECT value FROM json_each(?)) ORDER BY c.id",
+        (json.dumps(list(uids)),),
+    )
     return [_comparison(row) for row in rows]
 
 
@@ -87,6 +94,7 @@ def _comparison(row: sqlite3.Row) -> Comparison:
         prior_outcome_id=row["prior_outcome_id"],
         study_instance_uid=row["study_instance_uid"],
         prior_study_instance_uid=row["prior_study_instance_uid"],
+        mode=Mode(row["mode"]),
         made_at=row["made_at"],
         changes=_CHANGES.validate_json(row["changes"]),
         alignment=_ALIGNMENT.validate_json(row["alignment"]),

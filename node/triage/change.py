@@ -10,20 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, isfinite, log, sqrt
 
 from node.domain.alignment import Correspondence, Knot, Pair, Way
 from node.domain.change import Change, Verdict
 from node.domain.finding import VOLUME, Finding, Measurement
 from node.domain.measures import AREA, DIAMETER, LONG_AXIS, PERPENDICULAR_AXIS, SHORT_AXIS
 from node.triage.change_conditions import days_between, why_not
+from node.triage.ratio import doubling_days, ratio_of
 
 #: Sizes, and the power of each that a volume goes with.
 _SIZES = {VOLUME: 1.0, AREA: 1.5, DIAMETER: 3.0, PERPENDICULAR_AXIS: 3.0, LONG_AXIS: 3.0, SHORT_AXIS: 3.0}
-#: A repeatability is 1.96·√2 standard deviations of one measurement.
-_OF_TWO = sqrt(2.0)
-#: A ratio is never told beyond this factor, nor its interval (e^20 is half a thousand million).
-_MOST_LOG = 20.0
 NOT_MEASURED = "this model's repeatability was not measured"
 
 
@@ -59,15 +55,17 @@ class _Compared:
 
 
 def changes(now: Read, before: Read, found: Correspondence) -> tuple[Change, ...]:
-    """Return each size of each finding against the same in the prior, and what is new or gone.
-
-    `found` says which lesions are the same, and how the images of the two lie on each other.
-    """
+    """Return each size of each finding against the same in the prior, and what is new or gone."""
     compared = _Compared(now, before, found, days_between(before.study_date, now.study_date))
     against = _why_nothing_compares(now, before, found)
     if against:
         return tuple(_refused(compared, each, against) for each in _measured_now(now))
     return (*_segments(compared), *_lesions(compared))
+
+
+def has_size(finding: Finding) -> bool:
+    """Whether a finding has a size that can be compared with another."""
+    return bool(_sizes(finding))
 
 
 def _why_nothing_compares(now: Read, before: Read, found: Correspondence) -> str:
@@ -89,8 +87,7 @@ def _sizes(finding: Finding) -> list[Measurement]:
 
 
 def _refused(compared: _Compared, measured: tuple[Finding, Measurement], reason: str) -> Change:
-    finding, size = measured
-    return _change(compared, finding, size, Verdict.NOT_COMPARABLE, reason, after=size.value)
+    return _change(compared, *measured, Verdict.NOT_COMPARABLE, reason, after=measured[1].value)
 
 
 def _segments(compared: _Compared) -> Iterator[Change]:
@@ -217,17 +214,20 @@ def _unaligned(found: Correspondence) -> str:
 
 def _compared_sizes(compared: _Compared, finding: Finding, was: Finding, way: Way, why: str) -> Iterator[Change]:
     for size in _sizes(finding):
-        then = next((each for each in _sizes(was) if _is_same(each, size)), None)
+        then = next(
+            (
+                each
+                for each in _sizes(was)
+                if (each.quantity, each.unit, each.method) == (size.quantity, size.unit, size.method)
+            ),
+            None,
+        )
         if then is None:
             yield _refused(compared, (finding, size), "it was not measured in the prior")
             continue
         made = _sized(compared, finding, size, then, f"matched by {way}", exponent=_SIZES[size.quantity], why=why)
         tracking = finding.tracking_uid if way is Way.TRACKING else ""
         yield replace(made, prior_lesion_number=was.lesion_number, tracking_uid=tracking, prior_image=_image(was))
-
-
-def _is_same(one: Measurement, other: Measurement) -> bool:
-    return (one.quantity, one.unit, one.method) == (other.quantity, other.unit, other.method)
 
 
 def _sized(
@@ -241,37 +241,24 @@ def _sized(
     why: str = "",
 ) -> Change:
     """One size then and now, with the verdict that the model's repeatability allows."""
-    after, before = now.value, then.value
-    reason, verdict = told, Verdict.NOT_COMPARABLE
-    ratio = low = high = doubling = None
-    sound = isfinite(after) and isfinite(before) and after > 0 and before > 0
-    if sound:
-        ratio = exp(_clamped(log(after) - log(before)))
-    errors = (now.repeats_within, then.repeats_within)
-    if not sound:
+    errors = (None, None) if why else (now.repeats_within, then.repeats_within)
+    found = ratio_of(now.value, then.value, errors)
+    if found.ratio is None:
         reason = f"{told}; there is no ratio of these sizes"
     elif why:
         reason = f"{told}; {why}"
-    elif errors[0] is None or errors[1] is None:
+    elif found.low is None:
         reason = f"{told}; {NOT_MEASURED}"
-    elif ratio is not None:
-        within = sqrt((errors[0] / after) ** 2 + (errors[1] / before) ** 2) / _OF_TWO
-        low, high = (exp(_clamped(log(ratio) + side * within)) for side in (-1, 1))
-        verdict = Verdict.GROWN if low > 1 else Verdict.SHRUNK if high < 1 else Verdict.STABLE
-        reason = f"{told}; the model repeats within {max(errors[0], errors[1]):.3g} {now.unit_name}".rstrip()
-        if verdict is not Verdict.STABLE and compared.days:
-            doubling = compared.days * log(2) / (exponent * log(ratio))
+    else:
+        reason = f"{told}; the model repeats within {max(each or 0.0 for each in errors):.3g} {now.unit_name}".rstrip()
+    is_change = found.verdict in (Verdict.GROWN, Verdict.SHRUNK) and found.ratio is not None
     return replace(
-        _change(compared, finding, now, verdict, reason, before=before, after=after),
-        ratio=ratio,
-        ratio_low=low,
-        ratio_high=high,
-        doubling_days=doubling,
+        _change(compared, finding, now, found.verdict, reason, before=then.value, after=now.value),
+        ratio=found.ratio,
+        ratio_low=found.low,
+        ratio_high=found.high,
+        doubling_days=doubling_days(found.ratio or 1.0, compared.days, exponent) if is_change else None,
     )
-
-
-def _clamped(value: float) -> float:
-    return max(-_MOST_LOG, min(_MOST_LOG, value))
 
 
 def _change(

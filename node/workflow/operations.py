@@ -11,7 +11,7 @@ from node.errors import Failed
 from node.store import events, outbox, outcomes, procedure_steps, studies, withdrawal_notes, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
-from node.workflow import assignment, identity, listing, ranking, reading, withdrawal
+from node.workflow import assignment, comparing, identity, listing, ranking, reading, withdrawal
 from node.workflow.policy import Policy
 
 #: Of what a person says, characters.
@@ -33,6 +33,8 @@ def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
                 work_items.cancel(db, now, WorkKind.REPORT, outcome.id, "retry asked for")
                 outcomes.move(db, now, outcome.id, OutcomeState.PENDING, "retry asked for")
                 done.append(f"{outcome.model} is tried again")
+            elif comparing.retry(db, now, outcome):
+                done.append(f"what {outcome.model} found is compared with its prior again")
             elif work_items.retry(db, now, WorkKind.REPORT, outcome.id, "retry asked for"):
                 if work_items.state(db, WorkKind.INFER, outcome.id) is WorkState.FINISHED:
                     outcomes.move(db, now, outcome.id, OutcomeState.RESULT, "retry asked for")
@@ -122,6 +124,7 @@ def withdraw(
             db, now, "operation", study_instance_uid, after="withdraw", reason=reason, study=study_instance_uid
         )
         ranking.rerank(db, now, policy, study_instance_uid)
+        comparing.let_go(db, now, policy, study_instance_uid)
         reading.settle(db, now, study_instance_uid)
         is_over = all(each.state in FINAL_OUTCOMES for each in outcomes.current(db, study_instance_uid))
         if study.state is not StudyState.HELD and not study.open and is_over:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from node.domain.change import Change
 from node.domain.history import Fact
 from node.domain.model_card import Mode
 from node.domain.rule import DAYS
@@ -11,7 +12,7 @@ from node.store import findings, history, instances
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.facts import ModelResult, RankFacts
-from node.workflow import order_facts
+from node.workflow import changed, order_facts
 
 
 def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
@@ -20,9 +21,10 @@ def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
     kinds = instances.kinds_of(db, uids)
     known = history.facts_of(db, {row.study_instance_uid: row.patient for row in rows})
     results = findings.results_of(db, uids)
+    compared = changed.live_changes_of(db, rows)
     priorities = order_facts.requested_priorities(db, rows)
     each = [(row.study_instance_uid, row) for row in rows]
-    return {uid: _facts(row, *kinds[uid], known, results, priorities[uid]) for uid, row in each}
+    return {uid: _facts(row, *kinds[uid], known, results, priorities[uid], compared[uid]) for uid, row in each}
 
 
 def _facts(
@@ -32,6 +34,7 @@ def _facts(
     known: Mapping[str, Sequence[Fact]],
     results: Mapping[str, Mapping[int, findings.Result]],
     requested_priority: str,
+    changes: tuple[Change, ...],
 ) -> RankFacts:
     uid = row.study_instance_uid
     return RankFacts(
@@ -50,4 +53,5 @@ def _facts(
             ModelResult(model=model, mode=Mode(mode), findings=tuple(found))
             for model, mode, found in results[uid].values()
         ),
+        changes=changes,
     )

@@ -14,7 +14,7 @@ from node.store import artifacts, findings, outcomes, studies, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
-from node.workflow import comparison, ranking, reportable
+from node.workflow import comparing, ranking, reportable
 from node.workflow.policy import Policy
 
 
@@ -67,10 +67,11 @@ def complete(
     if not outcomes.move(db, now, outcome_id, OutcomeState.RESULT, timings=timings, notes=notes):
         return False
     outcome = outcomes.outcome(db, outcome_id)
-    findings.record(db, outcome_id, found if outcome is None else comparison.with_priors(db, outcome, found))
+    findings.record(db, outcome_id, found)
     for file in files:
         keep(db, now, outcome_id, file)
-    _report(db, now, policy, outcome_id)
+    if outcome is None or not comparing.ask(db, now, outcome):
+        _report(db, now, policy, outcome_id)
     ranking.rerank(db, now, policy, item.study_instance_uid)
     settle(db, now, item.study_instance_uid)
     return True
@@ -124,7 +125,7 @@ def settle(db: Database, now: Instant, study_instance_uid: str) -> None:
     unfinished = [each for each in found if each.state not in FINAL_OUTCOMES]
     if any(each.state is OutcomeState.RUNNING for each in unfinished):
         return
-    if unfinished or work_items.unfinished(db, study_instance_uid, WorkKind.REPORT):
+    if unfinished or _is_unwritten(db, study_instance_uid):
         if study.state is not StudyState.READING:
             studies.move(db, now, study_instance_uid, StudyState.WAITING, "waits for a model")
         return
@@ -133,6 +134,14 @@ def settle(db: Database, now: Instant, study_instance_uid: str) -> None:
         return
     counts = ", ".join(f"{each.model} {each.state.value.replace('_', ' ')}" for each in found)
     studies.move(db, now, study_instance_uid, StudyState.DONE, counts or "no model is on")
+
+
+def _is_unwritten(db: Database, study_instance_uid: str) -> bool:
+    """Whether a report is still to be written, or waits for a comparison with a prior."""
+    if work_items.unfinished(db, study_instance_uid, WorkKind.REPORT):
+        return True
+    compared = work_items.unfinished_subjects(db, study_instance_uid, WorkKind.COMPARE)
+    return any(not comparing.is_written(db, int(each)) for each in compared)
 
 
 def _end(db: Database, now: Instant, policy: Policy, item: WorkItem, state: OutcomeState, reason: str) -> None:

@@ -8,7 +8,7 @@ from node.domain.work import OutcomeState, WorkKind
 from node.store import instances, outcomes, retrievals, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
-from node.workflow import reading, reconciliation
+from node.workflow import comparing, reading, reconciliation
 from node.workflow.policy import Policy
 
 #: A room that was killed over the same item this often is not killed by chance.
@@ -39,6 +39,8 @@ def recover_expired(db: Database, now: Instant, policy: Policy) -> int:
         with db.transaction():
             if item.kind in (WorkKind.INFER, WorkKind.REPORT):
                 reading.died(db, now, policy, item, "its worker went silent")
+            elif item.kind is WorkKind.COMPARE:
+                comparing.died(db, now, item, "its worker went silent")
             elif item.attempts >= work_items.MAXIMUM_ATTEMPTS:
                 _park(db, now, item, "its worker went silent")
             else:
@@ -55,6 +57,8 @@ def _park(db: Database, now: Instant, item: WorkItem, reason: str) -> None:
         retrievals.move(db, now, retrievals.id_of(item.subject), RetrievalState.FAILED, reason)
     elif item.kind is WorkKind.CORRECTION:
         reconciliation.given_up(db, now, item, reason)
+    elif item.kind is WorkKind.COMPARE:
+        comparing.go_on(db, now, item)
     elif item.kind in (WorkKind.INFER, WorkKind.REPORT):
         outcomes.move(db, now, int(item.subject), OutcomeState.FAILED, reason)
         reading.settle(db, now, item.study_instance_uid)

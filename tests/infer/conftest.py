@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -114,11 +115,12 @@ class Site:
         model: str = "tiny",
         lane: Lane = Lane.ROUTINE,
         change: Callable[[Instance], Instance] = lambda instance: instance,
+        **head: Any,
     ) -> int:
         """Let a study arrive in a lane and be given to a model; return the outcome's id."""
         reader = self.policy.model(model)
         assert reader is not None
-        files = tiny_head(self.db.folder / "incoming" / study, study)
+        files = tiny_head(self.db.folder / "incoming" / study, study, **head)
         described = []
         for file in files:
             instance = change(instance_of(dcmread(file, stop_before_pixels=True), issuer="", has_pixels=True))

@@ -72,15 +72,25 @@ def tiny_model_folder(folder: Path) -> Path:
     return folder
 
 
-def tiny_head(folder: Path, study: str, *, slices: int = 12, seed: int = 0, patient_id: str = "TINY-1") -> list[Path]:
-    """Write an axial MR series with a bright ball; return its files."""
+def tiny_head(
+    folder: Path,
+    study: str,
+    *,
+    slices: int = 12,
+    seed: int = 0,
+    patient_id: str = "TINY-1",
+    radius: float = 10.0,
+    study_date: str = "20260101",
+) -> list[Path]:
+    """Write an axial MR series with a bright ball of a radius in mm; return its files."""
     folder.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed)
     z, y, x = np.meshgrid(np.arange(slices) - slices / 2, np.arange(32) - 16, np.arange(32) - 16, indexing="ij")
-    ball = np.where((2 * z) ** 2 + y**2 + x**2 < 100, 900, 100) + noise.integers(0, 20, (slices, 32, 32))
+    ball = np.where((2 * z) ** 2 + y**2 + x**2 < radius**2, 900, 100) + noise.integers(0, 20, (slices, 32, 32))
     paths = []
     for number in range(slices):
         dataset = _slice(study, number, ball[number].astype(np.uint16), patient_id)
+        dataset.StudyDate = study_date
         path = folder / f"{study}-{number:03}.dcm"
         dataset.save_as(path, enforce_file_format=True)
         paths.append(path)

@@ -132,7 +132,9 @@ class _Work:
             if wanted.plausible_ml and not wanted.plausible_ml[0] <= value <= wanted.plausible_ml[1]:
                 low, high = wanted.plausible_ml
                 raise Failed(f"{segment.label} volume of {value:.0f} mL is not plausible ({low:.0f} to {high:.0f} mL)")
-            found.append(Measurement(quantity=VOLUME, value=value, unit=MILLILITRE))
+            repeats = self.card.repeats(Quantity.VOLUME, segment.number, per_lesion=False)
+            within = None if repeats is None else repeats.of(value)
+            found.append(Measurement(quantity=VOLUME, value=value, unit=MILLILITRE, repeats_within=within))
         return found
 
     def _tracking_uid(self, segment: Segment, lesion: Region) -> str:

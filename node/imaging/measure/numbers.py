@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from node.domain.finding import Measurement
-from node.domain.measures import DISTANCES, INTENSITIES, TERMS, Measure, Quantity, intensity_term
+from node.domain.measures import DISTANCES, INTENSITIES, TERMS, Measure, Quantity, Repeatability, intensity_term
 from node.domain.model_card import ModelCard
 from node.errors import Failed
 from node.imaging.measure.axes import Axes, axes, axes_in_plane
@@ -17,8 +17,10 @@ from node.imaging.measure.region import Region
 from node.imaging.volume import Values
 
 
-def written(measure: Measure, value: float, label: str, **term: object) -> Measurement:
-    """One value as it is written down.
+def written(
+    measure: Measure, value: float, label: str, repeats: Repeatability | None = None, **term: object
+) -> Measurement:
+    """One value as it is written down; `repeats` is how well the model measures it.
 
     Raises:
         Failed: it is outside what the card holds plausible.
@@ -33,7 +35,7 @@ def written(measure: Measure, value: float, label: str, **term: object) -> Measu
             **term,
         },
         value=value,
-        repeats_within=None if measure.repeatability is None else measure.repeatability.of(value),
+        repeats_within=None if repeats is None else repeats.of(value),
     )
     if measure.plausible and not measure.plausible[0] <= value <= measure.plausible[1]:
         low, high = measure.plausible
@@ -94,7 +96,7 @@ class Numbers:
                 value = float(region.by_slice.max()) * steps[1] * steps[2]
             case _:
                 return None
-        return written(measure, value, label)
+        return written(measure, value, label, self._repeats(measure))
 
     def _intensity(self, region: Region, measure: Measure, label: str) -> Measurement | None:
         term = intensity_term(measure.quantity, self.modality)
@@ -105,7 +107,7 @@ class Numbers:
             self.notes.append(f"The intensities of {label} were not measured: {why}.")
             return None
         value = intensity(region, self.array, measure.quantity)
-        return written(measure, value, label, quantity=term.code, unit=term.unit)
+        return written(measure, value, label, self._repeats(measure), quantity=term.code, unit=term.unit)
 
     def _distance(self, region: Region, measure: Measure, label: str) -> Measurement | None:
         assert measure.to_segment is not None
@@ -117,7 +119,13 @@ class Numbers:
             )
             return None
         distance = surface_distance_mm if measure.quantity is Quantity.DISTANCE else centroid_distance_mm
-        return written(measure, distance(region, other), label, toward=toward.site or toward.type)
+        found, repeats = distance(region, other), self._repeats(measure)
+        return written(measure, found, label, repeats, toward=toward.site or toward.type)
+
+    def _repeats(self, measure: Measure) -> Repeatability | None:
+        if measure.repeatability is not None:
+            return measure.repeatability
+        return self.card.repeats(measure.quantity, measure.segment_number, per_lesion=measure.per_lesion)
 
     def _label(self, number: int) -> str:
         return next(each.label for each in self.card.segments if each.number == number)
