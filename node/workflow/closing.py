@@ -12,6 +12,7 @@ from node.triage.completeness import Complete, Ground, Verdict, judge
 from node.workflow import (
     asking_history,
     assignment,
+    comparing,
     content,
     early,
     ordered,
@@ -54,6 +55,7 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     if difference:
         reason = f"{difference}, then `matins release {uid}`"
         studies.move(db, now, uid, StudyState.HELD, reason)
+        comparing.let_go(db, now, policy, uid)
         return
     prior = priors.why_prior(db, now, policy, study, held)
     missing = "" if study.force_requested else verdict.missing
