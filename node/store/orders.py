@@ -29,6 +29,8 @@ class OrderRow:
     priority_recorded_at: str
     cancelled: bool
     report_state: ReportState | None
+    #: When that was so (ISO 8601 UTC).
+    report_at: str
     told_by: str
 
 
@@ -54,8 +56,8 @@ def keep(db: Database, now: Instant, patient: Patient, order: ToldOrder, *, at: 
         )
     if order.report is not None:
         db.execute(
-            f"UPDATE told_order SET report_state = ? WHERE {where} AND report_state != ?",
-            (order.report, *key, ReportState.FINAL),
+            f"UPDATE told_order SET report_state = ?, report_at = ? WHERE {where} AND report_state != ?",
+            (order.report, at or now.iso, *key, ReportState.FINAL),
         )
     row = db.row(f"SELECT * FROM told_order WHERE {where}", key)
     assert row is not None
@@ -104,5 +106,6 @@ def _order(row: sqlite3.Row) -> OrderRow:
         priority_recorded_at=row["priority_recorded_at"],
         cancelled=bool(row["cancelled"]),
         report_state=ReportState(row["report_state"]) if row["report_state"] else None,
+        report_at=row["report_at"],
         told_by=row["told_by"],
     )

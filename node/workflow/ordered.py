@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from node.domain.patient import Patient
 from node.domain.time import Instant
 from node.domain.told import ToldOrder
@@ -35,7 +37,7 @@ def take(
             after = "cancelled" if order.cancelled else "updated"
             events.record(db, now, "order", told_by, after=after, reason=order.priority or "", study=uid)
             ranking.rerank(db, now, policy, uid)
-        if order.report is not None:
+        if order.report is not None and _was_made_before(study, at or now.iso):
             reported.record(db, now, policy, uid, order.report, told_by=told_by)
     return [study.study_instance_uid for study in meant]
 
@@ -44,8 +46,20 @@ def arrived(db: Database, now: Instant, policy: Policy, study_instance_uid: str)
     """A study has closed: what was said of its report before it came is so. In the caller's transaction."""
     study = studies.study(db, study_instance_uid)
     for row in order_facts.of_studies(db, [study])[study_instance_uid] if study is not None else ():
-        if row.report_state is not None:
+        if study is not None and row.report_state is not None and _was_made_before(study, row.report_at):
             reported.record(db, now, policy, study_instance_uid, row.report_state, told_by=row.told_by)
+
+
+def _was_made_before(study: StudyRow, at: str) -> bool:
+    """Whether a study was made before then: another one under the same accession number has been read by nobody.
+
+    Of a study without a sound date nobody can say that.
+    """
+    try:
+        made = datetime.strptime(study.order.study_date + study.order.study_time[:6].ljust(6, "0"), "%Y%m%d%H%M%S")  # noqa: DTZ007
+    except ValueError:
+        return False
+    return made <= datetime.fromisoformat(at).astimezone().replace(tzinfo=None)
 
 
 def _studies_meant(db: Database, patient: Patient, order: ToldOrder) -> list[StudyRow]:

@@ -119,7 +119,8 @@ def apply_next(db: Database, clock: Clock, policy: Policy) -> bool:
             hl7_messages.count_attempt(db, message.id, back=True)
         raise
     else:
-        log.info("message_applied", sender=sender.name, kind=message.kind, state=after.value, studies=len(studies))
+        told = {"sender": sender.name, "kind": message.kind, "state": after.value, "reason": found.told.unused}
+        log.info("message_applied", **told, studies=len(studies))
     return True
 
 

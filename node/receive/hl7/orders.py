@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 from node.config.hl7 import Hl7Sender
@@ -99,7 +99,18 @@ def told_results(
             )
         elif observations and group.text("OBR-25").upper() != "X":
             facts.append(told_observations(observations, source, zone, at))
-    return tuple(reports), tuple(facts)
+    return tuple(_agreed(reports)), tuple(facts)
+
+
+def _agreed(reports: Sequence[ToldOrder]) -> list[ToldOrder]:
+    """Reports of one order count as far as the least of them is: half of it signed is not signed."""
+    steps = list(ReportState)
+    least: dict[tuple[str, str], ReportState] = {}
+    for each in reports:
+        key = (each.accession_number, each.study_instance_uid)
+        if each.report is not None:
+            least[key] = min(each.report, least.get(key, each.report), key=steps.index)
+    return [replace(each, report=least.get((each.accession_number, each.study_instance_uid))) for each in reports]
 
 
 def _groups(message: Message, first: str) -> Iterable[_Group]:

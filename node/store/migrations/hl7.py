@@ -108,3 +108,9 @@ def orders(db: Database) -> None:
         )
         """,
     )
+
+
+@MIGRATIONS()
+def told_report_time(db: Database) -> None:
+    """When the state of a report was told: a study that was made later is not the one that was read."""
+    create(db, "ALTER TABLE told_order ADD COLUMN report_at TEXT NOT NULL DEFAULT ''")

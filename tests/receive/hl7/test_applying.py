@@ -416,6 +416,22 @@ def test_what_this_node_told_itself_is_no_report(site: Site, echo: bytes):
     assert site.known() == []
 
 
+def test_a_study_that_is_made_after_the_report_of_its_order_is_unread(site: Site):
+    site.tell(report("F").replace(b"20260102030000", b"20251231230000"))
+    site.receive()
+    site.tell(report("F").replace(b"20260102030000", b"20251231231000"))
+    assert site.study().report_state is ReportState.UNREAD
+    site.tell(report("F"))
+    assert site.study().report_state is ReportState.FINAL
+
+
+def test_a_report_of_which_one_part_is_not_signed_is_not_signed(site: Site):
+    site.receive()
+    parts = [obr(section="RAD", status=status) for status in ("F", "P", "F")]
+    site.tell(message("ORU^R01", pid(), *parts))
+    assert site.study().report_state is ReportState.PRELIMINARY
+
+
 def test_a_report_of_somebody_else_reads_nothing(site: Site):
     site.receive()
     wrong = report("F").replace(b"P1^^^HOSP", b"P9^^^HOSP")
