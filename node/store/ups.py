@@ -118,6 +118,17 @@ def reading(db: Database, study_instance_uid: str) -> UpsRow | None:
     return _row(found) if found else None
 
 
+def images(db: Database, study_instance_uid: str, *, limit: int) -> list[tuple[str, str, str]]:
+    """Series, SOP Class and SOP Instance UID of the images to read of a study, in order; ours and rejected ones not."""
+    rows = db.rows(
+        "SELECT series_instance_uid, sop_class_uid, sop_instance_uid FROM instance WHERE study_instance_uid = ?"
+        " AND current = 1 AND image = 1 AND ours = 0 AND rejected = ''"
+        " ORDER BY series_instance_uid, sop_instance_uid LIMIT ?",
+        (study_instance_uid, limit),
+    )
+    return [tuple(row) for row in rows]
+
+
 def count_asked(db: Database) -> int:
     """How many steps that peers asked for are kept."""
     row = db.row("SELECT count(*) AS number FROM ups WHERE number = 0")

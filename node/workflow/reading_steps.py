@@ -12,7 +12,7 @@ from node.domain.dicom_json import Attributes, coded, element
 from node.domain.patient import UNDECODABLE
 from node.domain.priority import UPS_PRIORITY, Lane
 from node.domain.report_state import ReportState
-from node.domain.study import StudyState, is_image
+from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.uid import derived_uid
 from node.domain.ups import PERFORMER, UpsState
@@ -192,17 +192,14 @@ def _input(db: Database, policy: Policy, study: StudyRow) -> list[Attributes]:
     titles = {peer.ae_title for peer in sources if "archive" in peer.roles}
     told_to = {name for peer in sources for name in peer.results_to}
     titles |= {peer.ae_title for peer in policy.settings.peers if peer.name in told_to and "archive" in peer.roles}
-    held = [each for each in instances.of_study(db, study.study_instance_uid) if is_image(each.sop_class_uid)]
-    if not titles or len(held) > _MOST_INSTANCES:
+    held = ups.images(db, study.study_instance_uid, limit=_MOST_INSTANCES + 1) if titles else []
+    if len(held) > _MOST_INSTANCES:
         return []
     retrieval = [{"00080054": element("AE", title)} for title in sorted(titles)]
     by_series: dict[str, list[Attributes]] = {}
-    for each in sorted(held, key=lambda instance: instance.sop_instance_uid):
-        reference = {
-            "00081150": element("UI", each.sop_class_uid),
-            "00081155": element("UI", each.sop_instance_uid),
-        }
-        by_series.setdefault(each.series_instance_uid, []).append(reference)
+    for series, sop_class, instance in held:
+        reference = {"00081150": element("UI", sop_class), "00081155": element("UI", instance)}
+        by_series.setdefault(series, []).append(reference)
     return [
         {
             "0040E020": element("CS", "DICOM"),
@@ -211,5 +208,5 @@ def _input(db: Database, policy: Policy, study: StudyRow) -> list[Attributes]:
             "00081199": element("SQ", *references),
             "0040E021": element("SQ", *retrieval),
         }
-        for series, references in sorted(by_series.items())
+        for series, references in by_series.items()
     ]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
 
+from node.config import Settings
+from node.domain.time import SystemClock
 from node.domain.ups import PULL, PUSH, QUERY, WATCH, UpsState
+from node.receive.intakes import Request
+from node.receive.keeper import Keeper
 from node.receive.ups import service
 from node.store import events, ups, ups_watch
-from node.store.database import Database, open_database
+from node.store.database import Database
+from tests.receive.objects import encoded
 from tests.receive.ups.conftest import (
     ABROAD,
     ASKER,
@@ -153,14 +160,28 @@ def test_a_performer_that_died_goes_on_with_its_lock(calling: Calling) -> None:
     assert again.change(UID, "COMPLETED") == 0x0000
 
 
-def test_a_step_is_durable_before_it_is_answered(calling: Calling, db: Database) -> None:
-    calling(ASKER).create(creation())
-    other = open_database(db.folder, "other")
-    try:
-        assert ups.step(other, UID) is not None
-        assert other.row("PRAGMA synchronous")[0] == 2  # type: ignore[index]
-    finally:
-        other.close()
+def test_a_step_is_durable_before_it_is_answered(settings: Settings, db: Database) -> None:
+    class Unsynced:
+        """The listener's own connection, whose commits are not synced: nothing of a step may go through it."""
+
+        folder, room = db.folder, db.room
+
+    keeper = cast("Keeper", SimpleNamespace(db=Unsynced(), clock=SystemClock()))
+    peer = settings.peer_named(ASKER)
+    assert peer is not None
+    request = Request(
+        operation="N-CREATE",
+        sop_class_uid=PUSH,
+        sop_instance_uid=UID,
+        type_id=None,
+        content=encoded(creation()),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        peer=peer,
+        abstract_syntax=PUSH,
+    )
+    assert service.answer(settings, keeper, request).status == 0x0000
+    # On another connection: it was committed before the answer.
+    assert ups.step(db, UID) is not None
 
 
 @pytest.mark.parametrize(
