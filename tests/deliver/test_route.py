@@ -144,6 +144,18 @@ def test_after_an_outage_the_most_urgent_study_is_told_first(db: Database, clock
     assert ris.received[0] == notices.of_study(db, "1.2.5")[0].control_id
 
 
+def test_what_waited_for_a_receiver_that_is_back_is_sent_at_once(db: Database, clock: FakeClock, ris: Ris) -> None:
+    ris.replies = (LOST, "AA")
+    policy = policy_to(ris)
+    flag(db, clock, policy, "1.2.3.1", "1.2.4")
+    sender = queue(db, clock, policy)
+    sender.step()
+    # The route has rested; the notice that failed waits half as long again.
+    clock.forward(5)
+    sender.step()
+    assert [notices.of_study(db, each)[0].state for each in ("1.2.3.1", "1.2.4")] == ["acknowledged"] * 2
+
+
 def test_a_study_that_came_back_to_the_same_place_during_an_outage_is_told_once_as_it_stands(
     db: Database, clock: FakeClock, ris: Ris
 ) -> None:
