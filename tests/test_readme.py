@@ -19,7 +19,14 @@ from node.report.outputs import outputs
 from node.supervisor import ROOMS
 
 ROOT = Path(__file__).resolve().parents[1]
-READMES = ["README.md", "node/README.md", "node/DESTINATIONS.md", "node/ROUTES.md", "node/RANKING.md", "models/README.md"]
+READMES = [
+    "README.md",
+    "node/README.md",
+    "node/DESTINATIONS.md",
+    "node/ROUTES.md",
+    "node/RANKING.md",
+    "models/README.md",
+]
 
 
 def blocks(language: str) -> Iterator[str]:
