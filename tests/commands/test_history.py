@@ -42,9 +42,7 @@ class Node:
         return open_database(self.folder / "var", "test")
 
     def run(self, *words: str, code: int = 0) -> Result:
-        family, command, *more = words if words[1] == "import" else (words[0], "show", *words[1:])
-        done = CliRunner().invoke(app, [family, *([command] if command == "import" else []), *more,
-                                        "--config", str(self.folder / "config.toml")])  # fmt: skip
+        done = CliRunner().invoke(app, [*words, "--config", str(self.folder / "config.toml")])
         assert done.exit_code == code, done.output
         return done
 
@@ -135,6 +133,21 @@ def test_one_patient_has_to_be_named(node: Node, words: tuple[str, ...], code: i
 def test_of_a_patient_of_another_issuer_nothing_is_told(node: Node) -> None:
     node.run("history", "import", node.file(ROW))
     assert "nothing is known" in node.run("history", "--patient", "P1", "--issuer", "B").stdout
+
+
+def test_status_says_how_each_server_answered_last(node: Node) -> None:
+    section = '[[fhir]]\nname = "RECORDS"\nbase = "http://127.0.0.1:9/r4"\nidentifiers = { A = "urn:oid:1" }\n'
+    (node.folder / "config.toml").write_text(section)
+    db, clock = node.db(), FakeClock()
+    for server in ("RECORDS", "FORGOTTEN"):
+        for state, reason in ((InquiryState.ANSWERED, ""), (InquiryState.FAILED, "nobody answers soundly")):
+            terms = {"server": server, "patient_id": "P1", "issuer": "A", "asked": clock.forward(1)}
+            with db.transaction():
+                inquiries.record(db, Inquiry(resource=f"{state}", state=state, reason=reason, **terms))
+    db.close()
+    said = node.run("status").stdout
+    assert "fhir   RECORDS failed asked at 2026-01-02 03:04 UTC, failed: nobody answers soundly" in said
+    assert "FORGOTTEN" not in said
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from node.config import FhirServer, Settings, load_settings
+from node.config.sections import CatalogueSettings
 from node.domain.history import Standing
 from node.domain.inquiry import InquiryState
 from node.domain.patient import Patient
@@ -29,7 +30,7 @@ from node.store import events, history, inquiries, studies, work_items
 from node.store.database import Database
 from node.workflow import asking_history, history_story, merging, order_facts, ordered, reported
 from node.workflow.closing import close_due
-from node.workflow.policy import Policy
+from node.workflow.policy import Policy, load_policy
 from tests.fakes import PATIENT, STUDY, FakeClock, arrive, slice_of
 from tests.retrieve import records
 from tests.retrieve.records import (
@@ -430,6 +431,27 @@ def test_a_server_that_hangs_holds_up_no_other_and_the_room_ends_in_good_order(
             code = process.wait(60)
     assert code == 0
     assert [(each["server"], each["state"]) for each in told] == [("RECORDS", "answered"), ("SLOW", "waiting")]
+
+
+def test_what_a_server_tells_raises_the_study_by_the_rules(db: Database, clock: FakeClock, server: Records) -> None:
+    room = Room(db, clock, server, resources=["MedicationRequest", "ServiceRequest"])
+    catalogue = CatalogueSettings(models_folder=ROOT / "models", rules_folder=ROOT / "rules")
+    room.policy = replace(load_policy(room.settings.model_copy(update={"catalogue": catalogue})), models=())
+    drug = concept("http://www.whocc.no/atc", "B01AF02", "Apixaban")
+    terms = {"status": "active", "intent": "order"}
+    ours = [{"system": ACCESSIONS, "value": "A1"}]
+    server.put(
+        about("MedicationRequest", 1, medicationCodeableConcept=drug, **terms),
+        about("ServiceRequest", 1, identifier=ours, reasonCode=[{"text": "Fall from standing height"}], **terms),
+    )
+    room.close(order=replace(ORDER, study_description="MR head"))
+    before = studies.study(db, STUDY)
+    room.work()
+    after = studies.study(db, STUDY)
+    assert before is not None
+    assert after is not None
+    assert (before.lane, after.lane) == ("ROUTINE", "URGENT")
+    assert "anticoagulation-and-head-injury" in {reason["rule"] for reason in after.reasons}
 
 
 def test_a_refuted_problem_is_a_no(room: Room, server: Records) -> None:
