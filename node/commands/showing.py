@@ -207,6 +207,11 @@ def _show_outcomes(told: dict[str, Any]) -> None:
             f", {name} {finding[name]:.2f}" for name in ("probability", "score") if finding[name] is not None
         )
         say(f"finding   {finding['code']['code_meaning']}{measured}{sure}  [{finding['model']}]")
+    for change in told["changes"]:
+        lesion = f" {change['lesion_number']}" if change["lesion_number"] else ""
+        say(f"change    {change['code']['code_meaning']}{lesion} {change['sentence']}  [{change['model']}]")
+        if change["verdict"] != "not comparable":
+            say(f"          {change['reason']}")
     for result in told["results"]:
         reason = f": {result['reason']}" if result["reason"] else ""
         say(f"result    {result['kind']} → {result['destination']}: {result['state']}{reason}")

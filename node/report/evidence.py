@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from node.domain.change import Change
 from node.domain.finding import MILLILITRE, VOLUME, Finding
 from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
@@ -19,6 +20,7 @@ from node.domain.work import OutcomeState
 from node.errors import Failed
 from node.imaging.mask import Tally, tally
 from node.report.boxes import check_boxes, frames_of_boxes
+from node.report.prior_image import PriorImage
 
 #: A slice may lie this far from where the grid has it: positions are written with few digits.
 _POSITION_TOLERANCE_MM = 0.2
@@ -81,6 +83,9 @@ class Evidence:
     mask: NDArray[np.uint8] | None = None
     saliency: NDArray[np.float32] | None = None
     findings: tuple[Finding, ...] = ()
+    #: What has changed since priors, and the images of theirs that show it.
+    changes: tuple[Change, ...] = ()
+    prior_images: tuple[PriorImage, ...] = ()
     #: Sentences on how it was computed, where that was not the plain way.
     notes: tuple[str, ...] = ()
     card: ModelCard

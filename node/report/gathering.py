@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from node.domain.change import Change
 from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
 from node.domain.study import is_image
@@ -22,11 +23,14 @@ from node.imaging.mask import Mask, read_mask
 from node.imaging.saliency import Saliency
 from node.report.documents.predecessors import predecessors
 from node.report.evidence import Evidence
+from node.report.prior_image import PriorImage
 from node.report.sources import described_header, normalise, read_headers
 from node.store import artifacts, findings, instances, outcomes
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
+from node.triage.change_said import with_changes
+from node.workflow import changed
 from node.workflow.policy import Policy, load_policy
 
 #: A map of one image is laid beside all images of the series up to this size.
@@ -45,7 +49,8 @@ def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
     held = instances.with_ids(db, outcomes.inputs(db, outcome.id))
     inputs = {each.sop_instance_uid: each for each in held}
     mask_file = next((each for each in artifacts.of_outcome(db, outcome.id) if each.kind == "mask"), None)
-    found = tuple(findings.of_outcome(db, outcome.id))
+    changes = changed.changes_of_outcome(db, outcome.study_instance_uid, outcome.id)
+    found = tuple(with_changes(findings.of_outcome(db, outcome.id), changes))
     if mask_file is None:
         if not found:
             raise Failed(f"{outcome.model} left neither a mask nor a finding: there is nothing to write down")
@@ -70,6 +75,28 @@ def gather(db: Database, policy: Policy, outcome: Outcome) -> Evidence:
         mask=mask.labels,
         saliency=_on_mask(_saliency(db, outcome), mask),
         findings=found,
+        changes=changes,
+        prior_images=_prior_images(db, changes),
+    )
+
+
+def _prior_images(db: Database, changes: Sequence[Change]) -> tuple[PriorImage, ...]:
+    """The images of priors that show best what has changed, as far as they are known here."""
+    named = {each.prior_image for each in changes if each.prior_image}
+    held = [
+        each
+        for study in sorted({each.prior_study_instance_uid for each in changes if each.prior_image})
+        for each in instances.of_study(db, study)
+        if each.sop_instance_uid in named and not each.rejected
+    ]
+    return tuple(
+        PriorImage(
+            study_instance_uid=each.study_instance_uid,
+            series_instance_uid=each.series_instance_uid,
+            sop_class_uid=each.sop_class_uid,
+            sop_instance_uid=each.sop_instance_uid,
+        )
+        for each in held
     )
 
 

@@ -24,12 +24,15 @@ from node.store import (
     retrievals,
     studies,
 )
+from node.store.changes import Comparison
 from node.store.database import Database
 from node.store.instances import HeldInstance
 from node.store.outcomes import Outcome
 from node.store.procedure_steps import ProcedureStep
 from node.store.studies import StudyRow
+from node.triage.change_said import with_changes
 from node.workflow import history_story
+from node.workflow.changes_told import changes_told, comparisons_told
 from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
 from node.workflow.placed import places_told
@@ -116,6 +119,7 @@ def _told(db: Database, row: StudyRow, places: Mapping[str, Story]) -> Story:
     current = outcomes.current(db, uid)
     results = outbox.of_study(db, uid)
     committed = commitments.confirmations_of_study(db, uid)
+    compared = comparisons_told(db, row)
     return {
         "study_instance_uid": uid,
         "state": row.state.value,
@@ -144,7 +148,8 @@ def _told(db: Database, row: StudyRow, places: Mapping[str, Story]) -> Story:
         "instances": tally.received,
         "instances_expected": row.expected_count,
         "instances_undescribed": tally.undescribed,
-        "findings": [told for outcome in current for told in _findings(db, outcome)],
+        "findings": [told for outcome in current for told in _findings(db, outcome, compared.get(outcome.id))],
+        "changes": changes_told(list(compared.values())),
         "outcomes": [_outcome(outcome) for outcome in current],
         "results": [
             {
@@ -196,9 +201,10 @@ def _outcome(outcome: Outcome) -> Story:
     }
 
 
-def _findings(db: Database, outcome: Outcome) -> list[Story]:
+def _findings(db: Database, outcome: Outcome, compared: Comparison | None) -> list[Story]:
     """One row a measurement, and one for a finding that has none."""
-    return [told for finding in findings.of_outcome(db, outcome.id) for told in _finding(outcome, finding)]
+    found = with_changes(findings.of_outcome(db, outcome.id), () if compared is None else compared.changes)
+    return [told for finding in found for told in _finding(outcome, finding)]
 
 
 def _finding(outcome: Outcome, finding: Finding) -> list[Story]:

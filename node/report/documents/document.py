@@ -66,9 +66,12 @@ def document(
     series_number: int,
     label: str,
     rests_on: Sequence[Dataset] = (),
+    other_evidence: Sequence[Dataset] = (),
     is_complete: bool = True,
 ) -> Dataset:
     """The content tree as a report: preliminary, unverified, by a device; `rests_on` are results it refers to.
+
+    `other_evidence`: items of Pertinent Other Evidence Sequence, of what it refers to in other studies.
 
     highdicom is given a bare tree and one image: it would copy and search the whole one, and check that it refers to
     nothing but the evidence, which is all of the sources here.
@@ -96,6 +99,8 @@ def document(
     written = reread(report)
     rested_on = evidence_of_study(evidence.study_instance_uid, [*evidence.sources, *rests_on])
     put(written, "CurrentRequestedProcedureEvidenceSequence", rested_on)
+    if other_evidence:
+        written.PertinentOtherEvidenceSequence = list(other_evidence)
     return written
 
 

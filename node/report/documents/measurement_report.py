@@ -40,6 +40,7 @@ from node.domain.finding import MILLIMETRE, VOLUME, Code, Finding, Measurement
 from node.errors import Failed
 from node.report.coding import coded
 from node.report.contour import largest_region, outline
+from node.report.documents import change
 from node.report.documents.axis import long_axis
 from node.report.documents.document import SopClass, algorithm, document, language, observation_context
 from node.report.documents.library import add_image_library
@@ -115,6 +116,7 @@ def build_as(
         series_number=series_number,
         label="SR",
         rests_on=[segmentation],
+        other_evidence=change.other_evidence(change.referred(evidence)),
     )
 
 
@@ -177,8 +179,8 @@ def _volumetric(
         finding_type=coded(finding.code),
         finding_sites=_sites(evidence, number, finding),
         algorithm_id=algorithm(evidence, *operating_point(finding)),
-        measurements=_numbers(finding),
-        qualitative_evaluations=presence(finding),
+        measurements=[*_numbers(finding), *change.differences(evidence, finding)],
+        qualitative_evaluations=[*presence(finding), *change.evaluations(evidence, finding)],
     )
 
 
@@ -195,8 +197,8 @@ def _lesion(
         finding_type=coded(finding.code),
         finding_sites=_sites(evidence, finding.segment_number, finding),
         algorithm_id=algorithm(evidence, *operating_point(finding)),
-        measurements=_numbers(finding),
-        qualitative_evaluations=presence(finding),
+        measurements=[*_numbers(finding), *change.differences(evidence, finding)],
+        qualitative_evaluations=[*presence(finding), *change.evaluations(evidence, finding)],
     )
 
 
