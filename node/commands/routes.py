@@ -36,12 +36,13 @@ def show(settings: Settings, *, as_json: bool) -> None:
     if not told:
         say("no routes: nobody is told where studies stand; node/ROUTES.md says how")
         return
-    headings = ("route", "kind", "to", "state", "waits", "last acknowledged", "lag p50", "lag p95", "reason")
+    headings = ("route", "kind", "to", "state", "waits", "held", "dead", "last acknowledged", "lag p50", "lag p95", "reason")
     table(
         headings,
         [
             [
                 *(each["name"], each["kind"], each["to"], each["state"], each["waiting"]),
+                *(each["notices"].get("held", 0), each["notices"].get("dead", 0)),
                 each["last_acknowledged_at"][:19],
                 *(_seconds(each["lag_p50_s"]), _seconds(each["lag_p95_s"]), each["reason"]),
             ]

@@ -201,9 +201,9 @@ def last_acknowledged(db: Database, route: str) -> str:
 
 
 def last_trouble(db: Database, route: str) -> str:
-    """What was last wrong with a notice of a route that waits or is dead or held; empty if nothing is."""
+    """What was last wrong with a notice of a route that waits or is dead; empty if nothing is."""
     row = db.row(
-        "SELECT reason FROM notice WHERE route = ? AND reason != '' AND state IN ('queued', 'sent', 'dead', 'held')"
+        "SELECT reason FROM notice WHERE route = ? AND reason != '' AND state IN ('queued', 'sent', 'dead')"
         " ORDER BY id DESC LIMIT 1",
         (route,),
     )

@@ -61,8 +61,8 @@ def _found(known: Flag, after: Flag, when: Collection[str]) -> str:
 
 
 def _score(known: Flag, after: Flag, score_step: float) -> str:
-    moved = abs(known.score - after.score) >= score_step
-    return f"score {known.score:g} → {after.score:g}" if moved else ""
+    moved = abs(known.score - after.score)
+    return f"score {known.score:g} → {after.score:g}" if moved and moved >= score_step else ""
 
 
 def _failed(known: Flag, after: Flag) -> str:

@@ -51,12 +51,13 @@ def _route(db: Database, settings: Settings, route: Route) -> Story:
     counts, lags = notices.counts(db, route.name), notices.lags_s(db, route.name)
     trouble = notices.last_trouble(db, route.name)
     waiting = counts.get(NoticeState.QUEUED, 0) + counts.get(NoticeState.SENT, 0)
-    stopped = counts.get(NoticeState.DEAD, 0) + counts.get(NoticeState.HELD, 0)
+    # What is held is the matter of a study, not of the route: a patient without an accession number is no fault.
+    dead = counts.get(NoticeState.DEAD, 0)
     return {
         "name": route.name,
         "kind": route.kind,
         "to": route.url or f"{route.host}:{route.port}",
-        "state": "trouble" if trouble or stopped else "waiting" if waiting else "idle",
+        "state": "trouble" if trouble or dead else "waiting" if waiting else "idle",
         "reason": trouble,
         "sources": [peer.name for peer in settings.peers if route.name in peer.flags_to],
         "waiting": waiting,
