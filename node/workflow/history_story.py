@@ -44,13 +44,15 @@ def asked(db: Database, patient: Patient, study_instance_uid: str) -> list[Story
         for one in (patient, meant)
         for each in inquiries.of_study(db, one, study_instance_uid)
     }
+    reached = {each.server for each in rows.values() if each.resource}
+    shown = [each for each in rows.values() if each.resource or each.server not in reached]
     waiting = sorted(
         subject.partition("/")[0]
         for subject in work_items.unfinished_subjects(db, study_instance_uid, WorkKind.HISTORY)
     )
     nothing = {"resource": "", "state": "waiting", "facts": 0, "reason": "", "asked_at": ""}
     told = [{"server": server, **nothing} for server in waiting]
-    return [*(_inquiry(each) for each in rows.values()), *told]
+    return [*(_inquiry(each) for each in shown), *told]
 
 
 def newest_of_servers(db: Database, names: Collection[str]) -> list[Story]:

@@ -145,7 +145,8 @@ def test_the_token_is_shown_and_never_told(server: Records, tmp_path: Path) -> N
             InquiryState.DOUBTFUL,
             "does not bear",
         ),
-        ([records.patient(link=[{"type": "replaced-by"}])], InquiryState.DOUBTFUL, "replaced"),
+        ([records.patient(link=[{"type": "replaced-by"}])], InquiryState.DOUBTFUL, "not in use"),
+        ([records.patient(active=False)], InquiryState.DOUBTFUL, "not in use"),
         ([records.patient(key="../a1")], InquiryState.DOUBTFUL, "sound id"),
     ],
 )

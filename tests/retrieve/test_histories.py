@@ -166,6 +166,18 @@ def test_who_cannot_be_asked_for_is_not_and_the_study_says_so(
     assert [each.after for each in events.of_study(room.db, STUDY) if each.about == "history"] == ["not asked"]
 
 
+def test_who_can_be_asked_for_today_is_not_called_unasked_any_more(
+    db: Database, clock: FakeClock, server: Records
+) -> None:
+    Room(db, clock, server, identifiers={"B": "urn:oid:9"}).close()
+    assert [each["state"] for each in history_story.asked(db, PATIENT, STUDY)] == ["not asked"]
+    room = Room(db, clock, server, resources=["Condition"])
+    assert asking_history.ask_again(db, clock.now(), room.config) == 1
+    room.work()
+    told = history_story.asked(db, PATIENT, STUDY)
+    assert [(each["resource"], each["state"]) for each in told] == [("Condition", "answered")]
+
+
 def test_two_hospitals_with_the_same_number_share_nothing(db: Database, clock: FakeClock, server: Records) -> None:
     room = Room(db, clock, server, identifiers={"A": SYSTEM, "B": "urn:oid:9"})
     server.put(condition())

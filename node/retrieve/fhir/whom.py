@@ -70,8 +70,10 @@ def _checked(patient: Json, query: HistoryQuery) -> Meant:
         return Meant(state=InquiryState.DOUBTFUL, reason="answers with a patient without a sound id")
     if (query.system, query.patient_id) not in identifiers(patient.get("identifier")):
         return Meant(state=InquiryState.DOUBTFUL, reason="answers with a patient who does not bear the identifier")
-    if any(each.get("type") == "replaced-by" for each in records(patient.get("link"))):
-        return Meant(state=InquiryState.DOUBTFUL, reason="answers with a record that another one has replaced")
+    if patient.get("active") is False or any(
+        each.get("type") == "replaced-by" for each in records(patient.get("link"))
+    ):
+        return Meant(state=InquiryState.DOUBTFUL, reason="answers with a record that is not in use any more")
     birth_date = _birth_date(date_time(patient.get("birthDate")), query.birth_date)
     sex = _SEX.get(str(patient.get("gender")), "")
     return Meant(id=key, birth_date=birth_date, sex=sex)
