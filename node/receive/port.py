@@ -50,7 +50,10 @@ class Visit(Protocol):
 
 
 class Port:
-    """One thread that accepts, and one a connection."""
+    """One thread that accepts, and one a connection.
+
+    `stranger`: what is noted of whoever `is_listed` does not know.
+    """
 
     def __init__(
         self,
@@ -60,14 +63,17 @@ class Port:
         protocol: str,
         where: str,
         is_listed: Callable[[str], bool],
+        stranger: str,
         visit: Callable[[socket.socket, str], Visit],
     ) -> None:
         self._listener = listener
         self._door = door
         self._protocol = protocol
         self._is_listed = is_listed
+        self._stranger = stranger
         self._visit = visit
-        self._stopping = threading.Event()
+        #: Set once nobody new is accepted.
+        self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: dict[Visit, threading.Thread] = {}
         self._last_turn_s = time.monotonic()
@@ -83,7 +89,7 @@ class Port:
 
     def stop(self, drain_s: float) -> None:
         """Accept nobody new, let those inside finish for `drain_s` seconds, then close all connections."""
-        self._stopping.set()
+        self.stopping.set()
         with suppress(OSError):
             # Wakes the accepting loop.
             self._listener.socket.shutdown(socket.SHUT_RDWR)
@@ -102,21 +108,21 @@ class Port:
         self._door.close()
 
     def _accept(self) -> None:
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             self._last_turn_s = time.monotonic()
             try:
                 connection, (address, *_) = self._listener.socket.accept()
             except TimeoutError:
                 continue
             except OSError as error:
-                if not self._stopping.wait(_POLL_S):
+                if not self.stopping.wait(_POLL_S):
                     log.error("connection_failed", reason=describe_error(error))
                 continue
             if self._is_listed(address):
                 self._let_in(connection, address)
             else:
                 connection.close()
-                self._door.closed(address, f"nobody at this address may call ({self._protocol}); closed unread")
+                self._door.closed(address, self._stranger)
 
     def _let_in(self, connection: socket.socket, address: str) -> None:
         visit = self._visit(connection, address)

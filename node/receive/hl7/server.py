@@ -24,6 +24,7 @@ class Hl7Port:
             protocol="hl7",
             where=f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.port}",
             is_listed=lambda address: is_listed(settings, address),
+            stranger="no sender of HL7 has this address; the connection was closed unread",
             visit=lambda connection, address: Hl7Visit(connection, address, door, listener.credentials, self._applier),
         )
         self.where, self.port = self._port.where, self._port.port

@@ -1,125 +1,49 @@
-"""The HTTP port: accepts connections, and answers each in a thread of its own, apart from the DICOM port's.
-
-Who is on no address list is closed unread. A newcomer is never shut out by silent ones: the longest silent one goes.
-"""
+"""The HTTP port: answers each connection's requests, apart from the DICOM port's."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 import threading
-import time
 from contextlib import suppress
 
 import structlog
 
 from node.errors import Refused
-from node.loop import describe_error
 from node.receive import status
 from node.receive.acceptor import Listener
-from node.receive.association import Door, outlived
+from node.receive.association import Door
 from node.receive.certificate import Certificate
+from node.receive.port import Port
 from node.receive.stow.caller import Callers, Denial
 from node.receive.stow.exchange import Answer, Asked, Broken, Exchange, Patience
 from node.receive.stow.service import store, understood
 from node.receive.tls import HandshakeFailed, secure, shake_hands
 
-_TURN_S = 0.5
-#: An accepting loop that has not gone round for so long hangs.
-_HUNG_S = 10.0
-_POLL_S = 0.02
-#: A request that is broken off may still be making an object durable.
-_END_S = 10.0
-
 log = structlog.get_logger()
 
 
-class HttpPort:
-    """The Store Transaction's origin server at work: one thread that accepts, and one a connection."""
+class HttpPort(Port):
+    """The Store Transaction's origin server at work."""
 
     def __init__(self, listener: Listener, door: Door, callers: Callers) -> None:
-        self._listener = listener
-        self._door = door
-        self._callers = callers
         limits = door.settings.receive
-        self._patience = Patience(
+        patience = Patience(
             head_s=limits.artim_s, idle_s=limits.idle_s, minimum_bytes_per_s=limits.stow.minimum_bytes_per_s
         )
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
-        self._open: dict[Visit, threading.Thread] = {}
-        self._last_turn_s = time.monotonic()
-        self.port = listener.port
         host = door.settings.node.address
         scheme = "https" if listener.credentials else "http"
-        self.where = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/studies"
-        listener.socket.settimeout(_TURN_S)
-        self._thread = threading.Thread(target=self._accept, name="accept-http", daemon=True)
-        self._thread.start()
-
-    def is_alive(self) -> bool:
-        """Whether it still accepts: its loop goes round."""
-        return self._thread.is_alive() and time.monotonic() - self._last_turn_s < _HUNG_S
-
-    def stop(self, drain_s: float) -> None:
-        """Accept nobody new, let requests finish for `drain_s` seconds, then close all connections."""
-        self._stopping.set()
-        with suppress(OSError):
-            # Wakes the accepting loop.
-            self._listener.socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.socket.close()
-        deadline_s = time.monotonic() + drain_s
-        while not self._door.lobby.is_empty() and time.monotonic() < deadline_s:
-            time.sleep(_POLL_S)
-        with self._lock:
-            left = dict(self._open)
-        for visit in left:
-            visit.shutdown(socket.SHUT_RDWR)
-        deadline_s = time.monotonic() + _END_S
-        for thread in left.values():
-            thread.join(max(0.0, deadline_s - time.monotonic()))
-        self._door.close()
-
-    def _accept(self) -> None:
-        while not self._stopping.is_set():
-            self._last_turn_s = time.monotonic()
-            try:
-                connection, (address, *_) = self._listener.socket.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                if not self._stopping.wait(_POLL_S):
-                    log.error("connection_failed", reason=describe_error(error))
-                continue
-            if self._callers.is_listed(address):
-                self._let_in(connection, address)
-            else:
-                connection.close()
-                reason = "no source that stores over HTTP has this address; the connection was closed unread"
-                self._door.closed(address, reason)
-
-    def _let_in(self, connection: socket.socket, address: str) -> None:
-        visit = Visit(connection, address, self._door, self._callers, self._patience, self._listener, self._stopping)
-        thread = threading.Thread(target=self._serve, args=(visit,), name=f"http {address}", daemon=True)
-        self._door.lobby.enter(visit)
-        with self._lock:
-            self._open[visit] = thread
-        try:
-            thread.start()
-        except RuntimeError as error:
-            log.error("connection_failed", address=address, reason=describe_error(error))
-            self._end(visit)
-
-    def _serve(self, visit: Visit) -> None:
-        outlived(visit.run, visit.address)
-        self._end(visit)
-
-    def _end(self, visit: Visit) -> None:
-        self._door.lobby.leave(visit)
-        with self._lock:
-            self._open.pop(visit, None)
-        visit.close()
+        super().__init__(
+            listener,
+            door,
+            protocol="http",
+            where=f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.port}/studies",
+            is_listed=callers.is_listed,
+            stranger="no source that stores over HTTP has this address; the connection was closed unread",
+            visit=lambda connection, address: Visit(
+                connection, address, door, callers, patience, listener, self.stopping
+            ),
+        )
 
 
 class Visit:

@@ -357,9 +357,11 @@ def test_a_host_may_have_further_names(opened: Callable[[Settings], HttpPort], t
         assert post(running.port, body(slices(1)), Host=host).status == 200
 
 
-def test_an_address_of_nobody_is_closed_unread(port: int, db: Database, monkeypatch: pytest.MonkeyPatch):
+def test_an_address_of_nobody_is_closed_unread(
+    opened: Callable[[Settings], HttpPort], settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("node.receive.stow.caller.Callers.is_listed", lambda _self, _address: False)
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", opened(settings).port), timeout=30) as connection:
         assert connection.recv(10) == b""
     assert "closed unread" in noted(db, "association").reason
 
