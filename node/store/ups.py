@@ -37,7 +37,21 @@ class UpsRow:
     study_instance_uid: str
     number: int
     attributes: Attributes
-    #: What we said last in a step to read a study.
+    #: What we said last in a step to read a study, but for its images.
+    generated: Attributes
+    created_at: str
+    #: Of which revision of the study the images are named.
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What has to be known of the latest step to read a study to see whether anything of it changes."""
+
+    sop_instance_uid: str
+    state: UpsState
+    number: int
+    revision: int
     generated: Attributes
     created_at: str
 
@@ -45,10 +59,11 @@ class UpsRow:
 def add(db: Database, now: Instant, row: UpsRow) -> bool:
     """Keep a new step, inside the caller's transaction; `False` if there is one with this UID."""
     made = db.execute(
-        "INSERT OR IGNORE INTO ups (sop_instance_uid, state, source, issuer, study_instance_uid, number,"
-        " priority_order, attributes, generated, created_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO ups (sop_instance_uid, state, source, issuer, study_instance_uid, number, revision,"
+        " priority_order, attributes, generated, created_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(row.sop_instance_uid, row.state, row.source, row.issuer, row.study_instance_uid, row.number),
+            row.revision,
             *(_priority_order(row.attributes), json.dumps(row.attributes), json.dumps(row.generated)),
             *(now.iso, now.iso),
         ),
@@ -59,18 +74,18 @@ def add(db: Database, now: Instant, row: UpsRow) -> bool:
     return bool(made.rowcount)
 
 
-def record(
-    db: Database, now: Instant, uid: str, attributes: Attributes, *, generated: Attributes | None = None
-) -> None:
+def record(db: Database, now: Instant, uid: str, attributes: Attributes) -> None:
     """Keep what a step says now."""
     db.execute(
-        "UPDATE ups SET attributes = ?, generated = coalesce(?, generated), priority_order = ?, changed_at = ?"
-        " WHERE sop_instance_uid = ?",
-        (
-            json.dumps(attributes),
-            None if generated is None else json.dumps(generated),
-            *(_priority_order(attributes), now.iso, uid),
-        ),
+        "UPDATE ups SET attributes = ?, priority_order = ?, changed_at = ? WHERE sop_instance_uid = ?",
+        (json.dumps(attributes), _priority_order(attributes), now.iso, uid),
+    )
+
+
+def record_generated(db: Database, uid: str, generated: Attributes, *, revision: int) -> None:
+    """Keep what we have said last of a study, and of which revision."""
+    db.execute(
+        "UPDATE ups SET generated = ?, revision = ? WHERE sop_instance_uid = ?", (json.dumps(generated), revision, uid)
     )
 
 
@@ -109,13 +124,17 @@ def shown(db: Database, *, uids: Sequence[str] = (), states: Sequence[str] = ())
     return map(_row, rows)
 
 
-def reading(db: Database, study_instance_uid: str) -> UpsRow | None:
+def reading(db: Database, study_instance_uid: str) -> Reading | None:
     """The latest step to read a study."""
     found = db.row(
-        "SELECT * FROM ups WHERE study_instance_uid = ? AND number > 0 ORDER BY number DESC LIMIT 1",
+        "SELECT sop_instance_uid, state, number, revision, generated, created_at FROM ups"
+        " WHERE study_instance_uid = ? AND number > 0 ORDER BY number DESC LIMIT 1",
         (study_instance_uid,),
     )
-    return _row(found) if found else None
+    if found is None:
+        return None
+    known = {"state": UpsState(found["state"]), "generated": json.loads(found["generated"])}
+    return Reading(**{**dict(found), **known})
 
 
 def images(db: Database, study_instance_uid: str, *, limit: int) -> list[tuple[str, str, str]]:

@@ -39,7 +39,7 @@ from node.domain.ups_attributes import (
 from node.store import events, instances, studies, ups, ups_watch
 from node.store.database import Database
 from node.store.studies import StudyRow
-from node.store.ups import UpsRow
+from node.store.ups import Reading, UpsRow
 from node.workflow import ups as steps
 from node.workflow.policy import Policy
 
@@ -67,15 +67,18 @@ def schedule(db: Database, now: Instant, policy: Policy, study_instance_uid: str
     current = ups.reading(db, study_instance_uid)
     if not _is_due(study):
         if current is not None and current.state is UpsState.SCHEDULED:
-            steps.cancel_unclaimed(db, now, current, reason=_why_not(study))
+            steps.cancel_unclaimed(db, now, _row(db, current), reason=_why_not(study))
         return
     if current is None or current.state is UpsState.CANCELED:
         _make(db, now, policy, study, number=current.number + 1 if current else 1)
     elif not current.state.is_final:
-        said = _said(db, policy, study, begun=datetime.fromisoformat(current.created_at))
+        said = _said(policy, study, begun=datetime.fromisoformat(current.created_at))
         changed = {tag: value for tag, value in said.items() if current.generated.get(tag) != value}
+        if current.revision != study.revision:
+            changed[INPUT] = element("SQ", *_input(db, policy, study))
         if changed:
-            steps.change(db, now, current, changed, generated=said)
+            steps.change(db, now, _row(db, current), changed, tell_state=True)
+            ups.record_generated(db, current.sop_instance_uid, said, revision=study.revision)
 
 
 def sweep(db: Database, now: Instant, policy: Policy) -> None:
@@ -96,6 +99,12 @@ def sweep(db: Database, now: Instant, policy: Policy) -> None:
             events.record(db, now, "ups", "", after="forgotten", reason=f"{lost} report(s) that nobody took in time")
 
 
+def _row(db: Database, current: Reading) -> UpsRow:
+    found = ups.step(db, current.sop_instance_uid)
+    assert found is not None
+    return found
+
+
 def _is_due(study: StudyRow) -> bool:
     closed = study.revision > 0 and not study.early
     read = study.report_state is ReportState.FINAL
@@ -109,7 +118,8 @@ def _why_not(study: StudyRow) -> str:
 
 
 def _make(db: Database, now: Instant, policy: Policy, study: StudyRow, *, number: int) -> None:
-    said = _said(db, policy, study, begun=now.wall)
+    said = _said(policy, study, begun=now.wall)
+    images = {INPUT: element("SQ", *_input(db, policy, study))}
     label = policy.settings.ups.worklist_label
     steps.create(
         db,
@@ -123,14 +133,15 @@ def _make(db: Database, now: Instant, policy: Policy, study: StudyRow, *, number
             issuer=study.patient.issuer,
             study_instance_uid=study.study_instance_uid,
             number=number,
-            attributes=completed_creation(dict(said), worklist_label=label),
+            attributes=completed_creation(said | images, worklist_label=label),
             generated=said,
             created_at=now.iso,
+            revision=study.revision,
         ),
     )
 
 
-def _said(db: Database, policy: Policy, study: StudyRow, *, begun: datetime) -> Attributes:
+def _said(policy: Policy, study: StudyRow, *, begun: datetime) -> Attributes:
     """What the step says of the study: the same as long as nothing of the study changes. `begun`: when it was made."""
     patient, order, settings = study.patient, study.order, policy.settings.ups
     expected_s = {
@@ -157,7 +168,6 @@ def _said(db: Database, policy: Policy, study: StudyRow, *, begun: datetime) -> 
         WORKITEM_CODE: element("SQ", coded("110005", "DCM", "Interpretation")),
         COMMENTS: element("LT", _comment(study)),
         PARAMETERS: element("SQ", _score(study)),
-        INPUT: element("SQ", *_input(db, policy, study)),
     }
 
 

@@ -54,18 +54,19 @@ def create(db: Database, now: Instant, row: UpsRow) -> bool:
     return True
 
 
-def change(
-    db: Database, now: Instant, row: UpsRow, changes: Attributes, *, generated: Attributes | None = None
-) -> None:
-    """Change what a step says, and tell those who watch it what the standard has them told."""
+def change(db: Database, now: Instant, row: UpsRow, changes: Attributes, *, tell_state: bool = False) -> None:
+    """Change what a step says, and tell those who watch it what the standard has them told.
+
+    `tell_state`: whatever changes, they are told its state, so that they look it up anew.
+    """
     before = row.attributes
     after = {**before, **{tag: value for tag, value in changes.items() if tag not in _KEPT}}
-    if after == before and generated is None:
+    if after == before:
         return
     after[MODIFIED] = element("DT", date_time(now.wall))
     uid = row.sop_instance_uid
-    ups.record(db, now, uid, after, generated=generated)
-    if after.get(READINESS) != before.get(READINESS) or generated is not None:
+    ups.record(db, now, uid, after)
+    if after.get(READINESS) != before.get(READINESS) or tell_state:
         report_state(db, now, uid, after)
     if PROGRESS in after and after[PROGRESS] != before.get(PROGRESS):
         _tell(db, now, uid, Report.PROGRESS, {PROGRESS: after[PROGRESS]})

@@ -35,7 +35,7 @@ from node.workflow import performing, ranking, reading_steps, reported
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from tests.domain.test_ups_attributes import DONE
-from tests.fakes import STUDY, FakeClock, arrive, policy, slice_of
+from tests.fakes import STUDY, FakeClock, arrive, model, policy, slice_of
 
 PLACE = {"host": "127.0.0.1", "port": 104, "addresses": ["127.0.0.1/32"]}
 READER = {"name": "READER", "ae_title": "READER1", "roles": ["performer"], **PLACE}
@@ -63,7 +63,7 @@ def close(db: Database, clock: FakeClock, terms: Policy) -> Callable[..., UpsRow
             arrive(db, clock.now(), replace(slice_of(number, order=order), **changes), source=source)  # type: ignore[arg-type]
         clock.forward(4000)
         close_due(db, clock.now(), terms)
-        return ups.reading(db, STUDY)
+        return step_of(db) if ups.reading(db, STUDY) else None
 
     return closed
 
@@ -72,7 +72,9 @@ Close = Callable[..., "UpsRow | None"]
 
 
 def step_of(db: Database) -> UpsRow:
-    found = ups.reading(db, STUDY)
+    latest = ups.reading(db, STUDY)
+    assert latest is not None
+    found = ups.step(db, latest.sop_instance_uid)
     assert found is not None
     return found
 
@@ -124,6 +126,20 @@ def test_the_step_says_where_the_images_are(close: Close) -> None:
     [series] = items(row.attributes, INPUT)
     assert len(items(series, "00081199")) == 2
     assert text(items(series, "0040E021")[0], "00080054") == "ARCHIVE1"
+
+
+def test_a_new_revision_names_the_new_images(close: Close, db: Database, clock: FakeClock, terms: Policy) -> None:
+    close(source="ARCHIVE")
+    arrive(db, clock.now(), slice_of(3), source="ARCHIVE")
+    clock.forward(4000)
+    close_due(db, clock.now(), replace(terms, models=(model(),)))
+    study = studies.study(db, STUDY)
+    assert study is not None
+    said = step_of(db)
+    assert (said.number, said.revision) == (1, study.revision)
+    [series] = items(said.attributes, INPUT)
+    assert len(items(series, "00081199")) == (3 if study.revision > 1 else 2)
+    assert study.revision == 2
 
 
 def test_an_unknown_patient_has_no_id(close: Close) -> None:

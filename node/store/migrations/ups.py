@@ -57,3 +57,9 @@ def procedure_steps_unified(db: Database) -> None:
         CREATE INDEX ups_event_subscriber ON ups_event (subscriber, id)
         """,
     )
+
+
+@MIGRATIONS()
+def revision_of_step(db: Database) -> None:
+    """Of which revision of its study a step names the images."""
+    create(db, "ALTER TABLE ups ADD COLUMN revision INTEGER NOT NULL DEFAULT 0")
