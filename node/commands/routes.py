@@ -36,7 +36,8 @@ def show(settings: Settings, *, as_json: bool) -> None:
     if not told:
         say("no routes: nobody is told where studies stand; node/ROUTES.md says how")
         return
-    headings = ("route", "kind", "to", "state", "waits", "held", "dead", "last acknowledged", "lag p50", "lag p95", "reason")
+    counted = ("waits", "held", "dead")
+    headings = ("route", "kind", "to", "state", *counted, "last acknowledged", "lag p50", "lag p95", "reason")
     table(
         headings,
         [
