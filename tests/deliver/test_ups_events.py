@@ -37,7 +37,8 @@ class Watcher:
     knows_roles: bool = True
     #: (Affected SOP Class, Affected SOP Instance, Event Type ID, Event Information).
     heard: list[tuple[str, str, int, Dataset]] = field(default_factory=list)
-    associations: int = 0
+    #: Of each association: the roles that its requestor takes, (SCU, SCP).
+    roles: list[tuple[bool | None, bool | None]] = field(default_factory=list)
     _scp: Scp | None = None
 
     def start(self) -> int:
@@ -52,8 +53,9 @@ class Watcher:
         if self._scp is not None:
             self._scp.stop()
 
-    def _count(self, _event: evt.Event) -> None:
-        self.associations += 1
+    def _count(self, event: evt.Event) -> None:
+        proposed = event.assoc.requestor.role_selection[EVENT]
+        self.roles.append((proposed.scu_role, proposed.scp_role))
 
     def _hear(self, event: evt.Event) -> tuple[int, None]:
         asked = event.request
@@ -107,7 +109,7 @@ def test_reports_arrive_in_order_on_one_association(
     assert [heard[:3] for heard in watcher.heard] == [(PUSH, STEP, 1)] * 3 + [(PUSH, STEP, 2)]
     assert states(watcher) == ["SCHEDULED", "IN PROGRESS", "CANCELED", ""]
     assert watcher.heard[-1][3].ReasonForCancellation == "zu spät"
-    assert watcher.associations == 1
+    assert watcher.roles == [(False, True)]
     assert ups_watch.waiting(db) == set()
     assert not sender.step()
 

@@ -18,6 +18,7 @@ from node.domain.ups_attributes import (
     COMMENTS,
     EXPECTED_COMPLETION,
     INPUT,
+    MODIFIED,
     PATIENT_ID,
     PATIENT_NAME,
     PERFORMED,
@@ -173,8 +174,15 @@ def test_what_a_performer_has_set_stays(close: Close, db: Database, clock: FakeC
     changes: Attributes = {"00404025": element("SQ", {"00080100": element("SH", "ST1")})}
     with db.transaction():
         performing.set_attributes(db, clock.now(), step_of(db).sop_instance_uid, changes)
+    modified = text(step_of(db).attributes, MODIFIED)
+    clock.forward(60)
+    with db.transaction():
+        performing.set_attributes(db, clock.now(), step_of(db).sop_instance_uid, changes)
+    # The same again is no change (PS3.4 §CC.2.6.2).
+    assert text(step_of(db).attributes, MODIFIED) == modified
     move_to(db, clock, terms, Lane.URGENT)
     said = step_of(db).attributes
+    assert text(said, MODIFIED) > modified
     assert text(said, PRIORITY) == "MEDIUM"
     assert said["00404025"] == changes["00404025"]
 

@@ -264,6 +264,16 @@ def test_an_action_belongs_to_its_sop_class(calling: Calling) -> None:
     assert reader.act(9, UID, WATCH) == 0x0123
 
 
+def test_an_operation_belongs_to_its_sop_class(calling: Calling, db: Database) -> None:
+    calling(ASKER).create(creation())
+    association = calling(READER).association
+    assert association.send_n_set(made(ProcedureStepLabel="x"), PUSH, UID, meta_uid=PUSH)[0].Status == 0x0211
+    assert association.send_n_create(creation(), PUSH, "1.2.3.9.2", meta_uid=PULL)[0].Status == 0x0211
+    assert association.send_n_get([], PUSH, UID, meta_uid=QUERY)[0].Status == 0x0211
+    assert [answer.Status for answer, _ in association.send_c_find(made(ProcedureStepState=""), PUSH)] == [0x0211]
+    assert ups.step(db, "1.2.3.9.2") is None
+
+
 def test_attributes_are_set_as_the_state_allows(calling: Calling) -> None:
     calling(ASKER).create(creation())
     reader, second = calling(READER), calling(SECOND)
