@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from node.config import Peer, Settings
 from node.domain.retrieval import Purpose
@@ -17,7 +18,7 @@ from node.retrieve.counts import OWNER
 from node.retrieve.inquiry import answers
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, StudyQuery
-from node.store import events, instances, retrievals, studies, work_items
+from node.store import events, identities, instances, retrievals, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.store.work_items import WorkItem
@@ -69,8 +70,13 @@ class Priors:
             since=since,
             until=study.order.study_date,
         )
-        found, problems = self._found(item, keys)
-        wanted = self._wanted(study, found)
+        # One who was merged is looked for under every ID: archives merge at times of their own.
+        asked = [replace(keys, patient_id=each) for each in identities.identifiers(self._db, study.patient)]
+        told_of = [self._found(item, each) for each in asked]
+        problems = list(dict.fromkeys(problem for _, each in told_of for problem in each))
+        wanted = self._wanted(
+            study, list({one.study_instance_uid: one for each, _ in told_of for one in each}.values())
+        )
         with self._db.transaction():
             now = self._clock.now()
             told = f"{len(wanted)} prior(s) asked for"
@@ -106,7 +112,7 @@ class Priors:
         for each in newest:
             if len(kept) == settings.priors or prefetch.why_not(study, modalities, each, settings):
                 continue
-            difference = prefetch.identity_conflict(study, each)
+            difference = prefetch.identity_conflict(self._db, study, each)
             if difference:
                 text = f"a study of this Patient ID at {each.archive} is not fetched as a prior: {difference}"
                 self._note(study.study_instance_uid, each.study_instance_uid, text)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
 from node.config import RetrieveSettings
-from node.domain.patient import Patient, conflict
+from node.domain.patient import Patient
 from node.domain.retrieval import Purpose
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import WorkKind
-from node.store import events, retrievals, studies, work_items
+from node.store import events, identities, retrievals, studies, work_items
 from node.store.database import Database
 from node.store.retrievals import Retrieval
 from node.store.studies import StudyRow
@@ -85,7 +85,7 @@ def why_not(study: StudyRow, modalities: Sequence[str], candidate: Candidate, se
     return ""
 
 
-def identity_conflict(study: StudyRow, candidate: Candidate) -> str:
+def identity_conflict(db: Database, study: StudyRow, candidate: Candidate) -> str:
     """Say why a candidate may be another person's; empty if everything that both sides tell agrees.
 
     The issuers must be the same, or unknown on both sides: one number of two hospitals is two patients.
@@ -93,7 +93,7 @@ def identity_conflict(study: StudyRow, candidate: Candidate) -> str:
     issuer = candidate.patient.issuer or candidate.issuer
     if issuer != study.patient.issuer:
         return "Issuer of Patient ID differs, or only one side tells it"
-    return conflict(replace(candidate.patient, issuer=issuer), study.patient) or ""
+    return identities.difference(db, study.patient, replace(candidate.patient, issuer=issuer))
 
 
 def wait_s(now: Instant, settings: RetrieveSettings, purpose: Purpose) -> float:

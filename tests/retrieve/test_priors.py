@@ -16,7 +16,7 @@ from node.retrieve.priors import Priors
 from node.retrieve.question import Reply, StudyQuery
 from node.store import events, retrievals, studies, work_items
 from node.store.database import Database
-from node.workflow import prefetch
+from node.workflow import merging, prefetch
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from tests.fakes import PATIENT, STUDY, FakeClock, arrive, slice_of
@@ -103,6 +103,17 @@ def test_the_newest_priors_of_the_patient_are_fetched(db: Database, clock: FakeC
     (query,) = archive.asked
     assert (query.keys.patient_id, query.keys.since, query.keys.until) == ("P1", "20210102", "20260101")
     assert work_items.state(db, WorkKind.PRIORS, STUDY) is WorkState.FINISHED
+
+
+def test_a_merged_patient_is_asked_for_under_every_id(db: Database, clock: FakeClock) -> None:
+    made, survivor = settings(db), replace(PATIENT, patient_id="P9")
+    archive = Archive(found(1, patient=survivor), found(2, "20250602", patient=replace(PATIENT, patient_id="P7")))
+    closed(db, clock, made)
+    with db.transaction():
+        merging.merge(db, clock.now(), Policy(made, (), ()), PATIENT, survivor, told_by="hl7 RIS")
+    assert step(db, clock, made, archive)
+    assert [query.keys.patient_id for query in archive.asked] == ["P1", "P9"]
+    assert wanted(db) == ["1.2.9.1"]
 
 
 @pytest.mark.parametrize(
