@@ -48,7 +48,7 @@ class Ris:
 
     def _speak(self, connection: socket.socket) -> None:
         if self.tls is not None:
-            connection.settimeout(10)
+            connection.settimeout(60)
             with self.tls.wrap_socket(connection, server_side=True) as secured:  # type: ignore[attr-defined]
                 self._converse(secured)
         else:

@@ -98,7 +98,8 @@ def test_a_receiver_that_says_nothing_of_use_is_left_and_sent_the_same_again(
     sender.step()
     waiting = newest(db)
     assert (waiting.state, bool(waiting.sent_at), bool(waiting.reason)) == ("sent", True, True)
-    deliver(sender, clock, steps=2)
+    clock.forward(400)
+    queue(db, clock, policy_to(ris)).step()
     assert newest(db).state == "acknowledged"
     assert (len(ris.kept), ris.different, ris.received) == (1, [], [waiting.control_id] * 2)
 

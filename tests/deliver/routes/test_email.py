@@ -93,7 +93,7 @@ def route(port: int = 25, **more: object) -> Route:
 
 def send(used: Route) -> Reply:
     message = kind.message(used, letter(used))
-    with kind.opened(used, DeliverSettings(connect_s=5)) as post:
+    with kind.opened(used, DeliverSettings(connect_s=60)) as post:
         return post.send(message, "M1", AT)
 
 

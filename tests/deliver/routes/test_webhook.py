@@ -74,7 +74,7 @@ def route(port: int, secret: Path, **more: object) -> Route:
 
 
 def send(used: Route, body: bytes = b"{}", control_id: str = "M1") -> Reply:
-    with webhook.opened(used, DeliverSettings(connect_s=5)) as receiver:
+    with webhook.opened(used, DeliverSettings(connect_s=60)) as receiver:
         return receiver.send(body, control_id, AT)
 
 
