@@ -35,6 +35,7 @@ from node.workflow import history_story
 from node.workflow.changes_told import changes_told, comparisons_told
 from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
+from node.workflow.overlay import overlay
 from node.workflow.placed import places_told
 from node.workflow.routes_told import notices_told
 
@@ -66,6 +67,7 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
         each["explanations"] = explanations(db, outcome.id)
     return {
         **told,
+        **overlay(db, row),
         "revisions": studies.revisions(db, study_instance_uid),
         "procedure_steps": [_step(step) for step in procedure_steps.of_study(db, study_instance_uid)],
         "series": _series(instances.of_study(db, study_instance_uid)),

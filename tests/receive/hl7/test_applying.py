@@ -20,6 +20,7 @@ from node.store.hl7_messages import MessageState
 from node.store.studies import StudyRow
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
+from node.workflow.story import study_story
 from tests.fakes import PATIENT, STUDY, FakeClock, arrive, model, policy, slice_of
 from tests.receive.hl7.messages import RIS, message, pid, settings_of
 
@@ -495,3 +496,16 @@ def test_old_messages_are_forgotten_but_none_that_waits(site: Site):
         )  # fmt: skip
     assert hl7_messages.forget(site.db, site.clock.forward(1.0).iso) == 1
     assert hl7_messages.tally(site.db) == {MessageState.RECEIVED: 1}
+
+
+def test_the_story_of_a_study_tells_who_the_patient_is_today_and_what_was_ordered(site: Site):
+    site.receive()
+    site.tell(merge("P1", "P9"), message("ADT^A31", pid(name="Roe^Jane"), at="20260102030100"))
+    site.tell(message("ORM^O01", pid(), ORDER, obr(priority="S")))
+    story = study_story(site.db, STUDY)
+    assert story is not None
+    assert (story["patient_id"], story["patient_name"]) == ("P1", "Doe^Jane")
+    assert (story["known_as"]["patient_id"], story["known_as"]["other_patient_ids"]) == ("P9", ["P9"])
+    assert story["known_as"]["patient_name"] == "Roe^Jane"
+    [order] = story["told_orders"]
+    assert (order["requested_procedure_priority"], order["cancelled"], order["told_by"]) == ("STAT", False, "hl7 RIS")
