@@ -19,6 +19,8 @@ _MOST_FIELDS = 100
 _MOST_REPETITIONS = 100
 _MOST_COMPONENTS = 32
 _LONGEST_HEADER = 10_000
+#: Characters of one component that are read; what is kept of it is shorter.
+_LONGEST_TEXT = 20_000
 #: Deletes what was told before; an empty field leaves it as it is.
 NULL = '""'
 #: Character sets of table 0211 that are read, by Python's names.
@@ -126,7 +128,7 @@ class Element:
             return ""
         parts = parts[component - 1].split(self.delimiters.subcomponent, _MOST_COMPONENTS)[:_MOST_COMPONENTS]
         raw = parts[subcomponent - 1] if len(parts) >= subcomponent else ""
-        return "" if raw == NULL else unescaped(raw, self.delimiters, self.encoding).strip()
+        return "" if raw == NULL else unescaped(raw[:_LONGEST_TEXT], self.delimiters, self.encoding).strip()
 
 
 @dataclass(frozen=True)
