@@ -218,10 +218,10 @@ def main() -> int:
         "",
         *group_table(both),
     ]
-    for traffic, found in tails.items():
+    for load, found in tails.items():
         lines += [
             "",
-            f"## The tail of those passed over, traffic {traffic} (`--example tail`)",
+            f"## The tail of those passed over, traffic {load} (`--example tail`)",
             "",
             *group_table(found),
         ]
