@@ -61,6 +61,19 @@ def test_a_refuted_fact_is_no_unless_another_source_says_yes() -> None:
     assert said(EMBOLISM, fact(value="No known problems", coded="", **NO)) is False
 
 
+def test_a_refusal_of_something_else_is_no_answer_however_it_is_asked() -> None:
+    same = Comparison(field="history.problem", operator=Operator.IS, value="pulmonary embolism")
+    assert said(same, fact(value="Pneumonia", coded="", **NO)) is None
+    assert said(same, fact(coded="", **NO)) is False
+
+
+def test_years_are_those_of_the_calendar() -> None:
+    dated = fact(observed_at="2022-11-20")
+    assert said(replace(EMBOLISM, within_years=4.0), dated) is True
+    assert said(replace(EMBOLISM, older_than_years=4.0), dated) is False
+    assert said(replace(EMBOLISM, older_than_years=3.99), dated) is True
+
+
 def test_what_has_ended_counts_only_where_the_rule_says_so() -> None:
     over = fact(observed_at="2019-05-02", ended_at="2020-01-01")
     assert said(EMBOLISM, over) is False

@@ -128,6 +128,14 @@ def test_a_group_adds_no_more_than_its_cap_and_says_so() -> None:
     assert made[0].because == "Because"
 
 
+def test_of_two_caps_of_a_group_the_greater_holds_so_that_one_more_rule_never_lowers() -> None:
+    rules = [
+        rule(TRUE, id=name, points=30.0, cap=Cap(group="g", points=most))
+        for name, most in (("a", 50.0), ("b", 55.0), ("c", 20.0))
+    ]
+    assert sum(each.points for each in contributions(compile_rules(rules), EMPTY)) == 55.0
+
+
 def test_what_a_model_says_gives_way_first_in_a_full_group() -> None:
     cap = Cap(group="bleeding", points=50.0)
     rules = [replace(WEIGHED, id="model", points=50.0, cap=cap), rule(TRUE, id="history", points=30.0, cap=cap)]

@@ -252,6 +252,19 @@ def test_a_restart_ranks_anew_only_where_the_rules_are_others(db: Database, cloc
     assert score(db) == 12.0
 
 
+def test_a_restart_before_everything_was_ranked_in_all_rooms_ranks_anew(
+    db: Database, clock: FakeClock, place: Place
+) -> None:
+    place.write("head.toml", RULE)
+    wait_for_a_reader(db, clock)
+    policies = place.policies()
+    Ruling().follow(db, clock.now(), policies)
+    with db.transaction():
+        rerank(db, clock.now(), Policy(place.settings, (), ()), STUDY)
+    assert Ruling().follow(db, clock.now(), place.policies()) == 1
+    assert score(db) == 10.0
+
+
 def test_what_is_broken_is_noted_and_shown_until_it_is_mended(db: Database, clock: FakeClock, place: Place) -> None:
     place.write("head.toml", RULE)
     ruling, policies = Ruling(), place.policies()
