@@ -25,8 +25,8 @@ Ball = tuple[tuple[float, float, float], float]
 
 
 def grid(
-    shape: tuple[int, int, int] = (60, 72, 64),
-    step: tuple[float, float, float] = (3.0, 3.0, 3.0),
+    shape: tuple[int, int, int] = (45, 54, 48),
+    step: tuple[float, float, float] = (4.0, 4.0, 4.0),
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Grid:
     """An axial grid around a place, LPS mm; `shape` and `step` are of (slice, row, column)."""

@@ -61,10 +61,10 @@ class _Bright(torch.nn.Module):
         return torch.cat([1.0 - bright, bright], dim=1)
 
 
-def tiny_model_folder(folder: Path) -> Path:
-    """A models folder with the one model in it, trusted."""
+def tiny_model_folder(folder: Path, *, more: str = "") -> Path:
+    """A models folder with the one model in it, trusted; `more` is added to its card."""
     (folder / "tiny").mkdir(parents=True)
-    (folder / "tiny" / "model.toml").write_text(_CARD)
+    (folder / "tiny" / "model.toml").write_text(_CARD + more)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # TorchScript is what cards name today
         torch.jit.script(_Bright()).save(folder / "tiny" / "net.pt")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -246,4 +248,55 @@ def test_a_table_that_cannot_be_followed_is_refused_with_its_key(change: tuple[s
     assert change[0] in GOOD
     with pytest.raises(Misconfigured) as refused:
         read(tmp_path, GOOD.replace(*change, 1))
+    assert refused.value.key == key
+
+
+RETEST = """
+[[measures]]
+quantity = "volume"
+segment_number = 1
+per_lesion = true
+
+[[lesions]]
+segment_number = 1
+
+[[repeatability]]
+quantity = "volume"
+segment_number = 1
+per_lesion = true
+percent = 25.0
+source = "retest.csv"
+subjects = 31
+"""
+
+
+def test_a_card_says_how_well_its_model_repeats_and_every_number_bears_it(tmp_path) -> None:
+    card = read(tmp_path, RETEST)
+    assert card.repeats(Quantity.VOLUME, 1, per_lesion=True) == Repeatability(percent=25.0)
+    assert card.repeats(Quantity.VOLUME, 1, per_lesion=False) is None
+    marked = labels((1, (2, 4), (3, 6), (10, 14)))
+    found = [each for each in measured(replace(card, volumes=()), marked, volume().grid).findings if each.lesion_number]
+    assert [each.repeats_within for each in found[0].measurements] == [0.25 * found[0].measurements[0].value]
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (("percent = 25.0", "percent = 0.0"), "repeatability[0]"),
+        (("percent = 25.0", "percent = 25.0\nabsolute = 1.0"), "repeatability[0]"),
+        (("percent = 25.0\n", ""), "repeatability[0]"),
+        (('"retest.csv"', '" "'), "repeatability[0].source"),
+        (("subjects = 31", "subjects = 9"), "repeatability[0].subjects"),
+        (('[[repeatability]]\nquantity = "volume"', '[[repeatability]]\nquantity = "diameter"'), "repeatability[0]"),
+        (
+            ("segment_number = 1\nper_lesion = true\npercent", "segment_number = 7\npercent"),
+            "repeatability[0].segment_number",
+        ),
+        (("per_lesion = true\n\n", "per_lesion = true\nrepeatability = { percent = 1.0 }\n\n"), "repeatability[0]"),
+    ],
+)
+def test_a_figure_that_nobody_can_have_measured_is_refused(change: tuple[str, str], key: str, tmp_path) -> None:
+    assert change[0] in RETEST
+    with pytest.raises(Misconfigured) as refused:
+        read(tmp_path, RETEST.replace(*change, 1))
     assert refused.value.key == key
