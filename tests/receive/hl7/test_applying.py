@@ -435,8 +435,12 @@ def test_a_report_of_which_one_part_is_not_signed_is_not_signed(site: Site):
 
 def test_a_report_of_somebody_else_reads_nothing(site: Site):
     site.receive()
-    wrong = report("F").replace(b"P1^^^HOSP", b"P9^^^HOSP")
-    site.tell(wrong, report("F", "ACC2"), report("F", ""))
+    wrong = [
+        report("F").replace(b"P1^^^HOSP", b"P9^^^HOSP"),
+        report("F").replace(b"P1^^^HOSP", b"P1^^^OTHERHOSP"),
+        report("F").replace(b"19700101", b"19550505"),
+    ]
+    site.tell(*wrong, report("F", "ACC2"), report("F", ""))
     assert site.study().report_state is ReportState.UNREAD
 
 
