@@ -39,4 +39,3 @@ def start(settings: Settings, keeper: Keeper) -> Running | None:
     }
     door = Door(settings, keeper, Lobby(settings.receive.model_copy(update=most)))
     return Hl7Port(listener, door)
-
