@@ -267,3 +267,37 @@ def test_what_a_study_says_of_its_patient_moves_the_others_of_that_patient_that_
     close_one(db, clock, used, "1.2.2", order=Order(facts=(alert,)))
     scores = {each.study_instance_uid: each.score for each in reading_list.places(db, order_of(db)).values()}
     assert scores == {"1.2.0": 30, "1.2.1": 0, "1.2.2": 30}
+
+
+def test_the_arrival_is_fixed_once_also_of_an_earlier_boot_and_under_a_clock_that_is_set(
+    db: Database, clock: FakeClock
+) -> None:
+    used = policy(model())
+    arrive(db, clock.forward(60), slice_of(1, study="1.2.8", series="1.2.8.1"))
+    arrive(db, clock.forward(60), slice_of(1))
+    clock.wall += timedelta(seconds=600)
+    clock.reboot()
+    close_due(db, clock.forward(QUIET_S), used)
+    places = reading_list.places(db, ["1.2.8", STUDY])
+    clock.wall += timedelta(days=3)
+    assert ranking.rerank_all(db, clock.now(), used) == 0
+    assert reading_list.places(db, ["1.2.8", STUDY]) == places
+
+    arrive(db, clock.now(), slice_of(1, study="1.2.9", series="1.2.9.1"))
+    clock.wall -= timedelta(days=3)
+    clock.reboot()
+    with db.transaction():
+        ranking.rerank(db, clock.forward(QUIET_S), used, "1.2.9")
+    latest = reading_list.places(db, ["1.2.9"])["1.2.9"]
+    assert latest.queued_s is not None
+    joined = {each.queued_s for each in places.values()}
+    assert all(each is not None and 0 < latest.queued_s - each < 3600 for each in joined), "by the steady clock"
+
+
+def test_who_is_pinned_first_again_keeps_the_turn(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    for number in range(2):
+        close_one(db, clock, used, f"1.2.{number}")
+        pinning.pin(db, clock.forward(5), used, f"1.2.{number}", lane=None, by="ada", why="now")
+    pinning.pin(db, clock.forward(5), used, "1.2.0", lane=None, by="bob", why="said once more")
+    assert order_of(db) == ["1.2.0", "1.2.1"]
