@@ -532,6 +532,16 @@ def _raw(connection: sqlite3.Connection, row: sqlite3.Row) -> Raw:
             }
             for each in outcomes
         ],
+        changes=[
+            change
+            for each in connection.execute(
+                "SELECT c.changes FROM comparison c JOIN outcome o ON o.id = c.outcome_id JOIN outcome p ON"
+                " p.id = c.prior_outcome_id WHERE o.study_instance_uid = ? AND o.state = 'result'"
+                " AND p.state = 'result' AND o.mode = 'live'",
+                (uid,),
+            )
+            for change in json.loads(each["changes"])
+        ],
         pin=None if pin is None else (pin["lane"], pin["pinned_s"]),
         prior=bool(row["prior"]),
     )
