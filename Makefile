@@ -1,7 +1,7 @@
 # make demo    set everything up, then one night in two minutes against an embedded archive
 # make test    set everything up, then the tests (no Debian packages, no GPU)
 # make check   style, types, floors
-# make interop the tests against foreign programs: dcmtk, orthanc, orthanc-dicomweb, strace, pixelmed-apps, chromium, OHIF
+# make interop the tests against foreign programs: dcmtk, orthanc, orthanc-dicomweb, strace, pixelmed-apps, chromium, OHIF, g++
 
 PYTHON ?= python3
 VENV := .venv

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,20 +16,13 @@ from node.receive.keeper import Keeper
 from node.store import ups
 from node.store.database import Database, open_database
 from node.store.spool import Spool
+from tests.interop.programs import missing, program
 from tests.receive.ups.conftest import ASKER, LOCK, OTHER_LOCK, Calling, calling, creation, settings_of
 
 __all__ = ["calling"]
 
-#: Where DCMTK's headers and the libraries to link with lie, if not where the compiler looks.
-PREFIX = os.environ.get("DCMTK_PREFIX", "/usr")
-HEADER = Path(PREFIX) / "include/dcmtk/dcmnet/scu.h"
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(
-        not (shutil.which("g++") and HEADER.exists()),
-        reason="needs g++ and DCMTK's headers (Debian: libdcmtk-dev)",
-    ),
-]
+_REMEDY = "on Debian: apt-get install g++ libdcmtk-dev"
+pytestmark = pytest.mark.interop
 
 
 @pytest.fixture
@@ -59,12 +50,17 @@ def port(settings: Settings, db: Database) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def performer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("dcmtk") / "ups_scu"
+    compiler = program("g++", _REMEDY)
+    built = tmp_path_factory.mktemp("dcmtk") / "ups_scu"
     source = Path(__file__).with_name("ups_scu.cc")
-    libraries = [f"-L{PREFIX}/lib/x86_64-linux-gnu", "-ldcmnet", "-ldcmdata", "-loflog", "-lofstd"]
-    command = ["g++", "-O0", f"-I{PREFIX}/include", str(source), "-o", str(program), *libraries]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return program
+    libraries = ["-ldcmnet", "-ldcmdata", "-loflog", "-lofstd"]
+    done = subprocess.run(
+        [compiler, "-O0", str(source), "-o", str(built), *libraries], capture_output=True, text=True, timeout=100
+    )
+    if "dcmtk/" in done.stderr and "No such file" in done.stderr:
+        missing(f"DCMTK's headers are not installed: {_REMEDY}")
+    assert done.returncode == 0, done.stderr
+    return built
 
 
 def test_dcmtk_finds_a_step_claims_it_and_is_told_the_refusals(
