@@ -78,10 +78,10 @@ class Comparer:
         self._limit_s = limit_s
         self._running: _Running | None = None
 
-    def step(self) -> bool:
-        """Start a comparison, or listen to the one that runs, for a moment; `False` if there is none."""
+    def step(self, *, waits: bool = True) -> bool:
+        """Start a comparison, or listen to the one that runs, for a moment if it `waits`; `False` if there is none."""
         if self._running is not None:
-            self._listen(self._running)
+            self._listen(self._running, _TICK_S if waits else 0.0)
             return True
         # A look costs less than a claim, which takes the write lock.
         if not work_items.open_subjects(self._db, WorkKind.COMPARE, limit=1):
@@ -152,14 +152,14 @@ class Comparer:
             return Side(findings=found)
         return Side(slices=job_of(self._db, outcome).slices, mask=str(mask or ""), findings=found)
 
-    def _listen(self, running: _Running) -> None:
+    def _listen(self, running: _Running, wait_s: float) -> None:
         stream = running.process.stdout
         assert stream is not None
         now_s = time.monotonic()
         if now_s - running.kept_s > LEASE_S / 3:
             running.kept_s = now_s
             work_items.heartbeat(self._db, self._clock.now(), running.item, LEASE_S)
-        readable, _, _ = select.select([stream.fileno()], [], [], _TICK_S)
+        readable, _, _ = select.select([stream.fileno()], [], [], wait_s)
         read = os.read(stream.fileno(), 1 << 16) if readable else None
         running.answer += read or b""
         if read == b"":

@@ -66,7 +66,8 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
 def _step(room: InferRoom, comparer: Comparer, ledger: Ledger, policies: Policies) -> bool:
     ledger.policy = comparer.policy = policies.renew(ledger.policy)
     is_busy = room.step()
-    return comparer.step() or is_busy
+    # A model that answers is heard at once.
+    return comparer.step(waits=not is_busy) or is_busy
 
 
 def _look_up(herald: Herald, stop: Stop) -> None:

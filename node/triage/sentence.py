@@ -47,14 +47,6 @@ def sentence(finding: Finding, card: ModelCard, images: Sequence[Instance], prio
     return _joined(" ".join(filter(None, (_subject(finding, card), _side(finding)))), said)
 
 
-def with_prior(finding: Finding, prior: Prior) -> str:
-    """Return a finding's sentence once a prior to compare it with is known; as it is where nothing compares."""
-    compared = list(change(finding.measurements, prior.measurements, prior.study_date))
-    if not compared or not finding.sentence or finding.present is False:
-        return finding.sentence
-    return f"{finding.sentence.rstrip('.')}; {'; '.join(compared)}."
-
-
 def _joined(subject: str, said: Sequence[str]) -> str:
     return f"{subject}: {'; '.join(said)}."
 

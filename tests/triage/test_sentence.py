@@ -22,7 +22,7 @@ from node.domain.model_card import ModelCard, Task
 from node.domain.study import Instance, Plane
 from node.domain.target import Calibration, Target
 from node.triage.numbers import rounded
-from node.triage.sentence import Prior, sentence, with_prior
+from node.triage.sentence import Prior, sentence
 from tests.fakes import card, slice_of
 
 LIVER = Code("10200004", "SCT", "Liver")
@@ -186,8 +186,6 @@ def test_a_prior_is_named_and_the_change_weighed_against_the_models_own_error(
     now = replace(BRAIN_FOUND, measurements=(number(Quantity.VOLUME, now_ml, repeats_ml),))
     said = sentence(now, segmenting(), images(), PRIOR)
     assert expected in said
-    later = with_prior(replace(now, sentence=sentence(now, segmenting(), images())), PRIOR)
-    assert later.endswith(f"; {expected}.")
 
 
 def test_without_a_known_error_no_change_is_called_one() -> None:
@@ -202,7 +200,6 @@ def test_without_a_known_error_no_change_is_called_one() -> None:
 def test_what_was_not_measured_before_is_not_compared() -> None:
     other = Prior(study_date="2026-01-01", measurements=(Measurement(quantity=VOLUME, value=8.0, unit=MILLIMETRE),))
     assert "2026" not in sentence(BRAIN_FOUND, segmenting(), images(), other)
-    assert with_prior(replace(BRAIN_FOUND, sentence="One."), other) == "One."
 
 
 @pytest.mark.parametrize(
