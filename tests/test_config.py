@@ -71,6 +71,7 @@ def test_series_that_a_study_has_to_hold_are_understood(folder: Path) -> None:
     assert load_settings(write(folder, text)).completeness_of("CT").required == ()
 
 
+SELECT = '[[retrieve.select]]\nname = "chest"\n'
 PEER = """
 [[peers]]
 name = "PACS"
@@ -123,6 +124,15 @@ def test_a_peer_as_documented_is_understood(folder: Path) -> None:
         (PEER + 'dicomweb = "http://me:word@pacs/web"', "peers.0.dicomweb", "without user"),
         ('[retrieve]\npriors_between = "22-6"', "retrieve.priors_between", "22:00-06:00"),
         ('[retrieve]\npriors_modalities = "MR"', "retrieve.priors_modalities", "same"),
+        (SELECT + 'modalities = "ct"', "retrieve.select.0.modalities", 'or a list as ["CT", "MR"]'),
+        (SELECT + "series_modalities = [1]", "retrieve.select.0.series_modalities", "a list"),
+        (SELECT + "counts = 3", "retrieve.select.0.counts", "unknown key"),
+        (SELECT + SELECT, "retrieve.select", "same name"),
+        (
+            SELECT + 'when = { all = [ { field = "modalty", op = "is", value = "CT" } ] }',
+            "retrieve.select.0.when.all[0].field",
+            "Did you mean modality",
+        ),
         (PEER.replace("127.0.0.1/32", "127.0.0.1/99"), "peers.0.addresses.0", "127.0.0.1/99"),
         (PEER.replace('"archive"', '"achive"'), "peers.0.roles.2", "archive"),
         ('[data]\nfolder = "/no/such/disk/var"', "data.folder", "not mounted"),
@@ -172,3 +182,14 @@ def test_files_and_folders_of_a_peer_are_taken_from_the_files_folder(
     (peer,) = load_settings(file).peers
     assert (peer.folder, peer.dicomweb_token_file) == (folder / "outgoing", Path("/etc/pacs.token"))
     assert peer.stow_token_file is None
+
+
+def test_the_selector_of_priors_as_it_is_documented_is_understood(folder: Path) -> None:
+    lines = (ROOT / "config.toml").read_text().splitlines()
+    first = lines.index("# [[retrieve.select]]")
+    last = next(number for number in range(first, len(lines)) if not lines[number].startswith("#"))
+    written = "\n".join(line.removeprefix("# ") for line in lines[first:last])
+    settings = load_settings(write(folder, f"{written}\n[retrieve]\npriors = 3"))
+    chest, plain = settings.retrieve.selectors
+    assert set(chest.model_fields_set) == set(type(chest).model_fields)
+    assert (plain.name, plain.count, plain.within_days, plain.modalities) == ("priors", 3, 1825, "same")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.commands import history_lines
+from node.commands import history_lines, prior_lines
 from node.commands.output import person, print_json, say, table
 from node.commands.site import opened
 from node.config import Settings
@@ -84,7 +84,7 @@ def show(settings: Settings, study: str, *, as_json: bool) -> None:
         return
     _show_head(told)
     _show_outcomes(told)
-    for heading, line in history_lines.lines(told):
+    for heading, line in (*history_lines.lines(told), *prior_lines.lines(told)):
         say(f"{heading:9} {line}")
     say("\nevents")
     for event in told["events"]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
+from node.config.priors import PriorSelector, named_with_key
 from node.config.values import Seconds, Section
 
 _HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -54,6 +55,30 @@ class RetrieveSettings(Section):
     priors_modalities: Literal["same", "any"] = "same"
     #: Local time of the day in which priors are fetched, as "22:00-06:00"; empty for the whole day.
     priors_between: Hours = ""
+    #: What is fetched for studies of one kind, beside or in place of `priors`: each takes its own.
+    select: Annotated[tuple[PriorSelector, ...], Field(strict=False, max_length=50)] = ()
+
+    @field_validator("select", mode="before")
+    @classmethod
+    def _clauses_are_sound(cls, written: Any) -> Any:
+        return named_with_key(written)
+
+    @field_validator("select")
+    @classmethod
+    def _have_names_of_their_own(cls, selectors: tuple[PriorSelector, ...]) -> tuple[PriorSelector, ...]:
+        if len({each.name for each in selectors} | {"priors"}) <= len(selectors):
+            raise ValueError('two selectors have the same name, or one is called "priors"')
+        return selectors
+
+    @property
+    def selectors(self) -> tuple[PriorSelector, ...]:
+        """Every selector in its order; last the one that `priors` stands for, where it is set."""
+        if not self.priors:
+            return self.select
+        plain = PriorSelector(
+            name="priors", count=self.priors, within_days=self.priors_within_days, modalities=self.priors_modalities
+        )
+        return (*self.select, plain)
 
     @property
     def priors_hours(self) -> tuple[time, time] | None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
+
+#: Modalities (0008,0060) of series that are no images but what somebody said of them: Structured Reports,
+#: Segmentations, encapsulated documents.
+RESULT_MODALITIES = frozenset({"SR", "SEG", "DOC"})
 
 
 class Purpose(StrEnum):
@@ -28,6 +34,33 @@ class RetrievalState(StrEnum):
     #: Nothing came, with the reason.
     FAILED = "failed"
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How much of a study is asked for: series by their modality, and results beside them."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    #: `None`: every modality.
+    modalities: tuple[str, ...] | None = None
+    #: Series of `RESULT_MODALITIES`, whatever `modalities` says.
+    results: bool = True
+
+    def takes(self, modality: str) -> bool:
+        """Whether a series is wanted; one whose modality is not told ("") is."""
+        named = self.modalities is not None and modality in self.modalities
+        if not modality or named:
+            return True
+        return self.results if modality in RESULT_MODALITIES else self.modalities is None
+
+    def and_also(self, other: Wanted) -> Wanted:
+        """All that either of the two wants."""
+        every = None in (self.modalities, other.modalities)
+        both = None if every else tuple(dict.fromkeys((*(self.modalities or ()), *(other.modalities or ()))))
+        return Wanted(modalities=both, results=self.results or other.results)
+
+
+EVERYTHING = Wanted()
 
 _S = RetrievalState
 

@@ -49,6 +49,16 @@ class FoundInstance:
     sop_instance_uid: str
     #: Empty where the archive does not tell it.
     sop_class_uid: str = ""
+    modality: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSeries:
+    """One series of a study, as an archive lists it; absent text is ""."""
+
+    series_instance_uid: str
+    modality: str = ""
+    body_part: str = ""
 
 
 def study_of(answer: Dataset) -> FoundStudy | None:
@@ -75,7 +85,19 @@ def study_of(answer: Dataset) -> FoundStudy | None:
     )
 
 
-def instance_of(answer: Dataset, study_instance_uid: str, series_instance_uid: str = "") -> FoundInstance | None:
+def series_of(answer: Dataset, study_instance_uid: str) -> FoundSeries | None:
+    """Read one answer at SERIES level; `None` if it is no sound series of that study."""
+    uid = text_of(answer, "SeriesInstanceUID")
+    if not is_in_study(answer, study_instance_uid) or not is_usable_uid(uid):
+        return None
+    return FoundSeries(
+        series_instance_uid=uid, modality=text_of(answer, "Modality"), body_part=text_of(answer, "BodyPartExamined")
+    )
+
+
+def instance_of(
+    answer: Dataset, study_instance_uid: str, series_instance_uid: str = "", modality: str = ""
+) -> FoundInstance | None:
     """Read one answer at IMAGE level; `None` if it is no sound instance of that study and series.
 
     UIDs of the levels above may be left out where the query named them.
@@ -87,7 +109,8 @@ def instance_of(answer: Dataset, study_instance_uid: str, series_instance_uid: s
     if series_instance_uid and series != series_instance_uid:
         return None
     sop_class = sop_class if is_valid_uid(sop_class) else ""
-    return FoundInstance(series_instance_uid=series, sop_instance_uid=uid, sop_class_uid=sop_class)
+    modality = modality or text_of(answer, "Modality")
+    return FoundInstance(series_instance_uid=series, sop_instance_uid=uid, sop_class_uid=sop_class, modality=modality)
 
 
 def is_in_study(answer: Dataset, study_instance_uid: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from node.config import Peer, Settings
 from node.retrieve.answers import FoundInstance
 from node.retrieve.keys import StudyKeys
-from node.retrieve.question import ContentsQuery, Portion, Question, StudyQuery, Transfer, Way
+from node.retrieve.question import ContentsQuery, Portion, Question, SeriesQuery, StudyQuery, Transfer, Way
 
 #: For the count that a closing waits for: short, since it comes after the quiet time.
 _COUNT_S = 10.0
@@ -38,6 +38,12 @@ def study_query(settings: Settings, peer: Peer, keys: StudyKeys) -> StudyQuery:
     """Which studies match."""
     call = _call(settings, peer, settings.retrieve.answer_s)
     return StudyQuery(**call, keys=keys, most=settings.retrieve.most_studies)
+
+
+def series_query(settings: Settings, peer: Peer, study_instance_uid: str) -> SeriesQuery:
+    """Which series the study has."""
+    call = _call(settings, peer, settings.retrieve.answer_s)
+    return SeriesQuery(**call, study_instance_uid=study_instance_uid)
 
 
 def contents_query(settings: Settings, peer: Peer, study_instance_uid: str) -> ContentsQuery:
@@ -71,10 +77,15 @@ def transfer(
     )
 
 
-def portions_of(missing: Sequence[FoundInstance], contents: Sequence[FoundInstance]) -> list[Portion]:
-    """What to ask for so that `missing` comes: the study, whole series, or instances by name, whatever is coarsest."""
+def portions_of(
+    missing: Sequence[FoundInstance], contents: Sequence[FoundInstance], *, is_whole: bool = True
+) -> list[Portion]:
+    """What to ask for so that `missing` comes: the study, whole series, or instances by name, whatever is coarsest.
+
+    `contents`: every instance of the series that are wanted; `is_whole`: of the whole study.
+    """
     lacking = {each.sop_instance_uid for each in missing}
-    if lacking >= {each.sop_instance_uid for each in contents}:
+    if is_whole and lacking >= {each.sop_instance_uid for each in contents}:
         return [Portion()]
     series: dict[str, list[str]] = {}
     for each in contents:

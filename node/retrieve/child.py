@@ -25,6 +25,7 @@ from node.retrieve.question import (
     NotOffered,
     Question,
     Reply,
+    SeriesQuery,
     StudyQuery,
     Tally,
     Transfer,
@@ -88,6 +89,8 @@ def _reply(errand: Errand, stop: threading.Event, tell: Callable[[Tally], None])
                 return Reply(count=dicomweb.instances_of_study(errand))
             case StudyQuery():
                 return dicomweb.matching_studies(errand)
+            case SeriesQuery():
+                return Reply(series=dicomweb.series_of_study(errand))
             case ContentsQuery():
                 return Reply(contents=dicomweb.contents_of_study(errand))
             case Transfer():
@@ -99,6 +102,8 @@ def _reply(errand: Errand, stop: threading.Event, tell: Callable[[Tally], None])
             return Reply(count=dicom_query.instances_of_study(errand, stop))
         case StudyQuery():
             return dicom_query.matching_studies(errand, stop)
+        case SeriesQuery():
+            return Reply(series=dicom_query.series_of_study(errand, stop))
         case ContentsQuery():
             return Reply(contents=dicom_query.contents_of_study(errand, stop))
         case Transfer():

@@ -14,12 +14,20 @@ from pydicom import Dataset
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
-from node.domain.uid import is_usable_uid
 from node.errors import Failed, Transient
-from node.retrieve.answers import FoundInstance, FoundStudy, instance_of, instances_of, is_in_study, study_of, text_of
+from node.retrieve.answers import (
+    FoundInstance,
+    FoundSeries,
+    FoundStudy,
+    instance_of,
+    instances_of,
+    series_of,
+    study_of,
+    text_of,
+)
 from node.retrieve.conversation import PENDING, Conversation, conversation
 from node.retrieve.keys import StudyKeys
-from node.retrieve.question import Call, ContentsQuery, Question, Reply, StudyQuery
+from node.retrieve.question import Call, ContentsQuery, Question, Reply, SeriesQuery, StudyQuery
 
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
 #: PS3.4 Table C.4-1: success; the identifier does not match the SOP Class; unable to process (0xCxxx).
@@ -132,13 +140,14 @@ def contents_of_study(query: ContentsQuery, stop: threading.Event | None = None)
 
 def _list(asked: Conversation, query: ContentsQuery, found: dict[str, FoundInstance]) -> None:
     uid = query.study_instance_uid
-    for series_uid in _series(asked, query):
+    for series in _series(asked, query):
+        series_uid = series.series_instance_uid
         identifier = Dataset()
         identifier.QueryRetrieveLevel = "IMAGE"
         identifier.StudyInstanceUID, identifier.SeriesInstanceUID = uid, series_uid
         identifier.SOPInstanceUID = identifier.SOPClassUID = None
         for answer in _answers(asked, query, identifier, most=_MOST_INSTANCES):
-            instance = instance_of(answer, uid, series_uid)
+            instance = instance_of(answer, uid, series_uid, series.modality)
             if instance is not None:
                 found.setdefault(instance.sop_instance_uid, instance)
         if len(found) > _MOST_INSTANCES:
@@ -166,18 +175,30 @@ def study_identifier(keys: StudyKeys) -> Dataset:
     return identifier
 
 
-def _series(asked: Conversation, query: ContentsQuery) -> list[str]:
+def series_of_study(query: SeriesQuery, stop: threading.Event | None = None) -> tuple[FoundSeries, ...]:
+    """Return the series of a study with modality and body part, as far as the peer tells them.
+
+    Raises:
+        Failed: the peer does not hold the study, or will never answer us.
+        Transient: it does not answer now.
+    """
+    with conversation(query, [FIND], stop or threading.Event()) as asked:
+        return tuple(_series(asked, query))
+
+
+def _series(asked: Conversation, query: ContentsQuery | SeriesQuery) -> list[FoundSeries]:
     identifier = Dataset()
     identifier.QueryRetrieveLevel = "SERIES"
     identifier.StudyInstanceUID = query.study_instance_uid
-    identifier.SeriesInstanceUID = None
-    answers = _answers(asked, query, identifier, most=_MOST_SERIES)
-    mine = (each for each in answers if is_in_study(each, query.study_instance_uid))
-    uids = dict.fromkeys(text_of(each, "SeriesInstanceUID") for each in mine)
-    found = [uid for uid in uids if is_usable_uid(uid)]
+    identifier.SeriesInstanceUID = identifier.Modality = identifier.BodyPartExamined = None
+    found: dict[str, FoundSeries] = {}
+    for answer in _answers(asked, query, identifier, most=_MOST_SERIES):
+        series = series_of(answer, query.study_instance_uid)
+        if series is not None:
+            found.setdefault(series.series_instance_uid, series)
     if not found:
         raise Failed(f"{query.peer} does not hold the study")
-    return found
+    return list(found.values())
 
 
 def _answers(asked: Conversation, call: Call, identifier: Dataset, *, most: int) -> Iterator[Dataset]:

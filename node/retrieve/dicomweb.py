@@ -20,12 +20,22 @@ from python_multipart.multipart import MultipartParser
 
 from node import __version__
 from node.errors import Failed, Transient
-from node.retrieve.answers import MALFORMED, FoundInstance, instance_of
+from node.retrieve.answers import MALFORMED, FoundInstance, FoundSeries, instance_of, series_of
 from node.retrieve.dicom_query import STUDY_KEYWORDS, believed_count, believed_studies
 from node.retrieve.hand_over import HandOver
 from node.retrieve.keys import StudyKeys
 from node.retrieve.parts import Parts
-from node.retrieve.question import Call, ContentsQuery, Portion, Question, Reply, StudyQuery, Tally, Transfer
+from node.retrieve.question import (
+    Call,
+    ContentsQuery,
+    Portion,
+    Question,
+    Reply,
+    SeriesQuery,
+    StudyQuery,
+    Tally,
+    Transfer,
+)
 
 #: Bytes of one JSON document.
 _LONGEST_JSON_BYTES = 64 << 20
@@ -73,7 +83,12 @@ def contents_of_study(query: ContentsQuery) -> tuple[FoundInstance, ...]:
     path = f"/studies/{query.study_instance_uid}/instances"
     asked = 0
     while asked <= _MOST_INSTANCES:
-        keys = [("includefield", "SOPClassUID"), ("limit", str(_PAGE)), ("offset", str(asked))]
+        keys = [
+            ("includefield", "SOPClassUID"),
+            ("includefield", "Modality"),
+            ("limit", str(_PAGE)),
+            ("offset", str(asked)),
+        ]
         page = _found(query, path, keys)
         before = len(found)
         for answer in page:
@@ -83,6 +98,23 @@ def contents_of_study(query: ContentsQuery) -> tuple[FoundInstance, ...]:
         if len(found) == before:
             break
         asked += len(page)
+    if not found:
+        raise Failed(f"{query.peer} does not hold the study")
+    return tuple(found.values())
+
+
+def series_of_study(query: SeriesQuery) -> tuple[FoundSeries, ...]:
+    """Return the series of a study with modality and body part, as far as the peer tells them.
+
+    Raises:
+        Failed, Transient: as `dicom_query.series_of_study`.
+    """
+    keys = [("includefield", "Modality"), ("includefield", "BodyPartExamined"), ("limit", str(_PAGE))]
+    found: dict[str, FoundSeries] = {}
+    for answer in _found(query, f"/studies/{query.study_instance_uid}/series", keys):
+        series = series_of(answer, query.study_instance_uid)
+        if series is not None:
+            found.setdefault(series.series_instance_uid, series)
     if not found:
         raise Failed(f"{query.peer} does not hold the study")
     return tuple(found.values())

@@ -62,6 +62,8 @@ class _Course:
     way: Way
     #: `None` where the archive does not list instances.
     contents: tuple[FoundInstance, ...] | None = None
+    #: ... and whether all of them are wanted.
+    is_whole: bool = True
     #: Why some of it did not come, as the archive says.
     reason: str = ""
 
@@ -142,13 +144,18 @@ class Fetches:
             Failed, Transient: as the archive or the process that asks it says.
         """
         uid = course.retrieval.study_instance_uid
-        course.contents = self._ask(calls.contents_query(self._settings, course.peer, uid)).contents
+        listed = self._ask(calls.contents_query(self._settings, course.peer, uid)).contents
+        if listed is not None:
+            course.contents = tuple(each for each in listed if course.retrieval.wanted.takes(each.modality))
+            course.is_whole = len(course.contents) == len(listed)
         for _ in range(_ROUNDS):
             missing = self._missing(course)
             if course.contents is not None and not missing:
                 break
             before = self._count(uid)
-            portions = calls.portions_of(missing, course.contents or ()) if course.contents else [Portion()]
+            portions = [Portion()]
+            if course.contents:
+                portions = calls.portions_of(missing, course.contents, is_whole=course.is_whole)
             course.reason = self._transfer(course, missing, portions)
             self._settle(course)
             if course.contents is None or self._count(uid) == before:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from node.config import Peer, Settings
-from node.domain.retrieval import Purpose
+from node.config.priors import PriorSelector
 from node.domain.time import Clock
 from node.domain.work import WorkKind
 from node.errors import Failed
@@ -17,18 +18,19 @@ from node.retrieve.answers import FoundStudy
 from node.retrieve.counts import OWNER
 from node.retrieve.inquiry import answers
 from node.retrieve.keys import StudyKeys
-from node.retrieve.question import Reply, StudyQuery
-from node.store import events, identities, instances, retrievals, studies, work_items
+from node.retrieve.question import Reply, SeriesQuery, StudyQuery
+from node.store import events, identities, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.store.work_items import WorkItem
+from node.triage.priors import Current, Offered, Standing, Verdict, applying, first_day, to_look_into, verdicts
 from node.workflow import prefetch
 from node.workflow.prefetch import Candidate
 
 _LEASE_S = 60.0
 
-#: Asks one archive which studies match.
-Ask = Callable[[StudyQuery], Reply]
+#: Asks one archive which studies match, or which series one has.
+Ask = Callable[[StudyQuery | SeriesQuery], Reply]
 
 
 class Priors:
@@ -61,7 +63,11 @@ class Priors:
         study = studies.study(self._db, item.study_instance_uid)
         if study is None or not study.patient.is_identified:
             raise Failed("nobody is identified to ask for")
-        since = prefetch.first_day(study, self._settings.retrieve)
+        current = prefetch.current(self._db, study)
+        selectors = applying(current, self._settings.retrieve.selectors)
+        if not selectors:
+            raise Failed("no selector is meant for this study")
+        since = first_day(study.order.study_date, selectors)
         if not since:
             raise Failed("the study has no date that others could be earlier than")
         keys = StudyKeys(
@@ -74,17 +80,13 @@ class Priors:
         asked = [replace(keys, patient_id=each) for each in identities.identifiers(self._db, study.patient)]
         told_of = [self._found(item, each) for each in asked]
         problems = list(dict.fromkeys(problem for _, each in told_of for problem in each))
-        wanted = self._wanted(
-            study, list({one.study_instance_uid: one for each, _ in told_of for one in each}.values())
-        )
+        found = list({one.study_instance_uid: one for each, _ in told_of for one in each}.values())
+        decided = self._verdicts(item, study, current, selectors, found)
         with self._db.transaction():
             now = self._clock.now()
-            told = f"{len(wanted)} prior(s) asked for"
-            if not work_items.finish(self._db, now, item, "; ".join([told, *problems])):
-                return
-            for each in wanted:
-                uid, source = each.study_instance_uid, study.study_instance_uid
-                retrievals.record(self._db, now, uid, each.archive, Purpose.PRIOR, wanted_for=source)
+            taken = sum(each.standing is Standing.TAKEN for each in decided)
+            if work_items.finish(self._db, now, item, "; ".join([f"{taken} prior(s) asked for", *problems])):
+                prefetch.take(self._db, now, study, found, decided)
 
     def _found(self, item: WorkItem, keys: StudyKeys) -> tuple[list[Candidate], list[str]]:
         """Every study that an archive tells for the patient, each once, and why an archive told nothing."""
@@ -103,22 +105,36 @@ class Priors:
                 self._note(item.study_instance_uid, peer.name, f"{number} answer(s) not believed: {reason}")
         return list(found.values()), problems
 
-    def _wanted(self, study: StudyRow, found: list[Candidate]) -> list[Candidate]:
-        """The newest that are to be fetched; those that are here already count, and are not fetched again."""
-        settings = self._settings.retrieve
-        modalities, _ = instances.kinds(self._db, study.study_instance_uid)
-        kept: list[Candidate] = []
-        newest = sorted(found, key=lambda each: (each.study_date, each.study_time), reverse=True)
-        for each in newest:
-            if len(kept) == settings.priors or prefetch.why_not(study, modalities, each, settings):
-                continue
-            difference = prefetch.identity_conflict(self._db, study, each)
-            if difference:
-                text = f"a study of this Patient ID at {each.archive} is not fetched as a prior: {difference}"
-                self._note(study.study_instance_uid, each.study_instance_uid, text)
-                continue
-            kept.append(each)
-        return [each for each in kept if studies.study(self._db, each.study_instance_uid) is None]
+    def _verdicts(
+        self,
+        item: WorkItem,
+        study: StudyRow,
+        current: Current,
+        selectors: Sequence[PriorSelector],
+        found: Sequence[Candidate],
+    ) -> list[Verdict]:
+        """What becomes of each; those that are here already count, and are not fetched again."""
+        doubts = {
+            each.study_instance_uid: difference
+            for each in found
+            if (difference := prefetch.identity_conflict(self._db, study, each))
+        }
+        offered = [_offered(each) for each in found]
+        sure = [each for each in offered if each.study_instance_uid not in doubts]
+        archives = {each.study_instance_uid: each.archive for each in found}
+        parts = {uid: self._body_parts(item, archives[uid], uid) for uid in to_look_into(current, sure, selectors)}
+        offered = [replace(each, body_parts=parts.get(each.study_instance_uid, ())) for each in offered]
+        here = [each for each in archives if studies.study(self._db, each) is not None]
+        return verdicts(current, offered, selectors, doubts=doubts, here=frozenset(here))
+
+    def _body_parts(self, item: WorkItem, archive: str, study_instance_uid: str) -> tuple[str, ...]:
+        """The body parts of a candidate; none where the archive does not tell them."""
+        peers = [each for each in calls.archives(self._settings) if each.name == archive]
+        query = partial(calls.series_query, self._settings, study_instance_uid=study_instance_uid)
+        for _, reply in answers(self._db, item, peers, lambda peer: self._ask(query(peer))):
+            if not isinstance(reply, str):
+                return tuple(sorted({each.body_part for each in reply.series if each.body_part}))
+        return ()
 
     def _note(self, study: str, subject: str, reason: str) -> None:
         with self._db.transaction():
@@ -142,4 +158,13 @@ def _candidate(peer: Peer, found: FoundStudy) -> Candidate:
         study_date=found.study_date,
         study_time=found.study_time,
         modalities=found.modalities,
+    )
+
+
+def _offered(each: Candidate) -> Offered:
+    return Offered(
+        study_instance_uid=each.study_instance_uid,
+        study_date=each.study_date,
+        study_time=each.study_time,
+        modalities=each.modalities,
     )

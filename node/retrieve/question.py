@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from node.domain.uid import is_usable_uid
 from node.errors import Failed
-from node.retrieve.answers import FoundInstance, FoundStudy
+from node.retrieve.answers import FoundInstance, FoundSeries, FoundStudy
 from node.retrieve.fhir.exchange import Capability, CapabilityQuery, HistoryAnswer, HistoryQuery
 from node.retrieve.keys import StudyKeys
 
@@ -97,6 +97,13 @@ class ContentsQuery(Call):
         return self.connect_s + 20 * self.answer_s
 
 
+class SeriesQuery(Call):
+    """Which series a study has."""
+
+    errand: Literal["series"] = "series"
+    study_instance_uid: Uid
+
+
 class Portion(_Message):
     """A part of a study: one series, or instances of it; the whole study without a series."""
 
@@ -135,7 +142,7 @@ class Transfer(Call):
         return self.longest_silence_s
 
 
-Errand = Question | StudyQuery | ContentsQuery | Transfer | HistoryQuery | CapabilityQuery
+Errand = Question | StudyQuery | SeriesQuery | ContentsQuery | Transfer | HistoryQuery | CapabilityQuery
 ERRAND: TypeAdapter[Errand] = TypeAdapter(Annotated[Errand, Field(discriminator="errand")])
 
 
@@ -159,6 +166,7 @@ class Reply(_Message):
     studies: tuple[FoundStudy, ...] = ()
     #: `None` where the archive does not list instances.
     contents: tuple[FoundInstance, ...] | None = None
+    series: tuple[FoundSeries, ...] = ()
     #: What a FHIR server answers.
     history: HistoryAnswer | None = None
     capability: Capability | None = None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from node.domain.retrieval import OPEN_RETRIEVALS, RETRIEVAL_MOVES, Purpose, RetrievalState
+from pydantic import TypeAdapter
+
+from node.domain.retrieval import EVERYTHING, OPEN_RETRIEVALS, RETRIEVAL_MOVES, Purpose, RetrievalState, Wanted
 from node.domain.time import Instant
 from node.domain.work import WorkKind
 from node.store import events, work_items
 from node.store.database import Database
 
+_WANTED = TypeAdapter(Wanted)
 _OPEN = ", ".join(f"'{state}'" for state in OPEN_RETRIEVALS)
 
 
@@ -36,6 +39,8 @@ class Retrieval:
     #: Of these, how many are here, and how many the archive said it could not send.
     held: int
     failed: int
+    #: How much of the study is asked for.
+    wanted: Wanted = EVERYTHING
 
     @property
     def is_open(self) -> bool:
@@ -54,7 +59,14 @@ def id_of(subject: str) -> int:
 
 
 def record(
-    db: Database, now: Instant, study_instance_uid: str, peer: str, purpose: Purpose, *, wanted_for: str = ""
+    db: Database,
+    now: Instant,
+    study_instance_uid: str,
+    peer: str,
+    purpose: Purpose,
+    *,
+    wanted_for: str = "",
+    wanted: Wanted = EVERYTHING,
 ) -> Retrieval:
     """Ask for a study, inside the caller's transaction: a retrieval and its work item.
 
@@ -65,14 +77,17 @@ def record(
         (study_instance_uid, peer),
     )
     if held is not None:
+        both = _certain(db, held["id"]).wanted.and_also(wanted)
+        db.execute("UPDATE retrieval SET wanted = ? WHERE id = ?", (_written(both), held["id"]))
         if purpose is Purpose.ASKED and held["purpose"] != purpose:
             db.execute("UPDATE retrieval SET purpose = ? WHERE id = ?", (purpose, held["id"]))
             text = "a person asked for it"
             events.record(db, now, "retrieval", held["id"], after=purpose, reason=text, study=study_instance_uid)
         return _certain(db, held["id"])
     made = db.execute(
-        "INSERT INTO retrieval (study_instance_uid, peer, purpose, wanted_for, requested_at) VALUES (?, ?, ?, ?, ?)",
-        (study_instance_uid, peer, purpose, wanted_for, now.iso),
+        "INSERT INTO retrieval (study_instance_uid, peer, purpose, wanted_for, wanted, requested_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (study_instance_uid, peer, purpose, wanted_for, _written(wanted), now.iso),
     )
     assert made.lastrowid is not None
     reason = f"{purpose} from {peer}" + (f", for {wanted_for}" if wanted_for else "")
@@ -142,6 +157,12 @@ def is_prior(db: Database, study_instance_uid: str) -> bool:
     return prior and not asked(db, study_instance_uid)
 
 
+def is_of_part(db: Database, study_instance_uid: str) -> bool:
+    """Whether no more than a part of this study was ever asked for: what an archive counts will not all come."""
+    part = _exists(db, "study_instance_uid = ? AND wanted != ''", study_instance_uid)
+    return part and not _exists(db, "study_instance_uid = ? AND wanted = ''", study_instance_uid)
+
+
 def is_open(db: Database, study_instance_uid: str, peer: str) -> bool:
     """Whether that peer is sending us this study because we asked: a retrieval has begun and is not over.
 
@@ -184,4 +205,10 @@ def _retrievals(db: Database, where: str, values: tuple[str | int, ...]) -> list
 
 def _read(row: dict[str, Any]) -> Retrieval:
     state, purpose = RetrievalState(row.pop("state")), Purpose(row.pop("purpose"))
-    return Retrieval(**row, state=state, purpose=purpose)
+    wanted = row.pop("wanted")
+    read = _WANTED.validate_json(wanted) if wanted else EVERYTHING
+    return Retrieval(**row, state=state, purpose=purpose, wanted=read)
+
+
+def _written(wanted: Wanted) -> str:
+    return "" if wanted == EVERYTHING else _WANTED.dump_json(wanted).decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import ResultState, WorkKind, WorkState
-from node.store import instances, outbox, studies, work_items
+from node.store import instances, outbox, retrievals, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.completeness import Complete, Ground, Verdict, judge
@@ -110,6 +110,8 @@ def _waits_for_archive(db: Database, now: Instant, policy: Policy, study: StudyR
     """Have the archive that sent the study asked how many instances it has, once for each count held here."""
     archives = {peer.name for peer in policy.settings.peers if "archive" in peer.roles}
     if not archives & set(instances.sources(db, study.study_instance_uid)):
+        return False
+    if retrievals.is_of_part(db, study.study_instance_uid):
         return False
     received = instances.tally(db, study.study_instance_uid).received
     subject = f"{study.study_instance_uid}/{received}"

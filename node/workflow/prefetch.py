@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time
 
 from node.config import RetrieveSettings
 from node.domain.patient import Patient
@@ -12,10 +12,12 @@ from node.domain.retrieval import Purpose
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import WorkKind
-from node.store import events, identities, retrievals, studies, work_items
+from node.store import events, identities, instances, prior_candidates, retrievals, studies, work_items
 from node.store.database import Database
+from node.store.prior_candidates import PriorCandidate
 from node.store.retrievals import Retrieval
 from node.store.studies import StudyRow
+from node.triage.priors import Current, Standing, Verdict
 from node.workflow.policy import Policy
 
 _DAY_S = 86_400.0
@@ -42,7 +44,7 @@ def ask_for_priors(db: Database, now: Instant, policy: Policy, study_instance_ui
     Nothing is asked for a patient who is not identified, nor for a study that is held or a prior itself.
     """
     settings = policy.settings
-    if not settings.retrieve.priors or not any("archive" in peer.roles for peer in settings.peers):
+    if not settings.retrieve.selectors or not any("archive" in peer.roles for peer in settings.peers):
         return
     study = studies.study(db, study_instance_uid)
     if study is None or study.state is StudyState.HELD or not study.patient.is_identified:
@@ -62,27 +64,47 @@ def read_if_asked(db: Database, now: Instant, retrieval: Retrieval) -> None:
     events.record(db, now, "operation", uid, after="asked", reason=text, study=uid)
 
 
-def first_day(study: StudyRow, settings: RetrieveSettings) -> str:
-    """The earliest date of a prior of this study, YYYYMMDD; empty where the study has no sound date."""
-    made = _day(study.order.study_date)
-    if made is None:
-        return ""
-    days = min(settings.priors_within_days, (made - date.min).days)
-    return (made - timedelta(days=days)).strftime("%Y%m%d")
+def current(db: Database, study: StudyRow) -> Current:
+    """The study as the selection of its priors looks at it."""
+    modalities, body_parts = instances.kinds(db, study.study_instance_uid)
+    return Current(
+        study_instance_uid=study.study_instance_uid,
+        study_date=study.order.study_date,
+        study_time=study.order.study_time,
+        modalities=modalities,
+        body_parts=body_parts,
+        study_description=study.order.study_description,
+    )
 
 
-def why_not(study: StudyRow, modalities: Sequence[str], candidate: Candidate, settings: RetrieveSettings) -> str:
-    """Say why a candidate is no prior of the study, as far as this can be told without a doubt; empty if it is one."""
-    moment = (study.order.study_date, study.order.study_time[:6])
-    if candidate.study_instance_uid == study.study_instance_uid:
-        return "the study itself"
-    if not candidate.study_date or (candidate.study_date, candidate.study_time[:6]) >= moment:
-        return "not earlier"
-    if candidate.study_date < first_day(study, settings):
-        return "too long ago"
-    if settings.priors_modalities == "same" and not set(candidate.modalities) & set(modalities):
-        return "of another modality, or none told"
-    return ""
+def take(
+    db: Database, now: Instant, study: StudyRow, candidates: Sequence[Candidate], found: Sequence[Verdict]
+) -> None:
+    """Keep every verdict, and have those studies fetched that are taken; in the caller's transaction."""
+    told = {each.study_instance_uid: each for each in candidates}
+    uid = study.study_instance_uid
+    rows = []
+    for verdict in found:
+        each = told[verdict.study_instance_uid]
+        rows.append(
+            PriorCandidate(
+                study_instance_uid=each.study_instance_uid,
+                archive=each.archive,
+                study_date=each.study_date,
+                modalities=", ".join(each.modalities),
+                standing=verdict.standing,
+                selector=verdict.selector,
+                reason=verdict.reason,
+            )
+        )
+        if verdict.standing is Standing.TAKEN:
+            candidate, wanted = each.study_instance_uid, verdict.wanted
+            retrievals.record(db, now, candidate, each.archive, Purpose.PRIOR, wanted_for=uid, wanted=wanted)
+        elif verdict.standing is Standing.UNCONFIRMED:
+            text = f"a study of this Patient ID at {each.archive} is not fetched as a prior: {verdict.reason}"
+            after = "not fetched"
+            events.record(db, now, "retrieval", each.study_instance_uid, after=after, reason=text, study=uid)
+    prior_candidates.record(db, now, uid, rows)
 
 
 def identity_conflict(db: Database, study: StudyRow, candidate: Candidate) -> str:
@@ -113,10 +135,3 @@ def until_hours_s(now: Instant, hours: tuple[time, time] | None) -> float:
         return 0.0
     begins = datetime.combine(local.date(), first, tzinfo=local.tzinfo)
     return (begins - local).total_seconds() % _DAY_S
-
-
-def _day(text: str) -> date | None:
-    try:
-        return datetime.strptime(text, "%Y%m%d").date()  # noqa: DTZ007  a calendar day, of no time zone
-    except ValueError:
-        return None

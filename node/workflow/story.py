@@ -37,6 +37,7 @@ from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
 from node.workflow.overlay import overlay
 from node.workflow.placed import places_told
+from node.workflow.priors_told import priors_told
 from node.workflow.routes_told import notices_told
 
 Story = dict[str, Any]
@@ -74,6 +75,7 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
         "artifacts": _artifacts(db, current),
         "notices": notices_told(db, study_instance_uid),
         **history_story.of_patient(db, row.patient, study_instance_uid),
+        **priors_told(db, row),
         "events": [
             {
                 "at": event.at,

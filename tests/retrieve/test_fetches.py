@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node.config import Settings
-from node.domain.retrieval import Purpose, RetrievalState
+from node.domain.retrieval import Purpose, RetrievalState, Wanted
 from node.domain.work import WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import Stop, work_step
@@ -43,11 +43,13 @@ class Pacs:
     #: What each transfer sends, by number; after the last, all that is asked for.
     gives: list[tuple[int, ...] | Exception] = field(default_factory=list)
     reason: str = ""
+    #: Modality of each, where the archive tells it.
+    modalities: dict[int, str] = field(default_factory=dict)
     transfers: list[Transfer] = field(default_factory=list)
 
     def __call__(self, errand: Errand, *, heard: Any = lambda _: None, stirs: Any = lambda: False) -> Reply:
         if isinstance(errand, ContentsQuery):
-            return Reply(contents=listed(*self.holds) if self.lists else None)
+            return Reply(contents=self._listed() if self.lists else None)
         assert isinstance(errand, Transfer)
         self.transfers.append(errand)
         number = len(self.transfers) - 1
@@ -60,6 +62,10 @@ class Pacs:
             assert stirs()
             heard(Tally(completed=1))
         return Reply(tally=Tally(completed=len(given)), reason=self.reason)
+
+    def _listed(self) -> tuple[FoundInstance, ...]:
+        found = zip(self.holds, listed(*self.holds), strict=True)
+        return tuple(replace(each, modality=self.modalities.get(n, "")) for n, each in found)
 
     def _wanted(self, errand: Transfer) -> tuple[int, ...]:
         named = [uid for portion in errand.portions for uid in portion.sop_instance_uids]
@@ -110,6 +116,23 @@ def test_a_study_is_had_whole_and_the_retrieval_says_so(room: Room) -> None:
     assert transfer.portions == (Portion(),)
     assert (transfer.way, transfer.sop_class_uids, transfer.our_port) == (Way.MOVE, (MR,), 11112)
     assert not room.step()
+
+
+def test_of_a_study_of_which_a_part_is_wanted_no_more_is_asked_for_and_no_more_expected(room: Room) -> None:
+    room.pacs.modalities = {1: "MR", 2: "MR", 3: "SR", 4: "PR"}
+    with room.db.transaction():
+        wanted = Wanted(modalities=(), results=True)
+        now = room.clock.now()
+        made = retrievals.record(room.db, now, STUDY, "SCANNER", Purpose.PRIOR, wanted=wanted)
+    room.pacs.gives = [(3,)]
+    assert room.step()
+    (transfer,) = room.pacs.transfers
+    assert transfer.portions == (Portion(series_instance_uid=SERIES),)
+    done = room.now(made)
+    assert (done.state, done.reason, done.wanted) == (RetrievalState.RETRIEVED, "all 1 instances are here", wanted)
+    assert retrievals.is_of_part(room.db, STUDY)
+    room.ask()
+    assert not retrievals.is_of_part(room.db, STUDY)
 
 
 def test_only_what_is_missing_is_asked_for(room: Room) -> None:

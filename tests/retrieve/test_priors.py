@@ -4,21 +4,24 @@ from dataclasses import replace
 
 import pytest
 
+from node.commands import prior_lines
 from node.config import Settings
+from node.config.priors import PriorSelector
 from node.domain.patient import Patient
-from node.domain.retrieval import Purpose
+from node.domain.retrieval import Purpose, Wanted
 from node.domain.study import Order
 from node.domain.work import WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import work_step
-from node.retrieve.answers import FoundStudy
+from node.retrieve.answers import FoundSeries, FoundStudy
 from node.retrieve.priors import Priors
-from node.retrieve.question import Reply, StudyQuery
+from node.retrieve.question import Reply, SeriesQuery, StudyQuery
 from node.store import events, retrievals, studies, work_items
 from node.store.database import Database
 from node.workflow import merging, prefetch
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
+from node.workflow.story import study_story
 from tests.fakes import PATIENT, STUDY, FakeClock, arrive, slice_of
 from tests.retrieve.conftest import settings_for
 
@@ -252,3 +255,59 @@ def test_priors_wait_for_their_hours(db: Database, clock: FakeClock, hours: str,
     clock.wall = clock.wall.astimezone().replace(hour=hour, minute=0, second=0, microsecond=0)
     assert prefetch.wait_s(clock.now(), made, Purpose.PRIOR) == wait_s
     assert prefetch.wait_s(clock.now(), made, Purpose.ASKED) == 0.0
+
+
+def chosen(db: Database, *selectors: dict[str, object]) -> Settings:
+    made = settings(db, priors=0)
+    written = tuple(PriorSelector.model_validate(each) for each in selectors)
+    return made.model_copy(update={"retrieve": made.retrieve.model_copy(update={"select": written})})
+
+
+class Listing(Archive):
+    """Tells the body part of each study, too."""
+
+    parts: dict[str, str]
+
+    def __call__(self, query: StudyQuery | SeriesQuery) -> Reply:
+        if isinstance(query, SeriesQuery):
+            uid = query.study_instance_uid
+            return Reply(series=(FoundSeries(series_instance_uid=f"{uid}.1", body_part=self.parts.get(uid, "")),))
+        return super().__call__(query)
+
+
+def test_a_selector_takes_the_body_part_and_the_series_that_it_is_for(db: Database, clock: FakeClock) -> None:
+    head = {"name": "head", "body_part": ["HEAD"], "series_modalities": ["MR"], "count": 1}
+    made, archive = chosen(db, head), Listing(found(1, "20250801"), found(2))
+    archive.parts = {"1.2.9.1": "KNEE", "1.2.9.2": "HEAD"}
+    closed(db, clock, made)
+    assert step(db, clock, made, archive)
+    (asked,) = retrievals.wanted_for(db, STUDY)
+    assert (asked.study_instance_uid, asked.wanted) == ("1.2.9.2", Wanted(modalities=("MR",)))
+
+
+def test_what_became_of_every_candidate_is_kept_and_told(db: Database, clock: FakeClock) -> None:
+    other = replace(PATIENT, birth_date="19551224")
+    archive = Archive(found(1), found(2, modalities=("CT",)), found(3, patient=other), found(4, "20240101"))
+    made = settings(db, priors=1)
+    closed(db, clock, made)
+    step(db, clock, made, archive)
+    story = study_story(db, STUDY)
+    assert story is not None
+    told = {each["study_instance_uid"]: (each["standing"], each["reason"]) for each in story["prior_candidates"]}
+    assert told == {
+        "1.2.9.1": ("taken", "priors"),
+        "1.2.9.2": ("not taken", "priors: of another modality, or none told"),
+        "1.2.9.3": ("candidate, unconfirmed", "birth date differs"),
+        "1.2.9.4": ("not taken", "priors: 1 others come first"),
+    }
+    said = [line for _, line in prior_lines.lines(story)]
+    assert "20250601 MR taken: priors  [1.2.9.1 at SCANNER]" in said
+
+
+def test_a_study_that_no_selector_is_meant_for_has_no_priors_asked(db: Database, clock: FakeClock) -> None:
+    ct = {"name": "ct", "when": {"field": "modality", "op": "is", "value": "CT"}}
+    made, archive = chosen(db, ct), Archive(found(1))
+    closed(db, clock, made)
+    step(db, clock, made, archive)
+    assert archive.asked == []
+    assert work_items.state(db, WorkKind.PRIORS, STUDY) is WorkState.FINISHED

@@ -24,9 +24,12 @@ from node.store.migrations import impact  # isort: skip
 from node.store.migrations import ups  # isort: skip
 from node.store.migrations import changes  # isort: skip
 from node.store.migrations import replays  # isort: skip
+from node.store.migrations import priors  # isort: skip
+from node.store.migrations import acknowledgements  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
+    "acknowledgements",
     "changes",
     "completeness",
     "confirmations",
@@ -38,6 +41,7 @@ __all__ = [
     "inquiries",
     "journal",
     "notices",
+    "priors",
     "ranking",
     "readings",
     "rejections",
