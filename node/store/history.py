@@ -22,15 +22,26 @@ def record(db: Database, now: Instant, patient: Patient, facts: Sequence[Fact], 
     _replace(db, now, patient, facts, where, (study, patient.patient_id, patient.issuer), study=study, origin="")
 
 
-def replace_told(db: Database, now: Instant, patient: Patient, facts: Sequence[Fact], *, origin: str) -> bool:
+def replace_told(
+    db: Database, now: Instant, patient: Patient, facts: Sequence[Fact], *, origin: str, beside: bool = False
+) -> bool:
     """Keep what another system says of a patient in place of what the same `origin` said of them before.
 
     `patient` is whom the source means, with birth date and sex as it tells them. `origin` names source and question,
-    as "fhir HOSPITAL-A Condition" or "hl7 RIS ADT". Returns whether anything changed.
+    as "fhir HOSPITAL-A Condition" or "hl7 RIS ADT". `beside`: what it told of somebody of another birth date or sex
+    under the same ID stays as it is. Returns whether anything changed.
     """
     where = "origin = ? AND patient_id = ? AND issuer = ?"
-    return _replace(
-        db, now, patient, facts, where, (origin, patient.patient_id, patient.issuer), study="", origin=origin
+    values = (origin, patient.patient_id, patient.issuer)
+    return _replace(db, now, patient, facts, where, values, study="", origin=origin, beside=beside)
+
+
+def disown(db: Database, now: Instant, patient: Patient) -> None:
+    """What other systems told of (Patient ID, issuer) without a birth date may be of whoever bore the ID before."""
+    db.execute(
+        "UPDATE history SET superseded_by = id, superseded_at = ? WHERE patient_id = ? AND issuer = ?"
+        " AND birth_date = '' AND origin != '' AND superseded_by IS NULL",
+        (now.iso, patient.patient_id, patient.issuer),
     )
 
 
@@ -55,13 +66,14 @@ def candidates(db: Database, patient: Patient, *, study: str) -> list[tuple[Fact
 
 
 def told_by(db: Database, patient: Patient, origin: str) -> list[Fact]:
-    """What an origin has told of (Patient ID, issuer) and still stands, oldest first."""
+    """What an origin has told of a patient and still stands, oldest first; nothing of another birth date or sex."""
     rows = db.rows(
-        f"SELECT {_COLUMNS} FROM history WHERE origin = ? AND patient_id = ? AND issuer = ? AND superseded_by IS NULL"
-        " ORDER BY id",
+        f"SELECT {_COLUMNS}, birth_date, sex FROM history WHERE origin = ? AND patient_id = ? AND issuer = ?"
+        " AND superseded_by IS NULL ORDER BY id",
         (origin, patient.patient_id, patient.issuer),
     )
-    return [_fact(row) for row in rows]
+    corrections = identities.settled(db, patient, [patient.patient_id])
+    return [_fact(row) for row in rows if not _conflict(row, patient, corrections)]
 
 
 def patients_told(db: Database, origin: str) -> list[Patient]:
@@ -113,10 +125,23 @@ def _doubt(row: sqlite3.Row, patient: Patient, study: str, corrections: identiti
     return identities.why_not(patient, replace(patient, birth_date=row["birth_date"], sex=row["sex"]), corrections)
 
 
+def _conflict(row: sqlite3.Row, patient: Patient, corrections: identities.Corrections) -> bool:
+    """Whether a fact was told of somebody of another birth date or sex."""
+    for what in ("birth_date", "sex"):
+        told, known = (corrections.get((what, each), each) for each in (row[what], getattr(patient, what)))
+        if told and known and told != known:
+            return True
+    return False
+
+
 def _fact(row: sqlite3.Row) -> Fact:
     return Fact(
         **{name: row[name] for name in _COLUMNS.split(", ") if name != "standing"}, standing=Standing(row["standing"])
     )
+
+
+def _is_told_by(held: str, now: str) -> bool:
+    return now in ("", held)
 
 
 def _replace(
@@ -129,17 +154,21 @@ def _replace(
     *,
     study: str,
     origin: str,
+    beside: bool = False,
 ) -> bool:
+    corrections = identities.settled(db, patient, [patient.patient_id]) if beside else {}
     held = {
         _fact(row): (int(row["id"]), (row["birth_date"], row["sex"]))
         for row in db.rows(
             f"SELECT id, {_COLUMNS}, birth_date, sex FROM history WHERE {where} AND superseded_by IS NULL", values
         )
+        if not (beside and _conflict(row, patient, corrections))
     }
     changed, newest = False, {}
     for fact in dict.fromkeys(facts):
         known = held.get(fact)
-        if known is not None and known[1] == (patient.birth_date, patient.sex):
+        # Who tells no birth date or sex now takes none back that was told with the fact.
+        if known is not None and all(map(_is_told_by, known[1], (patient.birth_date, patient.sex))):
             newest[fact.code] = known[0]
             del held[fact]
             continue

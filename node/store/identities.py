@@ -119,6 +119,21 @@ def record_former(db: Database, patient: Patient, what: str, value: str) -> None
                (patient.issuer, patient.patient_id, what, value))  # fmt: skip
 
 
+def forget_former(db: Database, patient: Patient) -> None:
+    """An identifier means somebody else now: what was corrected of whoever bore it before says nothing of them."""
+    db.execute("DELETE FROM identity_former WHERE issuer = ? AND patient_id = ?", (patient.issuer, patient.patient_id))
+
+
+def end_moves(db: Database, now: Instant, patient: Patient, *, told_by: str) -> bool:
+    """Take every merge of an identifier back, with whomever; whether there was one."""
+    ended = db.execute(
+        "UPDATE identity_move SET ended_at = ?, ended_by = ? WHERE issuer = ? AND ? IN (patient_id, survivor_id)"
+        " AND ended_at = ''",
+        (now.iso, told_by, patient.issuer, patient.patient_id),
+    )
+    return ended.rowcount > 0
+
+
 def settled(db: Database, patient: Patient, patient_ids: Sequence[str]) -> Corrections:
     """What was corrected of these IDs of the patient's issuer."""
     return settled_of(db, {"": patient}, {"": patient_ids}).get("", {})
@@ -137,7 +152,9 @@ def settled_of(
     )
     found: dict[str, dict[tuple[str, str], str]] = {}
     for row in rows:
-        found.setdefault(row["asked_for"], {})[row["what"], row["value"]] = row[row["what"]]
+        # Where what it was corrected to was deleted since, nobody knows what is right: the two differ.
+        if row[row["what"]]:
+            found.setdefault(row["asked_for"], {})[row["what"], row["value"]] = row[row["what"]]
     return dict(found)
 
 

@@ -14,15 +14,24 @@ from node.workflow.policy import Policy
 
 
 def learn(
-    db: Database, now: Instant, policy: Policy, patient: Patient, facts: Sequence[Fact], *, origin: str
+    db: Database,
+    now: Instant,
+    policy: Policy,
+    patient: Patient,
+    facts: Sequence[Fact],
+    *,
+    origin: str,
+    beside: bool = False,
 ) -> list[str]:
     """Take what another system says of a patient, in the caller's transaction; return the studies ranked anew.
 
     `patient`: whom the source means: ID and issuer, birth date and sex as far as it tells them. `origin`: source and
-    question; what the same origin said before and no longer says is superseded. Of a patient who is not identified
-    nothing is kept.
+    question; what the same origin said before and no longer says is superseded, but, with `beside`, for what it said of
+    somebody of another birth date or sex. Of a patient who is not identified nothing is kept.
     """
-    if not patient.is_identified or not history.replace_told(db, now, patient, facts, origin=origin):
+    if not patient.is_identified:
+        return []
+    if not history.replace_told(db, now, patient, facts, origin=origin, beside=beside):
         return []
     waiting = reading_list.unread_of_patient(db, patient)
     for uid in waiting:

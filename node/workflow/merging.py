@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from node.domain.patient import Patient, is_another_person
+from node.domain.patient import Patient, is_another_person, same_name
 from node.domain.time import Instant
 from node.errors import Failed
-from node.store import events, identities, reading_list
+from node.store import events, history, identities, reading_list
 from node.store.database import Database
 from node.workflow import ranking
 from node.workflow.policy import Policy
@@ -58,23 +58,30 @@ def correct(
 ) -> list[str]:
     """Keep whom a hospital system says that an identifier means, in the caller's transaction.
 
-    A birth date or sex that it takes the place of is a former one of the same patient, unless name and birth date are
-    both another's: then it may be another patient, and nothing told of the one is used for the other. Returns the
-    studies ranked anew.
+    A birth date or sex that it takes the place of is a former one of the same patient, unless the name is another's and
+    the birth date is not the same: then it may be another patient, and nothing told of the one is used for the other.
+    Where both are another's than the system has told before, the ID was given to somebody else: it is merged with none
+    any more, and what was told of it without a birth date is nobody's. Returns the studies ranked anew.
     """
     if not patient.is_identified or not patient.issuer:
         return []
     before = identities.told(db, patient)
+    lasting = None if before is None or _may_be_another(before, patient) else before
     kept = {
-        field: getattr(patient, field) or ("" if before is None or field in deleted else getattr(before, field))
+        field: getattr(patient, field) or ("" if lasting is None or field in deleted else getattr(lasting, field))
         for field in identities.DEMOGRAPHICS
     }
     after = replace(patient, **kept)
     known = [*([before] if before else ()), *identities.demographics_of_studies(db, patient)]
+    waiting = reading_list.unread_of_patient(db, patient)
+    if before is not None and is_another_person(before, after):
+        identities.forget_former(db, patient)
+        identities.end_moves(db, now, patient, told_by=told_by)
+        history.disown(db, now, patient)
     identities.record_told(db, now, after, told_by=told_by)
     corrected = False
     for one in known:
-        if not is_another_person(one, after):
+        if not _may_be_another(one, after):
             for what in ("birth_date", "sex"):
                 former, value = getattr(one, what), getattr(after, what)
                 if former and value and former != value:
@@ -83,7 +90,13 @@ def correct(
     disputed = any(is_another_person(one, after) for one in known)
     if before == after or not (corrected or disputed):
         return []
-    return _moved(db, now, policy, patient, "corrected", told_by)
+    return _tell(db, now, policy, waiting, "corrected", told_by)
+
+
+def _may_be_another(one: Patient, other: Patient) -> bool:
+    """Whether the names are two persons', and no birth date says that it is one all the same."""
+    reborn = not one.birth_date or one.birth_date != other.birth_date
+    return reborn and same_name(one.name, other.name) is False
 
 
 def _moved(db: Database, now: Instant, policy: Policy, patient: Patient, how: str, told_by: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from node.domain.history import Fact
@@ -32,8 +33,12 @@ def act_upon(db: Database, now: Instant, policy: Policy, told: Told, *, told_by:
     at = told.at if told.at and datetime.fromisoformat(told.at) <= now.wall + _AHEAD else ""
     moved: list[str] = []
     for each in told.separations:
+        if not _is_latest(db, (each.patient, each.survivor), at, told_by):
+            continue
         moved += merging.separate(db, now, policy, each.patient, each.survivor, told_by=told_by)
     for each in told.merges:
+        if not _is_latest(db, (each.patient,), at, told_by):
+            continue
         moved += merging.merge(db, now, policy, each.patient, each.survivor, told_by=told_by)
     for patient in told.patients:
         if told.corrects and identities.is_news(db, f"{told_by} identity", patient, at):
@@ -45,6 +50,12 @@ def act_upon(db: Database, now: Instant, policy: Policy, told: Told, *, told_by:
     return list(dict.fromkeys(moved))
 
 
+def _is_latest(db: Database, patients: Sequence[Patient], at: str, told_by: str) -> bool:
+    """Whether nothing later was said of who these are: a merge that comes late undoes no separation."""
+    news = [identities.is_news(db, f"{told_by} merge", each, at) for each in patients]
+    return all(news)
+
+
 def _learn(
     db: Database, now: Instant, policy: Policy, patient: Patient, told: ToldFacts, *, at: str, told_by: str
 ) -> list[str]:
@@ -54,7 +65,7 @@ def _learn(
             return []
         return learn(db, now, policy, patient, told.facts, origin=origin)
     known = history.told_by(db, patient, origin)
-    return learn(db, now, policy, patient, _together(known, told), origin=origin)
+    return learn(db, now, policy, patient, _together(known, told), origin=origin, beside=True)
 
 
 def _together(known: list[Fact], told: ToldFacts) -> list[Fact]:

@@ -278,6 +278,61 @@ def test_another_name_and_birth_date_under_the_same_id_are_no_correction(site: S
     assert doubt == "birth date differs"
 
 
+def test_an_id_that_is_given_to_somebody_else_takes_nothing_of_the_former_patient_along(site: Site):
+    jane, john = {"name": "Doe^Jane", "born": "19870707"}, {"name": "Roe^John", "sex": "M"}
+    site.tell(
+        message("ADT^A08", pid(born="19500101", **john), ALLERGY),
+        # A birth date of John's that is corrected, and something that is told of him without any.
+        message("ADT^A08", pid(born="19510101", **john), at="20260102030100"),
+        message("ORM^O01", "PID|1||P1^^^HOSP||Roe^John", ORDER, obr(reason="^Rectal bleeding"), at="20260102030200"),
+        merge("P1", "P2"),
+    )
+    assert len(site.known(replace(PATIENT, birth_date="19510101", sex="M"))) == 2
+    site.tell(message("ADT^A08", pid(**jane), at="20260102030300"))
+    assert site.known(replace(PATIENT, birth_date="19870707")) == []
+    assert identities.identifiers(site.db, PATIENT) == ["P1"]
+
+
+def test_another_name_and_sex_without_a_birth_date_are_no_correction(site: Site):
+    site.tell(message("ADT^A08", pid(name="Roe^John", born="19500101", sex="M"), ALLERGY))
+    site.tell(message("ADT^A08", pid(name="Doe^Jane", born="", sex="F"), at="20260102030100"))
+    told = identities.told(site.db, PATIENT)
+    assert told is not None
+    assert (told.birth_date, told.sex) == ("", "F")
+    assert site.known(replace(PATIENT, birth_date="", sex="F")) == []
+
+
+def test_a_corrected_birth_date_that_is_deleted_makes_nobody_alike(site: Site):
+    site.tell(
+        message("ADT^A08", pid(born="19500101")),
+        message("ADT^A08", pid(born="19510101"), at="20260102030100"),
+        message("ADT^A08", pid(born='""'), ALLERGY, at="20260102030200"),
+        message("ORU^R01", pid(born="19870707"), "OBR|1", "OBX|1|NM|2160-0^Creatinine^LN||9.9|mg/dL"),
+    )
+    assert ("observation", "9.9") not in site.known(replace(PATIENT, birth_date="19500101"))
+
+
+def test_what_adds_up_never_passes_from_one_patient_to_another(site: Site):
+    def result(value: str, born: str) -> bytes:
+        return message("ORU^R01", pid(born=born), "OBR|1", f"OBX|1|NM|{value}")
+
+    site.tell(result("2160-0^Creatinine^LN||9.9|mg/dL", "19500101"))
+    # Another birth date, and then none: what was told of the one stays the one's.
+    site.tell(result("6301-6^INR^LN||1.0|1", "19700101"), result("2951-2^Sodium^LN||140|mmol/L", ""))
+    assert ("observation", "9.9") not in site.known()
+    assert ("observation", "1.0") in site.known()
+    assert site.known(replace(PATIENT, birth_date="19500101")) == [("observation", "9.9"), ("observation", "140")]
+
+
+def test_a_merge_that_comes_late_undoes_no_separation(site: Site):
+    site.tell(merge("P1", "P2"))
+    apart = message("ADT^A37", pid("P2^^^HOSP"), pid("P1^^^HOSP"), at="20260102040000")
+    site.tell(apart, message("ADT^A40", pid("P2^^^HOSP"), "MRG|P1^^^HOSP", at="20260102030500"))
+    assert identities.moves(site.db) == []
+    site.tell(message("ADT^A40", pid("P2^^^HOSP"), "MRG|P1^^^HOSP", at="20260102050000"))
+    assert len(identities.moves(site.db)) == 1
+
+
 def test_empty_demographics_change_nothing_and_null_deletes(site: Site):
     site.tell(message("ADT^A08", pid()), message("ADT^A08", pid(name="", born="", sex=""), at="20260102030100"))
     told = identities.told(site.db, Patient(patient_id="P1", issuer="A"))
