@@ -30,7 +30,7 @@ def test_the_file_that_is_shipped_works_and_holds_the_defaults(folder: Path) -> 
     assert shipped.models["brain-t1"].mode is Mode.LIVE
     assert shipped.peers == ()
     built_in = load_settings(write(folder, ""))
-    for section in ("node", "web", "receive", "infer", "retrieve", "deliver", "rank"):
+    for section in ("node", "web", "receive", "infer", "retrieve", "deliver", "rank", "ups", "night"):
         assert getattr(shipped, section) == getattr(built_in, section), section
     for modality in ("default", "CR", "DX", "CT", "MR", "US"):
         assert shipped.completeness_of(modality) == built_in.completeness_of(modality), modality

@@ -99,6 +99,8 @@ class Peer(Section):
         self._can_be_sent_to()
         if "archive" in self.roles and not ((self.host and self.port) or self.dicomweb):
             raise ValueError("an archive needs host and port, or dicomweb")
+        if "modality_worklist" in self.roles and not (self.host and self.port):
+            raise ValueError("a modality_worklist needs host and port, where it is asked")
         if "source" in self.roles and not self.addresses:
             raise ValueError("a source needs addresses, the networks from which it may call")
         if {"performer", "requester"} & set(self.roles) and not self.addresses:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from node.config.completeness import QUIET_DEFAULTS, Completeness, read_required
 from node.config.fhir import FhirServer, with_token_from
+from node.config.night import NightSettings
 from node.config.peer import Peer
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.retrieve import RetrieveSettings
@@ -42,6 +43,7 @@ class Settings(Section):
     deliver: DeliverSettings = DeliverSettings()
     rank: RankSettings = RankSettings()
     ups: UpsSettings = UpsSettings()
+    night: NightSettings = NightSettings()
     completeness: dict[str, Completeness] = Field(default_factory=dict)
     peers: tuple[Peer, ...] = Field(default=(), strict=False)
     fhir: tuple[FhirServer, ...] = Field(default=(), strict=False)

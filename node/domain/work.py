@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class WorkKind(StrEnum):
@@ -28,6 +28,21 @@ class WorkKind(StrEnum):
     FALLBACK = "fallback"
     #: A result that is built anew with the values of its destination; subject "outbox row:attempt".
     CORRECTION = "correction"
+    #: Who is scheduled on a day, by a modality worklist; subject "peer/day".
+    WORKLIST = "worklist"
+    #: Which studies of one day an archive holds, to fetch them by night; subject "backfill/day".
+    BACKFILL = "backfill"
+
+
+class WorkHours(IntEnum):
+    """When a work item may be claimed."""
+
+    #: Whenever it is its turn.
+    ANY = 0
+    #: By night alone, when nothing waits that somebody waits for.
+    NIGHT = 1
+    #: By day as well, when nothing waits that somebody waits for.
+    SPARE = 2
 
 
 class WorkState(StrEnum):

@@ -21,7 +21,7 @@ from node.store import artifacts, instances, outcomes, studies, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
-from node.workflow import reading
+from node.workflow import night_hours, reading
 from node.workflow.policy import Policy, load_policy
 from node.workflow.reading import MadeFile
 
@@ -39,9 +39,20 @@ class Ledger:
         self._clock = clock
         self._owner = owner
 
-    def claim(self, above: Lane | None) -> WorkItem | None:
-        """Take the most urgent study that waits; with `above`, only one of a more urgent lane."""
-        found = work_items.claim(self._db, self._clock.now(), WorkKind.INFER, self._owner, LEASE_S, above=above)
+    def claim(self, above: Lane | None, *, awaited: bool = False) -> WorkItem | None:
+        """Take the most urgent study that waits; with `above`, only one of a more urgent lane.
+
+        With `awaited` only what somebody waits for. What may wait for the night is left to it.
+        """
+        now = self._clock.now()
+        is_night, settings = night_hours.is_night(now, self.policy.settings), self.policy.settings.night
+        found = work_items.claim(
+            *(self._db, now, WorkKind.INFER, self._owner, LEASE_S),
+            above=above,
+            awaited=awaited,
+            by_night=is_night,
+            routine=is_night or not settings.defer_routine,
+        )
         return found[0] if found else None
 
     def begin(self, item: WorkItem) -> Turn | None:

@@ -21,6 +21,7 @@ from node.infer.model_child import ModelChild, ModelDied
 from node.infer.stack import Stack
 from node.infer.turn import Turn
 from node.store.database import Database
+from node.store.work_items import WorkItem
 
 #: How often the room looks up while a model works: for more urgent studies, and for models out of time.
 _TICK_S = 0.025
@@ -108,10 +109,7 @@ class InferRoom:
         self._seen_version, self._looked_s = version, now_s
         for turn in self._under_way():
             turn.lane = self._ledger.lane(turn.item.study_instance_uid)
-        top = self._stack.top
-        if self._ahead is not None and (top is None or top.lane.order == 0):
-            return
-        item = self._ledger.claim(top.lane if top is not None and self._ahead is not None else None)
+        item = self._claim()
         if item is None:
             return
         self._look_again()
@@ -120,6 +118,17 @@ class InferRoom:
             self._start(begun)
         else:
             self._ahead = begun
+
+    def _claim(self) -> WorkItem | None:
+        """What may begin, or be read ahead, beside what is under way: nothing for spare time beside what is awaited."""
+        top, ahead = self._stack.top, self._ahead
+        if ahead is None:
+            return self._ledger.claim(None, awaited=top is not None and not top.is_spare)
+        if top is None:
+            return self._ledger.claim(None, awaited=True) if ahead.is_spare else None
+        if top.is_spare:
+            return self._ledger.claim(None, awaited=True)
+        return self._ledger.claim(top.lane, awaited=True) if top.lane.order else None
 
     def _look_again(self) -> None:
         self._looked_s = 0.0
@@ -130,7 +139,7 @@ class InferRoom:
         if turn is None:
             return
         top = self._stack.top
-        overtakes = top is not None and turn.lane.order < top.lane.order
+        overtakes = top is not None and turn.urgency < top.urgency
         if overtakes or (top is None and self._has_room(turn)):
             self._ahead = None
             self._start(turn)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from node.catalogue import Model
 from node.domain.priority import Lane
+from node.domain.work import WorkHours
 from node.infer.messages import Job
 from node.infer.model_child import ModelChild, key_of
 from node.store.outcomes import Outcome
@@ -31,6 +32,16 @@ class Turn:
     load_s: float = 0.0
     _spent_s: float = 0.0
     _since_s: float | None = None
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether nobody waits for it: anything that somebody waits for overtakes it, whatever the lanes."""
+        return self.item.hours is not WorkHours.ANY
+
+    @property
+    def urgency(self) -> tuple[bool, int]:
+        """The smaller, the sooner it has the network."""
+        return (self.is_spare, self.lane.order)
 
     @property
     def limit_s(self) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from node.domain.priority import Lane
 from node.domain.time import Instant
-from node.domain.work import WORK_MOVES, WorkKind, WorkState
+from node.domain.work import WORK_MOVES, WorkHours, WorkKind, WorkState
 from node.store import events
 from node.store.database import Database, Value
 
@@ -31,6 +31,7 @@ class WorkItem:
     #: This attempt's number, 1 for the first.
     attempts: int
     owner: str
+    hours: WorkHours = WorkHours.ANY
 
 
 def add(db: Database, now: Instant, kind: WorkKind, subject: str | int, study: str) -> None:
@@ -48,13 +49,19 @@ def renew(db: Database, now: Instant, kind: WorkKind, subject: str | int, study:
     """Make one item ready, though it was finished, parked or cancelled before: what it is about is new."""
     moved = db.execute(
         "UPDATE work_item SET state = 'ready', reason = '', attempts = 0, passing_faults = 0, owner = '',"
-        " not_before_boot_s = 0, changed_at = ? WHERE kind = ? AND subject = ? AND state NOT IN ('ready', 'claimed')",
+        " not_before_boot_s = 0, hours = 0, changed_at = ?"
+        " WHERE kind = ? AND subject = ? AND state NOT IN ('ready', 'claimed')",
         (now.iso, kind, str(subject)),
     )
     if moved.rowcount:
         events.record(db, now, "work_item", f"{kind}:{subject}", after=WorkState.READY, study=study)
     else:
         add(db, now, kind, subject, study)
+
+
+def put_off(db: Database, kind: WorkKind, subject: str | int, hours: WorkHours) -> None:
+    """Say when an item may be claimed, in the caller's transaction."""
+    db.execute("UPDATE work_item SET hours = ? WHERE kind = ? AND subject = ?", (hours, kind, str(subject)))
 
 
 def add_each(db: Database, kind: WorkKind, wanted: Sequence[tuple[Instant, int, str]]) -> None:
@@ -76,16 +83,23 @@ def claim(
     study: str = "",
     subject_prefix: str = "",
     above: Lane | None = None,
+    awaited: bool = False,
+    by_night: bool = True,
+    routine: bool = True,
 ) -> list[WorkItem]:
     """Take up to `limit` ready items, most urgent first, in one statement; opens its own transaction.
 
     Each attempt is counted here, before the work starts, so that an item that kills its worker is known.
     Items about studies of which nothing is here yet (they are being fetched) come first. With `above`, only items of
-    studies in a more urgent lane are taken.
+    studies in a more urgent lane are taken, with `awaited` only what somebody waits for: no work for spare time.
+    Without `by_night` work for the night stays, and without `routine` what the lane ROUTINE waits for, unless a person
+    has asked for the study.
     """
     narrowed = " AND w.study_instance_uid = ?" if study else ""
     narrowed += " AND substr(w.subject, 1, ?) = ?" if subject_prefix else ""
     narrowed += " AND s.lane_order < ?" if above else ""
+    narrowed += " AND w.hours = 0" if awaited else "" if by_night else " AND w.hours != 1"
+    narrowed += "" if routine else _NOT_ROUTINE
     values: tuple[Value, ...] = (
         *(now.boot_id, now.boottime_s + lease_s, owner, now.iso),
         *(kind, now.boot_id, now.boottime_s),
@@ -100,14 +114,20 @@ def claim(
             " owner = ?, changed_at = ?, reason = '' WHERE id IN ("
             " SELECT w.id FROM work_item w LEFT JOIN study s USING (study_instance_uid)"
             " WHERE w.kind = ? AND w.state = 'ready' AND (w.boot_id != ? OR w.not_before_boot_s <= ?)"
-            f"{narrowed} ORDER BY s.lane_order, s.sort_key DESC, w.id LIMIT ?)"
-            " RETURNING id, kind, subject, study_instance_uid, attempts, owner",
+            f"{narrowed} ORDER BY w.hours > 0, s.lane_order, s.sort_key DESC, w.id LIMIT ?)"
+            " RETURNING id, kind, subject, study_instance_uid, attempts, owner, hours",
             values,
         )
-        items = [WorkItem(**{**dict(row), "kind": WorkKind(row["kind"])}) for row in rows]
+        items = [WorkItem(**{**dict(row), "kind": kind, "hours": WorkHours(row["hours"])}) for row in rows]
         for item in sorted(items, key=lambda item: item.id):
             _note(db, now, item, WorkState.READY, WorkState.CLAIMED, f"attempt {item.attempts} by {owner}")
     return sorted(items, key=lambda item: item.id)
+
+
+_NOT_ROUTINE = (
+    f" AND (w.hours != 0 OR s.lane_order < {Lane.ROUTINE.order} OR s.asked = 1 OR EXISTS (SELECT 1 FROM retrieval r"
+    " WHERE r.study_instance_uid = w.study_instance_uid AND r.purpose = 'asked'))"
+)
 
 
 def heartbeat(db: Database, now: Instant, item: WorkItem, lease_s: float) -> bool:
@@ -128,10 +148,13 @@ def finish(db: Database, now: Instant, item: WorkItem, reason: str = "") -> bool
     return _move(db, now, item, WorkState.FINISHED, reason)
 
 
-def give_back(db: Database, now: Instant, item: WorkItem, reason: str, *, wait_s: float | None = None) -> bool:
+def give_back(
+    db: Database, now: Instant, item: WorkItem, reason: str, *, wait_s: float | None = None, fault: bool = True
+) -> bool:
     """Return the item after a passing fault; it waits longer each time and the attempt does not count.
 
-    With `wait_s=0` (an orderly stop) it is ready at once. `False` if it was taken from us meanwhile.
+    With `wait_s=0` (an orderly stop) it is ready at once. Without `fault` it only made room and is counted nowhere.
+    `False` if it was taken from us meanwhile.
     """
     row = db.row("SELECT passing_faults FROM work_item WHERE id = ?", (item.id,))
     if wait_s is None:
@@ -140,8 +163,8 @@ def give_back(db: Database, now: Instant, item: WorkItem, reason: str, *, wait_s
     if not _move(db, now, item, WorkState.READY, reason, not_before_boot_s=now.boottime_s + wait_s):
         return False
     db.execute(
-        "UPDATE work_item SET attempts = attempts - 1, passing_faults = passing_faults + 1 WHERE id = ?",
-        (item.id,),
+        "UPDATE work_item SET attempts = attempts - 1, passing_faults = passing_faults + ? WHERE id = ?",
+        (int(fault), item.id),
     )
     return True
 

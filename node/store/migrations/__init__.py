@@ -25,6 +25,7 @@ from node.store.migrations import ups  # isort: skip
 from node.store.migrations import changes  # isort: skip
 from node.store.migrations import replays  # isort: skip
 from node.store.migrations import priors  # isort: skip
+from node.store.migrations import nights  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -38,6 +39,7 @@ __all__ = [
     "impact",
     "inquiries",
     "journal",
+    "nights",
     "notices",
     "priors",
     "ranking",
