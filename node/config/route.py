@@ -13,7 +13,7 @@ from node.config.values import Port, Seconds, Section
 from node.domain.priority import Lane
 
 Kind = Literal["hl7", "webhook", "email", "ups"]
-When = Literal["rank", "urgent", "failed", "withdrawn"]
+When = Literal["rank", "urgent", "failed", "withdrawn", "escalation"]
 #: What of a patient, or in a patient's words, a message may say.
 Phi = Literal[
     "patient_id",
@@ -66,7 +66,7 @@ _WHEN: dict[str, tuple[When, ...]] = {
     "email": ("urgent", "withdrawn"),
 }
 _TLS_FILES = frozenset({"authorities_file", "certificate_file", "key_file"})
-_OF_EACH = frozenset({"name", "kind", "when", "lanes", "score_step", "phi", "answer_s"})
+_OF_EACH = frozenset({"name", "kind", "when", "lanes", "score_step", "phi", "answer_s", "acknowledge"})
 #: Keys that mean something for a kind, beside those of each.
 KEYS_OF_KIND: dict[str, frozenset[str]] = {
     "hl7": _TLS_FILES
@@ -90,7 +90,8 @@ class Route(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,64}$")]
     kind: Kind
     #: "rank": each change of lane, of score by a step, of what was found; "urgent": changes of lane, and findings above
-    #: routine; "failed": no model read; "withdrawn": what was told stands no longer. Empty: as the kind's default.
+    #: routine; "failed": no model read; "withdrawn": what was told stands no longer; "escalation": only what a step of
+    #: [acknowledge] has it told. Empty: as the kind's default.
     when: tuple[When, ...] = Field(default=(), strict=False)
     #: Studies that stand in none of these, and of which nothing was told, are not told of.
     lanes: tuple[Annotated[Lane, Field(strict=False)], ...] = Field(default=tuple(Lane), strict=False)
@@ -109,6 +110,8 @@ class Route(Section):
     key_file: OptionalFile = None
     #: For an acknowledgement, seconds.
     answer_s: Seconds = 30.0
+    #: What models found in a study that it is told of has to be acknowledged, in whichever lane the study stands.
+    acknowledge: bool = False
 
     #: Which interface of the receiver this is: "worklist" alone. Never one that files results into a record.
     interface: Literal["worklist", ""] = ""
@@ -138,6 +141,13 @@ class Route(Section):
     login_file: OptionalFile = None
     from_address: Mailbox = ""
     to: tuple[Mailbox, ...] = Field(default=(), strict=False)
+
+    #: The manager of Unified Procedure Steps that is asked to have each study read.
+    #: By which we call it; empty: the node's own.
+    #: Worklist Label (0074,1202) of the steps.
+
+    @property
+        """Whether it is a manager of steps: it has one for each study that is to be read."""
 
     @property
     def tells_when(self) -> tuple[When, ...]:
@@ -171,6 +181,7 @@ class Route(Section):
 
     def _asks_of_hl7(self) -> None:
         if "accession_number" not in self.says:
+            raise ValueError("a step names the study that is to be read: add study_instance_uid to phi")
             raise ValueError("an HL7 message is matched by its accession number: add it to phi")
         if self.message != "oru_r01" and not self.template_file and not self.may_change_orders:
             raise ValueError(f"{self.message} changes orders, which are the RIS's: may_change_orders has to allow it")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from node.config.security import OptionalFile
 from node.config.values import Port, Seconds, Section
 from node.domain.model_card import Mode
 
@@ -29,6 +30,21 @@ class CatalogueSettings(Section):
     rules_folder: Path = Field(default=Path("rules"), strict=False)
 
 
+#: What of a patient, or in words about a patient, pages and JSON may show.
+Shown = Literal[
+    "patient_id",
+    "patient_name",
+    "patient_birth_date",
+    "patient_sex",
+    "patient_age",
+    "accession_number",
+    "study_date",
+    "study_description",
+    "reasons",
+    "history",
+]
+
+
 class WebSettings(Section):
     """[web]: the worklist page."""
 
@@ -36,6 +52,18 @@ class WebSettings(Section):
     port: Port = 8042
     #: Further names under which browsers ask for it; a request under any other name is refused.
     names: tuple[str, ...] = Field(default=(), strict=False)
+    #: When a login, or a program's token, is asked for before anything is shown: "outside", where `address` is not this
+    #: machine's own; "always".
+    login: Literal["outside", "always"] = "outside"
+    #: Holds the token of programs that read the list; unreadable for others. Empty: programs need none, or log in.
+    token_file: OptionalFile = None
+    #: A login that is not used for so long ends, seconds; and every login after `session_s`.
+    session_idle_s: Seconds = 3600.0
+    session_s: Seconds = 43_200.0
+    #: Pages and programs that may listen to changes at once.
+    listeners: Annotated[int, Field(ge=1, le=1000)] = 32
+    #: What of patients pages and JSON show.
+    shows: tuple[Shown, ...] = Field(default=get_args(Shown), strict=False)
 
 
 class InferSettings(Section):

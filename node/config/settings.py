@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from node.config.acknowledge import AcknowledgeSettings
 from node.config.completeness import QUIET_DEFAULTS, Completeness, read_required
 from node.config.fhir import FhirServer, with_token_from
 from node.config.night import NightSettings
@@ -44,6 +45,7 @@ class Settings(Section):
     rank: RankSettings = RankSettings()
     ups: UpsSettings = UpsSettings()
     night: NightSettings = NightSettings()
+    acknowledge: AcknowledgeSettings = AcknowledgeSettings()
     completeness: dict[str, Completeness] = Field(default_factory=dict)
     peers: tuple[Peer, ...] = Field(default=(), strict=False)
     fhir: tuple[FhirServer, ...] = Field(default=(), strict=False)
@@ -97,6 +99,9 @@ class Settings(Section):
             unknown = sorted(set(peer.flags_to) - set(names))
             if unknown:
                 raise ValueError(f"flags_to of {peer.name} names no route: {', '.join(unknown)}")
+        unknown = sorted(self.acknowledge.routes - set(names))
+        if unknown:
+            raise ValueError(f"an escalation of [acknowledge] names no route: {', '.join(unknown)}")
 
     def completeness_of(self, modality: str) -> Completeness:
         """What counts for a modality: key by key its own section, the built-in quiet time, `default`."""

@@ -29,6 +29,22 @@ class NoticeState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class NoticeKind(StrEnum):
+    """What a notice is about."""
+
+    #: Where a study stands, and what was found.
+    RANK = "rank"
+    #: Nobody has acknowledged a finding in time.
+    ESCALATION = "escalation"
+    #: An urgent finding came after the report, and nobody has seen to it in time.
+    DISCREPANCY = "discrepancy"
+    #: The study is held: nothing that was told of it counts until a person has looked at it.
+    WITHDRAWN = "withdrawn"
+
+
+#: Kinds that call for a person.
+ALERTS = frozenset({NoticeKind.ESCALATION, NoticeKind.DISCREPANCY})
+
 _N = NoticeState
 
 NOTICE_MOVES: dict[NoticeState, frozenset[NoticeState]] = {
@@ -97,6 +113,8 @@ class Flag:
     failures: tuple[tuple[str, str], ...] = ()
     #: The studies that this is gathered from: those of one accession number. Never said.
     told_of: tuple[str, ...] = ()
+    #: Why there is nothing to read any more, of what a manager of steps was told before; empty where there is.
+    kind: NoticeKind = NoticeKind.RANK
 
     @property
     def present(self) -> frozenset[tuple[str, str, str, str]]:

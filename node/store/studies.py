@@ -93,6 +93,12 @@ def open_studies(db: Database) -> list[StudyRow]:
     return _studies(db, "WHERE open = 1 AND state != 'held'")
 
 
+def held(db: Database) -> list[str]:
+    """UIDs of the studies that are held for a person."""
+    rows = db.rows("SELECT study_instance_uid FROM study WHERE state = 'held' ORDER BY study_instance_uid")
+    return [row["study_instance_uid"] for row in rows]
+
+
 def worklist(db: Database, *, every: bool = True) -> list[StudyRow]:
     """Studies in reading order: lane, then score with age, then arrival; those not yet closed come last of their lane.
 

@@ -67,6 +67,9 @@ def _offset_s(db: Database, now: Instant) -> float:
     known = db.row("SELECT offset_s FROM boot WHERE boot_id = ?", (now.boot_id,))
     if known is not None:
         return float(known["offset_s"])
-    rows = db.rows("SELECT max(queued_s) AS latest_s FROM study UNION ALL SELECT max(offset_s) FROM boot")
+    rows = db.rows(
+        "SELECT max(queued_s) AS latest_s FROM study UNION ALL SELECT max(offset_s) FROM boot"
+        " UNION ALL SELECT max(asked_s) FROM acknowledgement"
+    )
     floors = [float(row["latest_s"]) for row in rows if row["latest_s"] is not None]
     return max((now.wall.timestamp() - now.boottime_s, *floors))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.config import Route
 from node.domain.finding import Finding
 from node.domain.model_card import Mode
-from node.domain.notice import STANDING, Flag, FlaggedFinding, NoticeState
+from node.domain.notice import ALERTS, STANDING, Flag, FlaggedFinding, NoticeKind, NoticeState
 from node.domain.patient import conflict
 from node.domain.priority import lane_of_requested_priority
 from node.domain.report_state import ReportState
@@ -16,12 +16,12 @@ from node.domain.rule import ORDER
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import OutcomeState
-from node.store import findings, notices, outcomes, studies, versions
+from node.store import acknowledgements, findings, notices, outcomes, studies, versions
 from node.store.database import Database
 from node.store.notices import Notice
 from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
-from node.triage.telling import why_tell
+from node.triage.telling import RANK, URGENT, why_tell
 from node.workflow.policy import Policy
 
 #: Outcomes of a model that was meant to read and did not.
@@ -53,12 +53,14 @@ def tell(db: Database, now: Instant, policy: Policy, study_instance_uid: str) ->
     study = studies.study(db, study_instance_uid)
     if study is None:
         return
-    line = _line_of(db, study)
+    line = line_of(db, study)
     allowed = {each.study_instance_uid: routes_of(db, policy, each.study_instance_uid) for each in line}
     for route in policy.settings.routes:
         told_of = [each for each in line if _may_be_told(each) and route.name in allowed[each.study_instance_uid]]
         if told_of:
-            _tell_route(db, now, route, flag_of(db, policy, line[0].study_instance_uid, told_of), _last(told_of))
+            _tell_route(
+                db, now, route, flag_of(db, policy, line[0].study_instance_uid, told_of), last_received(told_of)
+            )
 
 
 def routes_of(db: Database, policy: Policy, study_instance_uid: str) -> frozenset[str]:
@@ -109,13 +111,19 @@ def gate(db: Database, policy: Policy, notice: Notice) -> NoticeGate:
     """Decide, just before sending, whether a notice may still leave: SENT lets it, QUEUED has it wait."""
     uids = notice.flag.told_of or (notice.study_instance_uid,)
     found = [study for uid in uids if (study := studies.study(db, uid)) is not None]
+        return NoticeGate(NoticeState.SENT, "")
     if len(found) < len(uids):
         return NoticeGate(NoticeState.SUPERSEDED, "the study is no longer here")
-    if all(study.report_state is ReportState.FINAL for study in found):
+    kind = notice.flag.kind
+    if kind is NoticeKind.WITHDRAWN:
+        return _gate_of_withdrawn(policy, notice, found)
+    if kind is not NoticeKind.DISCREPANCY and all(study.report_state is ReportState.FINAL for study in found):
         return NoticeGate(NoticeState.SUPERSEDED, "the study has been read and reported")
     for study in found:
         stopped = _stopped(db, policy, notice, study)
         if stopped is not None:
+    if kind in ALERTS and not _is_awaited(db, policy, notice, found):
+        return NoticeGate(NoticeState.SUPERSEDED, "somebody has seen to it")
             return stopped
     silent = [each.model for each in notice.flag.findings if not _is_model_live(policy, each.model)]
     if silent:
@@ -126,6 +134,27 @@ def gate(db: Database, policy: Policy, notice: Notice) -> NoticeGate:
 def _stopped(db: Database, policy: Policy, notice: Notice, study: StudyRow) -> NoticeGate | None:
     """What stops a notice of one of the studies that it is gathered from; `None` if nothing does."""
     if study.prior:
+def _gate_of_withdrawn(policy: Policy, notice: Notice, found: Sequence[StudyRow]) -> NoticeGate:
+    """That nothing counts which was told goes where it was told, with the identity that was told, while it is true."""
+    if any(study.released for study in found):
+        return NoticeGate(NoticeState.QUEUED, "the study was released; waits until it has been looked at again")
+    if any(study.state is not StudyState.HELD for study in found):
+        return NoticeGate(NoticeState.SUPERSEDED, "the study is held no longer")
+    if not any(notice.route in peer.flags_to for peer in policy.settings.peers):
+        return NoticeGate(NoticeState.HELD, f"no flags_to lists {notice.route}")
+    return NoticeGate(NoticeState.SENT, "")
+
+
+def _is_awaited(db: Database, policy: Policy, notice: Notice, found: Sequence[StudyRow]) -> bool:
+    """Whether an alert still has something to say; to a route that is told of ranks it says where the study stands."""
+    route = policy.settings.route_named(notice.route)
+    if notice.flag.kind is NoticeKind.ESCALATION and route is not None and {RANK, URGENT} & set(route.tells_when):
+        return True
+    after_report = notice.flag.kind is NoticeKind.DISCREPANCY
+    waiting = (row for study in found for row in acknowledgements.waiting(db, study.study_instance_uid))
+    return any(row.after_report is after_report for row in waiting)
+
+
         return NoticeGate(NoticeState.SUPERSEDED, "the study is a prior")
     if study.state is StudyState.HELD:
         return NoticeGate(NoticeState.HELD, f"the study is held: {study.reason}")
@@ -179,7 +208,7 @@ def _is_model_live(policy: Policy, model: str) -> bool:
     return settings is not None and settings.mode is Mode.LIVE
 
 
-def _line_of(db: Database, study: StudyRow) -> list[StudyRow]:
+def line_of(db: Database, study: StudyRow) -> list[StudyRow]:
     """The studies that one line of a worklist stands for, first received first: those of one accession number."""
     if not study.order.accession_number or not study.patient.is_identified:
         return [study]
@@ -190,7 +219,8 @@ def _line_of(db: Database, study: StudyRow) -> list[StudyRow]:
     return [each for each in same if not each.prior] or [study]
 
 
-def _may_be_told(study: StudyRow) -> bool:
+def may_be_told(study: StudyRow) -> bool:
+    """Whether reading lists may hear of a study at all."""
     return bool(
         study.revision
         and not study.prior
@@ -199,7 +229,8 @@ def _may_be_told(study: StudyRow) -> bool:
     )
 
 
-def _last(told_of: Iterable[StudyRow]) -> Instant:
+def last_received(told_of: Iterable[StudyRow]) -> Instant:
+    """When the last instance of any of these studies had come."""
     return max((each.last_received for each in told_of), key=lambda each: each.wall)
 
 
@@ -211,7 +242,8 @@ def _tell_route(db: Database, now: Instant, route: Route, flag: Flag, received: 
 
     told = [each for each in notices.of_study(db, study) if each.route == route.name]
     standing = next((each for each in reversed(told) if each.state in STANDING), None)
-    if standing is not None and not why(standing.flag):
+    is_taken_back = standing is not None and standing.flag.kind is NoticeKind.WITHDRAWN
+    if standing is not None and not is_taken_back and not why(standing.flag):
         if standing.state is NoticeState.HELD:
             # Whatever held it may have passed: the gate decides anew.
             notices.move(db, now, standing, NoticeState.QUEUED, "the study was looked at again")
@@ -225,12 +257,25 @@ def _tell_route(db: Database, now: Instant, route: Route, flag: Flag, received: 
     if because:
         notices.add(db, now, route=route.name, flag=flag, received=received, because=because)
     elif standing is not None:
+    if standing is not None and standing.flag.kind in ALERTS and not standing.sent_at:
+        # Whoever has not heard of it yet hears of it now.
+        flag = _with_alert(flag, standing.flag)
+        because = "; ".join(part for part in (standing.because, because) if part)
         notices.supersede(db, now, study, route.name, "what the receiver was told before is true again")
 
 
 def _flagged(model: str, found: Sequence[Finding]) -> list[FlaggedFinding]:
     """Findings that are not denied, one of each code and side."""
     groups: dict[tuple[str, str, str, bool | None], list[Finding]] = {}
+def _with_alert(flag: Flag, alert: Flag) -> Flag:
+    """What is told of a line now, and the alert that has not left yet; a discrepancy is of a study that is reported."""
+    if alert.kind is NoticeKind.ESCALATION:
+        return replace(flag, kind=alert.kind)
+    findings_of_both = tuple(dict.fromkeys((*alert.findings, *flag.findings)))
+    told_of = tuple(dict.fromkeys((*alert.told_of, *flag.told_of)))
+    return replace(flag, kind=alert.kind, findings=findings_of_both, told_of=told_of)
+
+
     for each in found:
         if each.present is not False:
             side = each.laterality.meaning if each.laterality else ""

@@ -16,7 +16,7 @@ from node.store.database import Database
 from node.store.reading_list import Place
 from node.store.studies import StudyRow
 from node.triage.rank import Ranking, highest_score, overtaking_window_min, rank
-from node.workflow import listing, reading_steps
+from node.workflow import acknowledging, listing, reading_steps
 from node.workflow.policy import Policy
 from node.workflow.rank_facts import facts_of
 
@@ -41,6 +41,7 @@ def rerank(db: Database, now: Instant, policy: Policy, study_instance_uid: str) 
     """
     _write(db, now, policy, [*ranked_anew(db, now, policy, [study_instance_uid], write=True)])
     listing.tell(db, now, policy, study_instance_uid)
+    acknowledging.note(db, now, policy, study_instance_uid)
     reading_steps.schedule(db, now, policy, study_instance_uid)
 
 
@@ -74,6 +75,7 @@ def rerank_all(db: Database, now: Instant, policy: Policy) -> int:
                 moved += _write(db, now, policy, [*ranked_anew(db, now, policy, changed, write=True)])
                 for uid in changed:
                     listing.tell(db, now, policy, uid)
+                    acknowledging.note(db, now, policy, uid)
                     reading_steps.schedule(db, now, policy, uid)
     return moved
 

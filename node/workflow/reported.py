@@ -6,7 +6,7 @@ from node.domain.report_state import ReportState
 from node.domain.time import Instant
 from node.store import events, reading_list, studies
 from node.store.database import Database
-from node.workflow import ranking, reading_steps
+from node.workflow import acknowledging, ranking, reading_steps
 from node.workflow.policy import Policy
 
 
@@ -29,5 +29,6 @@ def record(
     if state is not ReportState.FINAL:
         ranking.rerank(db, now, policy, study_instance_uid)
     else:
+        acknowledging.reported(db, policy, study_instance_uid)
         reading_steps.schedule(db, now, policy, study_instance_uid)
     return True

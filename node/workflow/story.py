@@ -32,6 +32,7 @@ from node.store.procedure_steps import ProcedureStep
 from node.store.studies import StudyRow
 from node.triage.change_said import with_changes
 from node.workflow import history_story
+from node.workflow.acknowledged import acknowledgements_told
 from node.workflow.changes_told import changes_told, comparisons_told
 from node.workflow.deliveries import deliveries
 from node.workflow.explained import explanations
@@ -52,7 +53,7 @@ def worklist_story(db: Database, *, limit: int | None = None, now: Instant | Non
     Those that a radiologist has reported are left out without `every`. With `now`, each says how long it waits.
     """
     rows = studies.worklist(db, every=every)
-    places = places_told(db, rows[:limit], now)
+    places = _with_acknowledgements(db, rows[:limit], places_told(db, rows[:limit], now))
     told = [{"place": number, **_told(db, row, places)} for number, row in enumerate(rows[:limit], start=1)]
     return {"studies": told, "total": len(rows)}
 
@@ -62,7 +63,7 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
     row = studies.study(db, study_instance_uid)
     if row is None:
         return None
-    told = _told(db, row, places_told(db, [row]))
+    told = _told(db, row, _with_acknowledgements(db, [row], places_told(db, [row])))
     current = outcomes.current(db, study_instance_uid)
     for outcome, each in zip(current, told["outcomes"], strict=True):
         each["explanations"] = explanations(db, outcome.id)
@@ -115,6 +116,11 @@ def find_study(db: Database, text: str) -> str:
         raise Failed(f"no study {text!r} is held here; `matins worklist` lists them")
     shown = ", ".join(sorted(meant)[:_CANDIDATES]) + (", …" if len(meant) > _CANDIDATES else "")
     raise Failed(f"{text!r} means {len(meant)} studies: {shown}")
+
+
+def _with_acknowledgements(db: Database, rows: Sequence[StudyRow], places: Mapping[str, Story]) -> Mapping[str, Story]:
+    told = acknowledgements_told(db, rows)
+    return {uid: {**place, "acknowledgement": told[uid]} for uid, place in places.items()}
 
 
 def _told(db: Database, row: StudyRow, places: Mapping[str, Story]) -> Story:

@@ -26,9 +26,11 @@ from node.store.migrations import changes  # isort: skip
 from node.store.migrations import replays  # isort: skip
 from node.store.migrations import priors  # isort: skip
 from node.store.migrations import nights  # isort: skip
+from node.store.migrations import acknowledgements  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
+    "acknowledgements",
     "changes",
     "completeness",
     "confirmations",
