@@ -195,7 +195,10 @@ def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: fl
         for peer in settings.peers
     )
     routes = tuple(with_files(route, base) for route in settings.routes)
-    folders = {"data": kept, "catalogue": catalogue, "receive": receive, "routes": routes}
+    web = settings.web
+    if web.token_file:
+        web = web.model_copy(update={"token_file": base / web.token_file})
+    folders = {"web": web, "data": kept, "catalogue": catalogue, "receive": receive, "routes": routes}
     fhir = with_token_from(settings.fhir, base)
     return settings.model_copy(update={**folders, "peers": peers, "fhir": fhir, "quiet_s": quiet_s})
 

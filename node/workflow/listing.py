@@ -56,7 +56,7 @@ def tell(db: Database, now: Instant, policy: Policy, study_instance_uid: str) ->
     line = line_of(db, study)
     allowed = {each.study_instance_uid: routes_of(db, policy, each.study_instance_uid) for each in line}
     for route in policy.settings.routes:
-        told_of = [each for each in line if _may_be_told(each) and route.name in allowed[each.study_instance_uid]]
+        told_of = [each for each in line if may_be_told(each) and route.name in allowed[each.study_instance_uid]]
         if told_of:
             _tell_route(
                 db, now, route, flag_of(db, policy, line[0].study_instance_uid, told_of), last_received(told_of)
@@ -111,7 +111,6 @@ def gate(db: Database, policy: Policy, notice: Notice) -> NoticeGate:
     """Decide, just before sending, whether a notice may still leave: SENT lets it, QUEUED has it wait."""
     uids = notice.flag.told_of or (notice.study_instance_uid,)
     found = [study for uid in uids if (study := studies.study(db, uid)) is not None]
-        return NoticeGate(NoticeState.SENT, "")
     if len(found) < len(uids):
         return NoticeGate(NoticeState.SUPERSEDED, "the study is no longer here")
     kind = notice.flag.kind
@@ -119,11 +118,11 @@ def gate(db: Database, policy: Policy, notice: Notice) -> NoticeGate:
         return _gate_of_withdrawn(policy, notice, found)
     if kind is not NoticeKind.DISCREPANCY and all(study.report_state is ReportState.FINAL for study in found):
         return NoticeGate(NoticeState.SUPERSEDED, "the study has been read and reported")
+    if kind in ALERTS and not _is_awaited(db, policy, notice, found):
+        return NoticeGate(NoticeState.SUPERSEDED, "somebody has seen to it")
     for study in found:
         stopped = _stopped(db, policy, notice, study)
         if stopped is not None:
-    if kind in ALERTS and not _is_awaited(db, policy, notice, found):
-        return NoticeGate(NoticeState.SUPERSEDED, "somebody has seen to it")
             return stopped
     silent = [each.model for each in notice.flag.findings if not _is_model_live(policy, each.model)]
     if silent:
@@ -131,9 +130,6 @@ def gate(db: Database, policy: Policy, notice: Notice) -> NoticeGate:
     return NoticeGate(NoticeState.SENT, "")
 
 
-def _stopped(db: Database, policy: Policy, notice: Notice, study: StudyRow) -> NoticeGate | None:
-    """What stops a notice of one of the studies that it is gathered from; `None` if nothing does."""
-    if study.prior:
 def _gate_of_withdrawn(policy: Policy, notice: Notice, found: Sequence[StudyRow]) -> NoticeGate:
     """That nothing counts which was told goes where it was told, with the identity that was told, while it is true."""
     if any(study.released for study in found):
@@ -155,6 +151,9 @@ def _is_awaited(db: Database, policy: Policy, notice: Notice, found: Sequence[St
     return any(row.after_report is after_report for row in waiting)
 
 
+def _stopped(db: Database, policy: Policy, notice: Notice, study: StudyRow) -> NoticeGate | None:
+    """What stops a notice of one of the studies that it is gathered from; `None` if nothing does."""
+    if study.prior:
         return NoticeGate(NoticeState.SUPERSEDED, "the study is a prior")
     if study.state is StudyState.HELD:
         return NoticeGate(NoticeState.HELD, f"the study is held: {study.reason}")
@@ -254,19 +253,16 @@ def _tell_route(db: Database, now: Instant, route: Route, flag: Flag, received: 
     because = why(last.flag if last else None)
     if not because and last is not None and not last.acknowledged_at:
         because = _IN_DOUBT
-    if because:
-        notices.add(db, now, route=route.name, flag=flag, received=received, because=because)
-    elif standing is not None:
     if standing is not None and standing.flag.kind in ALERTS and not standing.sent_at:
         # Whoever has not heard of it yet hears of it now.
         flag = _with_alert(flag, standing.flag)
         because = "; ".join(part for part in (standing.because, because) if part)
+    if because:
+        notices.add(db, now, route=route.name, flag=flag, received=received, because=because)
+    elif standing is not None:
         notices.supersede(db, now, study, route.name, "what the receiver was told before is true again")
 
 
-def _flagged(model: str, found: Sequence[Finding]) -> list[FlaggedFinding]:
-    """Findings that are not denied, one of each code and side."""
-    groups: dict[tuple[str, str, str, bool | None], list[Finding]] = {}
 def _with_alert(flag: Flag, alert: Flag) -> Flag:
     """What is told of a line now, and the alert that has not left yet; a discrepancy is of a study that is reported."""
     if alert.kind is NoticeKind.ESCALATION:
@@ -276,6 +272,9 @@ def _with_alert(flag: Flag, alert: Flag) -> Flag:
     return replace(flag, kind=alert.kind, findings=findings_of_both, told_of=told_of)
 
 
+def _flagged(model: str, found: Sequence[Finding]) -> list[FlaggedFinding]:
+    """Findings that are not denied, one of each code and side."""
+    groups: dict[tuple[str, str, str, bool | None], list[Finding]] = {}
     for each in found:
         if each.present is not False:
             side = each.laterality.meaning if each.laterality else ""
