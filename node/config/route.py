@@ -142,13 +142,6 @@ class Route(Section):
     from_address: Mailbox = ""
     to: tuple[Mailbox, ...] = Field(default=(), strict=False)
 
-    #: The manager of Unified Procedure Steps that is asked to have each study read.
-    #: By which we call it; empty: the node's own.
-    #: Worklist Label (0074,1202) of the steps.
-
-    @property
-        """Whether it is a manager of steps: it has one for each study that is to be read."""
-
     @property
     def tells_when(self) -> tuple[When, ...]:
         """`when`, or the kind's default."""
@@ -181,7 +174,6 @@ class Route(Section):
 
     def _asks_of_hl7(self) -> None:
         if "accession_number" not in self.says:
-            raise ValueError("a step names the study that is to be read: add study_instance_uid to phi")
             raise ValueError("an HL7 message is matched by its accession number: add it to phi")
         if self.message != "oru_r01" and not self.template_file and not self.may_change_orders:
             raise ValueError(f"{self.message} changes orders, which are the RIS's: may_change_orders has to allow it")
