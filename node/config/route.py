@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from node.config.security import OptionalFile
-from node.config.values import Port, Seconds, Section
+from node.config.values import AeTitle, Port, Seconds, Section
 from node.domain.priority import Lane
 
 Kind = Literal["hl7", "webhook", "email", "ups"]
@@ -54,8 +54,8 @@ PageUrl = Annotated[str, _matching(_URL_OR_PLAIN, "the address of the worklist p
 Mailbox = Annotated[str, _matching(_MAILBOX, "one address as reader@example.org")]
 Named = Annotated[str, _matching(_HD, "letters, digits, space, dot, dash and underscore")]
 
-#: What an HL7 message needs so that the worklist finds the study; others tell nothing of the patient by default.
-_PHI_OF_HL7: tuple[Phi, ...] = (
+#: What a worklist needs to find the study (hl7, ups); others are told nothing of the patient by default.
+_PHI_OF_WORKLISTS: tuple[Phi, ...] = (
     *("patient_id", "issuer_of_patient_id", "patient_name", "patient_birth_date", "patient_sex"),
     *("accession_number", "study_instance_uid", "study_date", "study_description", "reasons"),
 )  # fmt: skip
@@ -74,13 +74,13 @@ KEYS_OF_KIND: dict[str, frozenset[str]] = {
     | {"processing_id", "sending_application", "sending_facility", "receiving_application", "receiving_facility"},
     "webhook": _TLS_FILES | {"url", "secret_file", "page"},
     "email": _TLS_FILES | {"host", "port", "tls", "login_file", "from_address", "to", "page"},
-    "ups": _TLS_FILES | {"host", "port", "tls"},
+    "ups": frozenset({"host", "port", "ae_title", "calling_ae_title", "worklist_label"}),
 }
 _NEEDED: dict[str, tuple[str, ...]] = {
     "hl7": ("host", "port", "interface"),
     "webhook": ("url", "secret_file"),
     "email": ("host", "port", "from_address", "to"),
-    "ups": ("host", "port"),
+    "ups": ("host", "port", "ae_title"),
 }
 
 
@@ -97,7 +97,7 @@ class Route(Section):
     lanes: tuple[Annotated[Lane, Field(strict=False)], ...] = Field(default=tuple(Lane), strict=False)
     #: Points by which the score has to move to be told.
     score_step: Annotated[float, Field(ge=0)] = 10.0
-    #: What of the patient a message may say; `None`: what the kind needs (hl7), or nothing.
+    #: What of the patient a message may say; `None`: what the kind needs (hl7, ups), or nothing.
     phi: tuple[Phi, ...] | None = Field(default=None, strict=False)
     host: Host = ""
     port: Port | None = None
@@ -142,6 +142,18 @@ class Route(Section):
     from_address: Mailbox = ""
     to: tuple[Mailbox, ...] = Field(default=(), strict=False)
 
+    #: The manager of Unified Procedure Steps that is asked to have each study read.
+    ae_title: AeTitle | None = None
+    #: By which we call it; empty: the node's own.
+    calling_ae_title: AeTitle | Literal[""] = ""
+    #: Worklist Label (0074,1202) of the steps.
+    worklist_label: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\\\x00-\x1f\x7f]+$")] = "READING"
+
+    @property
+    def keeps_steps(self) -> bool:
+        """Whether it is a manager of steps: it has one for each study that is to be read."""
+        return self.kind == "ups"
+
     @property
     def tells_when(self) -> tuple[When, ...]:
         """`when`, or the kind's default."""
@@ -150,7 +162,8 @@ class Route(Section):
     @property
     def says(self) -> frozenset[str]:
         """`phi`, or the kind's default."""
-        return frozenset((_PHI_OF_HL7 if self.kind == "hl7" else ()) if self.phi is None else self.phi)
+        default = _PHI_OF_WORKLISTS if self.kind in ("hl7", "ups") else ()
+        return frozenset(default if self.phi is None else self.phi)
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Route:
@@ -168,6 +181,8 @@ class Route(Section):
             raise ValueError("starttls is for e-mail; give tls")
         if self.kind == "hl7":
             self._asks_of_hl7()
+        if self.kind == "ups" and "study_instance_uid" not in self.says:
+            raise ValueError("a step names the study that is to be read: add study_instance_uid to phi")
         if self.kind == "email" and self.login_file and self.tls == "none":
             raise ValueError("a login is not sent in the clear: give tls or starttls")
         return self
@@ -185,7 +200,8 @@ class Route(Section):
 ROUTE_FILES = ("authorities_file", "certificate_file", "key_file", "template_file", "secret_file", "login_file")
 
 
-def with_files(route: Route, base: Path) -> Route:
-    """Return the route with its relative files taken from `base`."""
-    changes: dict[str, Any] = {key: base / file for key in ROUTE_FILES if (file := getattr(route, key)) is not None}
+def with_files(route: Route, base: Path, ae_title: str) -> Route:
+    """Return the route with its relative files taken from `base`, and with the AE title by which it is called."""
+    changes: dict[str, Any] = {"calling_ae_title": route.calling_ae_title or ae_title} if route.kind == "ups" else {}
+    changes |= {key: base / file for key in ROUTE_FILES if (file := getattr(route, key)) is not None}
     return route.model_copy(update=changes)

@@ -194,7 +194,7 @@ def _with_folders(settings: Settings, file: Path, data: Path | None, quiet_s: fl
         )
         for peer in settings.peers
     )
-    routes = tuple(with_files(route, base) for route in settings.routes)
+    routes = tuple(with_files(route, base, settings.node.ae_title) for route in settings.routes)
     web = settings.web
     if web.token_file:
         web = web.model_copy(update={"token_file": base / web.token_file})

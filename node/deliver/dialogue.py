@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_FIND, N_ACTION, N_EVENT_REPORT
+from pynetdicom.dimse_primitives import C_FIND, N_ACTION, N_CREATE, N_EVENT_REPORT, N_GET, N_SET
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.presentation import PresentationContext
 
@@ -30,8 +30,17 @@ from node.errors import Transient
 #: PS3.7 Annex C.
 SUCCESS, PROCESSING_FAILURE, RESOURCE_LIMITATION = 0x0000, 0x0110, 0x0213
 PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 §C.4.1.1.4
+Ask = C_FIND | N_ACTION | N_CREATE | N_EVENT_REPORT | N_GET | N_SET
 #: Command Fields of the responses (PS3.7 §E.1).
-_RESPONSES = {C_FIND: 0x8020, N_ACTION: 0x8130, N_EVENT_REPORT: 0x8100}
+_RESPONSES = {C_FIND: 0x8020, N_EVENT_REPORT: 0x8100, N_GET: 0x8110, N_SET: 0x8120, N_ACTION: 0x8130, N_CREATE: 0x8140}
+#: Where the data set of a request stands; an N-GET has none.
+_CONTENTS: dict[type[Ask], str] = {
+    C_FIND: "Identifier",
+    N_ACTION: "ActionInformation",
+    N_EVENT_REPORT: "EventInformation",
+    N_CREATE: "AttributeList",
+    N_SET: "ModificationList",
+}
 _RESPONSE = 0x8000
 _REPORT = 0x0100
 _SYNTAXES = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
@@ -128,8 +137,8 @@ class Dialogue:
         [response] = self._asked(request, sop_class_uid, content, limit_s)
         return response.status
 
-    def report(self, sop_class_uid: str, request: N_EVENT_REPORT, content: Dataset, *, limit_s: float) -> Response:
-        """Put an N-EVENT-REPORT on the context of a service of which we are the SCP, and return the answer.
+    def ask(self, sop_class_uid: str, request: Ask, content: Dataset | None, *, limit_s: float) -> Response:
+        """Put a request that has one answer, on the context of a service, and return the answer.
 
         Raises:
             NotOffered, Lost: as above.
@@ -147,9 +156,7 @@ class Dialogue:
             time.sleep(_POLL_S)
         self._answered.wait(_ANSWER_S)
 
-    def _asked(
-        self, request: C_FIND | N_ACTION | N_EVENT_REPORT, sop_class_uid: str, content: Dataset, limit_s: float
-    ) -> Iterator[Response]:
+    def _asked(self, request: Ask, sop_class_uid: str, content: Dataset | None, limit_s: float) -> Iterator[Response]:
         context = self._context(sop_class_uid)
         if context is None:
             raise NotOffered(f"{self._peer.name} does not offer {UID(sop_class_uid).name}")
@@ -157,13 +164,8 @@ class Dialogue:
         implicit, little = syntax.is_implicit_VR, syntax.is_little_endian
         self._message_id = self._message_id % _HIGHEST_MESSAGE_ID + 1
         request.MessageID = self._message_id
-        encoded = BytesIO(encode(content, implicit, little) or b"")
-        if isinstance(request, C_FIND):
-            request.Identifier = encoded
-        elif isinstance(request, N_ACTION):
-            request.ActionInformation = encoded
-        else:
-            request.EventInformation = encoded
+        if content is not None:
+            setattr(request, _CONTENTS[type(request)], BytesIO(encode(content, implicit, little) or b""))
         assert context.context_id is not None
         self._association.dimse.send_msg(request, context.context_id)
         while True:

@@ -32,7 +32,7 @@ _WAITS_S, _WAITS_MAXIMUM_S = 5.0, 60.0
 log = structlog.get_logger()
 
 
-def letter_of(route: Route, notice: Notice, clock: Clock) -> Letter:
+def letter_of(route: Route, notice: Notice, clock: Clock, *, told: bytes | None = None) -> Letter:
     """What a route may say of a notice that leaves now for the first time."""
     study = notice.study_instance_uid
     return Letter(
@@ -43,6 +43,7 @@ def letter_of(route: Route, notice: Notice, clock: Clock) -> Letter:
         at=clock.now().wall,
         because=notice.because,
         link=f"{route.page.rstrip('/')}/studies/{study}" if route.page else "",
+        told=told,
     )
 
 
@@ -122,7 +123,8 @@ class RouteQueue:
         if notice.message is not None:
             return notice.message
         try:
-            return kind.message(self._route, letter_of(self._route, notice, self._clock))
+            told = notices.last_message(self._db, notice)
+            return kind.message(self._route, letter_of(self._route, notice, self._clock, told=told))
         except Unsuitable as error:
             self._move(notice, NoticeState.HELD, str(error))
             return None

@@ -83,7 +83,7 @@ class Reporting:
         request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = UID(PUSH), UID(notice.ups)
         request.EventTypeID = int(notice.type)
         content = Dataset.from_json({**notice.content, "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}})
-        answer = open_dialogue.report(EVENT, request, content, limit_s=self._settings.deliver.dimse_s)
+        answer = open_dialogue.ask(EVENT, request, content, limit_s=self._settings.deliver.dimse_s)
         with self._db.transaction():
             if not answer.status or notice.attempts + 1 >= _MOST_ATTEMPTS:
                 ups_watch.settle(self._db, notice)

@@ -113,6 +113,8 @@ class Flag:
     failures: tuple[tuple[str, str], ...] = ()
     #: The studies that this is gathered from: those of one accession number. Never said.
     told_of: tuple[str, ...] = ()
+    #: Why there is nothing to read any more, of what a manager of steps was told before; empty where there is.
+    over: str = ""
     kind: NoticeKind = NoticeKind.RANK
 
     @property

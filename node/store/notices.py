@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -180,6 +181,31 @@ def waiting_of(db: Database, route: str) -> list[Notice]:
 def of_study(db: Database, study_instance_uid: str) -> list[Notice]:
     """Every notice of a study, oldest first."""
     return _notices(db, "WHERE study_instance_uid = ? ORDER BY id", (study_instance_uid,))
+
+
+def last_message(db: Database, notice: Notice) -> bytes | None:
+    """The message of the latest notice before this one, of its study and route, that has left; `None` if none has."""
+    row = db.row(
+        "SELECT message FROM notice WHERE study_instance_uid = ? AND route = ? AND version < ? AND message IS NOT NULL"
+        " ORDER BY version DESC LIMIT 1",
+        (notice.study_instance_uid, notice.route, notice.version),
+    )
+    return row["message"] if row else None
+
+
+def told_and_over(db: Database, routes: Sequence[str], *, limit: int) -> list[str]:
+    """Studies of which one of these routes was told that they are to be read, and that are not any more."""
+    over = "coalesce(json_extract(n.flag, '$.over'), '') != ''"
+    sent = f"NOT {over} AND n.sent_at != '' AND n.state != 'dead'"
+    rows = db.rows(
+        "SELECT DISTINCT n.study_instance_uid FROM notice n JOIN study s USING (study_instance_uid)"
+        " WHERE n.route IN (SELECT value FROM json_each(?))"
+        " AND (s.state = 'held' OR s.prior != '' OR s.report_state = 'final') GROUP BY n.study_instance_uid, n.route"
+        f" HAVING max(CASE WHEN {sent} THEN n.id ELSE 0 END) > max(CASE WHEN {over} THEN n.id ELSE 0 END)"
+        " LIMIT ?",
+        (json.dumps(list(routes)), limit),
+    )
+    return [row["study_instance_uid"] for row in rows]
 
 
 def newest_of_route(db: Database, route: str, *, since: str) -> list[Notice]:

@@ -56,6 +56,8 @@ def tell(db: Database, now: Instant, policy: Policy, study_instance_uid: str) ->
     line = line_of(db, study)
     allowed = {each.study_instance_uid: routes_of(db, policy, each.study_instance_uid) for each in line}
     for route in policy.settings.routes:
+        if route.keeps_steps:
+            continue
         told_of = [each for each in line if may_be_told(each) and route.name in allowed[each.study_instance_uid]]
         if told_of:
             _tell_route(
@@ -109,6 +111,8 @@ def flag_of(db: Database, policy: Policy, line: str, told_of: Sequence[StudyRow]
 
 def gate(db: Database, policy: Policy, notice: Notice) -> NoticeGate:
     """Decide, just before sending, whether a notice may still leave: SENT lets it, QUEUED has it wait."""
+    if notice.flag.over:
+        return NoticeGate(NoticeState.SENT, "")
     uids = notice.flag.told_of or (notice.study_instance_uid,)
     found = [study for uid in uids if (study := studies.study(db, uid)) is not None]
     if len(found) < len(uids):

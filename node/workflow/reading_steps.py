@@ -40,6 +40,7 @@ from node.store import events, instances, studies, ups, ups_watch
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.store.ups import Reading, UpsRow
+from node.workflow import steps_told
 from node.workflow import ups as steps
 from node.workflow.policy import Policy
 
@@ -59,10 +60,12 @@ def are_wanted(policy: Policy) -> bool:
 
 def schedule(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
     """Make or renew the step to read a study, or take it back, as the study is now; in the caller's transaction."""
-    if not are_wanted(policy):
-        return
-    study = studies.study(db, study_instance_uid)
+    wanted = are_wanted(policy)
+    study = studies.study(db, study_instance_uid) if wanted or steps_told.routes_of(policy.settings) else None
     if study is None:
+        return
+    steps_told.tell(db, now, policy, study)
+    if not wanted:
         return
     current = ups.reading(db, study_instance_uid)
     if not _is_due(study):
@@ -91,6 +94,7 @@ def sweep(db: Database, now: Instant, policy: Policy) -> None:
     for uid in unsettled:
         with db.transaction():
             schedule(db, now, policy, uid)
+    steps_told.sweep(db, now, policy)
     before = (now.wall - timedelta(seconds=settings.ups.keep_s)).isoformat(timespec="microseconds")
     with db.transaction():
         ups.forget_final(db, before)

@@ -54,6 +54,8 @@ class Letter:
     because: str = ""
     #: Address of the study's page, or empty.
     link: str = ""
+    #: The message that left last of this study by this route.
+    told: bytes | None = None
     #: It is made up, to try the route.
     trial: bool = False
 

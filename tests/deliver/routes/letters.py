@@ -68,7 +68,7 @@ def routes(folder: Path) -> dict[str, Route]:
         "hl7": {"host": "127.0.0.1", "port": 2575, "interface": "worklist"},
         "webhook": {"url": "http://127.0.0.1:1/hook", "secret_file": str(secret)},
         "email": {"host": "127.0.0.1", "port": 25, "from_address": "a@example.org", "to": ["b@example.org"]},
-        "ups": {"host": "127.0.0.1", "port": 104},
+        "ups": {"host": "127.0.0.1", "port": 104, "ae_title": "MANAGER"},
     }
     return {kind: Route.model_validate({"name": "R", "kind": kind, **keys}) for kind, keys in made.items()}
 

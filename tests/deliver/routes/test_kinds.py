@@ -52,7 +52,8 @@ def test_the_same_letter_gives_the_same_message(kind: str, tmp_path: Path) -> No
 def test_a_message_says_of_the_patient_what_the_site_allows_and_nothing_else(
     kind: str, phi: str, tmp_path: Path
 ) -> None:
-    keys = {"accession_number", phi} - {""} if kind == "hl7" else {phi} - {""}
+    needed = {"hl7": {"accession_number"}, "ups": {"study_instance_uid"}}.get(kind, set())
+    keys = {*needed, phi} - {""}
     route = Route.model_validate({**routes(tmp_path)[kind].model_dump(), "phi": sorted(keys)})
     text = text_of(kinds()[kind].message(route, letter(route)))
     assert {name for name, canary in CANARIES.items() if canary in text} <= keys

@@ -61,7 +61,7 @@ def message(name: str, flag: Flag = FLAG, *, version: int = 1) -> bytes:
 
 
 def test_the_settings_that_are_shown_load() -> None:
-    assert {route.kind for route in configured().routes} == {"hl7", "webhook", "email"}
+    assert {route.kind for route in configured().routes} == {"hl7", "webhook", "email", "ups"}
 
 
 @pytest.mark.parametrize("key", sorted(set(Route.model_fields)))
@@ -102,5 +102,5 @@ def test_numbers_and_headers_that_are_named_are_so() -> None:
 def test_what_no_route_says_by_default_is_told_as_it_is() -> None:
     for route in configured().routes:
         shown = said(FLAG, route.says)
-        assert (shown.patient == FLAG.patient) is (route.kind == "hl7")
+        assert (shown.patient == FLAG.patient) is (route.kind in ("hl7", "ups"))
     assert hl7.KIND in KEYS_OF_KIND
