@@ -14,8 +14,10 @@ from node.config import Settings
 from node.domain.time import Clock, SystemClock
 from node.loop import Herald, Stop, guarded, stop_on_signals
 from node.store.database import Database, open_database
-from node.workflow import reading_steps
+from node.workflow import reading_steps, requests
 from node.workflow.closing import close_due
+from node.workflow.escalating import escalate
+from node.workflow.held_studies import HeldStudies
 from node.workflow.policy import Policies
 from node.workflow.recovery import recover_expired
 from node.workflow.ruling import Ruling
@@ -31,6 +33,8 @@ _RULES_S = 2.0
 #: Unified Procedure Steps that no rerank has told of.
 _STEPS_S = 5.0
 _WAITS_S = 15.0
+#: What people asked for on the pages, and what they have not seen in time.
+_PEOPLE_S = 1.0
 #: A beat that takes longer than this stops feeding the watchdog.
 _POLL_S = 0.25
 
@@ -81,6 +85,7 @@ def main(settings: Settings) -> int:
         (take_back_expired, _RECOVERY_S, "default"),
         (take_back_old_sets, _SUPERSESSION_S, "default"),
         (mark_who_waits_too_long, _WAITS_S, "default"),
+        (_see_to_people(db, clock, policies), _PEOPLE_S, "default"),
         (lambda: reading_steps.sweep(db, clock.now(), policies.current()), _STEPS_S, "default"),
         (free_files, _FREEING_S, "freeing"),
         (lambda: _follow_rules(db, clock, policies, ruling), _RULES_S, "ruling"),
@@ -94,6 +99,22 @@ def main(settings: Settings) -> int:
     scheduler.shutdown()
     db.close()
     return 0
+
+
+def _see_to_people(db: Database, clock: Clock, policies: Policies) -> Callable[[], None]:
+    """Does what was asked for on the pages, tells further what nobody acknowledged, takes back what is held."""
+    held = HeldStudies()
+
+    def see_to_people() -> None:
+        requests.perform(db, clock.now(), policies.current())
+        escalated = escalate(db, clock.now(), policies.current())
+        if escalated:
+            log.warning("findings_told_further", count=escalated)
+        taken = held.take_back(db, clock.now(), policies.current())
+        if taken:
+            log.warning("told_studies_held", count=taken)
+
+    return see_to_people
 
 
 def _follow_rules(db: Database, clock: Clock, policies: Policies, ruling: Ruling) -> None:

@@ -41,6 +41,18 @@ class NoticeKind(StrEnum):
     #: The study is held: nothing that was told of it counts until a person has looked at it.
     WITHDRAWN = "withdrawn"
 
+    @property
+    def in_words(self) -> str:
+        """As a receiver reads it; empty where it is no more than where the study stands."""
+        return _IN_WORDS[self]
+
+
+_IN_WORDS = {
+    NoticeKind.RANK: "",
+    NoticeKind.ESCALATION: "not acknowledged",
+    NoticeKind.DISCREPANCY: "found after the report",
+    NoticeKind.WITHDRAWN: "withdrawn",
+}
 
 #: Kinds that call for a person.
 ALERTS = frozenset({NoticeKind.ESCALATION, NoticeKind.DISCREPANCY})

@@ -49,14 +49,16 @@ def _take_back(db: Database, now: Instant, policy: Policy, study_instance_uid: s
     study = studies.study(db, study_instance_uid)
     if study is None or not _is_silent(study):
         return 0
-    told = 0
-    for line in dict.fromkeys((study_instance_uid, listing.line_of(db, study)[0].study_instance_uid)):
-        # Of a line that other studies still speak for, what the held one had to say falls out.
-        listing.tell(db, now, policy, line)
-        # A manager of steps is told by itself that a study is not to be read.
-        routes = [route for route in policy.settings.routes if route.kind != "ups"]
-        told += sum(_told_route(db, now, route, line) for route in routes)
-    return told
+    line = listing.line_of(db, study)
+    first = line[0].study_instance_uid
+    lines = {study_instance_uid, first}
+    if any(listing.may_be_told(each) for each in line):
+        # Others still speak for the line: what the held one had to say falls out.
+        listing.tell(db, now, policy, first)
+        lines.discard(first)
+    # A manager of steps is told by itself that a study is not to be read.
+    routes = [route for route in policy.settings.routes if route.kind != "ups"]
+    return sum(_told_route(db, now, route, each) for each in sorted(lines) for route in routes)
 
 
 def _told_route(db: Database, now: Instant, route: Route, line: str) -> bool:
@@ -72,8 +74,8 @@ def _told_route(db: Database, now: Instant, route: Route, line: str) -> bool:
         newest.flag.kind is NoticeKind.WITHDRAWN and newest.state in STANDING
     ):
         return False
-    rows = studies.some(db, last.flag.told_of or (line,))
-    if not all(_is_silent(row) for row in rows):
+    spoken_for = {uid for each in (last, newest) for uid in (each.flag.told_of or (line,))}
+    if not all(_is_silent(row) for row in studies.some(db, sorted(spoken_for))):
         return False
     notices.add(db, now, route=route.name, flag=withdrawn(last.flag), received=last.received, because=BECAUSE)
     return True

@@ -25,7 +25,7 @@ SCALARS = frozenset(
     {"control_id", "sent_at", "version", "processing_id", "character_set", "sending_application", "sending_facility",
      "receiving_application", "receiving_facility", "patient_id", "issuer_of_patient_id", "patient_name",
      "patient_birth_date", "patient_sex", "accession_number", "study_instance_uid", "study_at", "study_description",
-     "modality", "filler_number", "notice_version", "priority", "lane", "score", "abnormal"}
+     "modality", "filler_number", "notice_version", "priority", "lane", "score", "abnormal", "status"}
 )  # fmt: skip
 #: What is repeated, and the values of one of it.
 LISTS: Mapping[str, frozenset[str]] = {

@@ -43,7 +43,9 @@ def message(route: Route, letter: Letter) -> bytes:
     mail = EmailMessage(policy=SMTP)
     mail["From"] = route.from_address
     mail["To"] = ", ".join(route.to)
-    mail["Subject"] = f"Matins: {'a trial of this route' if letter.trial else f'{letter.flag.lane.value} study'}"
+    status = f"{letter.flag.kind.in_words}: " if letter.flag.kind.in_words else ""
+    what = "a trial of this route" if letter.trial else f"{status}{letter.flag.lane.value} study"
+    mail["Subject"] = f"Matins: {what}"
     mail["Date"] = format_datetime(letter.at)
     # The same notice has the same one however often it is sent (RFC 5322 §3.6.4).
     mail["Message-ID"] = f"<{letter.control_id}@{route.from_address.rpartition('@')[2]}>"

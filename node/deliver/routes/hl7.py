@@ -158,6 +158,7 @@ def _scalars(route: Route, letter: Letter) -> dict[str, Value]:
         "lane": flag.lane.value,
         "score": f"{flag.score:.2f}".rstrip("0").rstrip("."),
         "abnormal": _ABNORMAL[flag.lane],
+        "status": flag.kind.in_words,
     }
 
 

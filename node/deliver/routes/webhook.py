@@ -16,7 +16,7 @@ from node.config import DeliverSettings, Route
 from node.deliver.carriage import Lost, Unreachable
 from node.deliver.credentials import secret_lines, tls_context
 from node.deliver.routes import Heard, Letter, Reply
-from node.domain.notice import FlaggedFinding
+from node.domain.notice import FlaggedFinding, NoticeKind
 from node.errors import Misconfigured
 
 KIND = "webhook"
@@ -26,6 +26,15 @@ _SUCCESS, _SERVER_ERRORS = range(200, 300), 500
 #: A proxy's, and the receiver's own door: nothing gets in before a person has mended something.
 _LOCKED = frozenset({401, 403, 404, 405, 407, 410})
 _REDIRECTS = range(300, 400)
+
+
+#: What a message is about.
+_EVENTS = {
+    NoticeKind.RANK: "study_ranked",
+    NoticeKind.ESCALATION: "finding_not_acknowledged",
+    NoticeKind.DISCREPANCY: "finding_after_report",
+    NoticeKind.WITHDRAWN: "study_withdrawn",
+}
 
 
 def check(route: Route) -> None:
@@ -46,7 +55,7 @@ def message(route: Route, letter: Letter) -> bytes:  # noqa: ARG001
     """The body of one notice, as JSON."""
     flag = letter.flag
     told = {
-        "event": "trial" if letter.trial else "study_ranked",
+        "event": "trial" if letter.trial else _EVENTS[flag.kind],
         "id": letter.control_id,
         "study": letter.filler_number,
         "version": letter.version,
