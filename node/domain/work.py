@@ -22,6 +22,8 @@ class WorkKind(StrEnum):
     #: A result compared with that of a prior; subject: the outcome's id.
     COMPARE = "compare"
     REPORT = "report"
+    #: A report or segmentation of ours or another's, read back; subject: the instance's row id.
+    READ_PRIOR = "read_prior"
     #: A rejection note over results that a destination has; subject: its id.
     REJECT = "reject"
     #: What takes the place of a result that a destination does not store; subject "outbox row:attempt".

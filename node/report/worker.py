@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 
 import structlog
@@ -18,6 +19,8 @@ from node.report.building import built, by_scope
 from node.report.evidence import Evidence
 from node.report.gathering import gather
 from node.report.outputs import Output, in_order, outputs
+from node.report.priors import handling as prior_documents
+from node.report.priors.reader import DocumentReader
 from node.report.warming import warm
 from node.store import artifacts, files, outcomes, work_items
 from node.store.database import Database, open_database
@@ -31,7 +34,7 @@ from node.workflow.reportable import REPORTED_OUTCOMES
 DEFAULT_OUTPUTS = ("seg", "measurement_sr", "classification_sr")
 DEFAULT_PROFILE = "standard"
 _OWNER = "report:"
-_KINDS = (WorkKind.REPORT, WorkKind.REJECT, WorkKind.FALLBACK, WorkKind.CORRECTION)
+_KINDS = (WorkKind.REPORT, WorkKind.REJECT, WorkKind.FALLBACK, WorkKind.CORRECTION, WorkKind.READ_PRIOR)
 _LEASE_S = 60.0
 
 log = structlog.get_logger()
@@ -53,32 +56,35 @@ def main(settings: Settings) -> int:
     recovery.take_back(db, clock.now(), _OWNER, _KINDS)
     warm(DEFAULT_OUTPUTS, available)
     herald.ready(f"writes {', '.join(sorted(available))}")
-    policy, steps = policies.current(), _steps(db, clock, policies.current(), available)
+    reader = DocumentReader()
+    policy, steps = policies.current(), _steps(db, clock, policies.current(), available, reader)
 
     def step() -> bool:
         nonlocal policy, steps
         current = policies.current()
         if current is not policy:
-            policy, steps = current, _steps(db, clock, current, available)
+            policy, steps = current, _steps(db, clock, current, available, reader)
         # A look costs less than a claim, which takes the write lock.
         write_reports, others = steps
         busy = [write() for kind, write in others.items() if work_items.open_subjects(db, kind, limit=1)]
         return write_reports() or any(busy)
 
-    run(db, step, stop, herald)
+    with closing(reader):
+        run(db, step, stop, herald)
     herald.stopping()
     db.close()
     return 0
 
 
 def _steps(
-    db: Database, clock: Clock, policy: Policy, available: Mapping[str, Output]
+    db: Database, clock: Clock, policy: Policy, available: Mapping[str, Output], reader: DocumentReader
 ) -> tuple[Callable[[], bool], dict[WorkKind, Callable[[], bool]]]:
     """What this room does: write reports, and everything else by its kind."""
     others = (
         rejecting.handling(db, clock, _OWNER),
         replacing.handling(db, clock, policy, available, _OWNER),
         rebuilding.handling(db, clock, policy, available, _OWNER),
+        prior_documents.handling(db, clock, policy, reader, _OWNER),
     )
     write_reports = work_step(db, clock, handling(db, clock, policy, available))
     return write_reports, {each.kind: work_step(db, clock, each) for each in others}

@@ -17,6 +17,7 @@ from node.workflow import (
     early,
     ordered,
     prefetch,
+    prior_reading,
     priors,
     procedure,
     ranking,
@@ -52,6 +53,7 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
     uid = study.study_instance_uid
     held = instances.of_study(db, uid)
     difference = content.record(db, now, uid, held)
+    prior_reading.ask(db, now, uid, held, again=bool(difference))
     if difference:
         reason = f"{difference}, then `matins release {uid}`"
         studies.move(db, now, uid, StudyState.HELD, reason)

@@ -8,7 +8,7 @@ from node.domain.work import OutcomeState, WorkKind
 from node.store import instances, outcomes, retrievals, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
-from node.workflow import comparing, reading, reconciliation
+from node.workflow import comparing, prior_reading, reading, reconciliation
 from node.workflow.policy import Policy
 
 #: A room that was killed over the same item this often is not killed by chance.
@@ -41,6 +41,8 @@ def recover_expired(db: Database, now: Instant, policy: Policy) -> int:
                 reading.died(db, now, policy, item, "its worker went silent")
             elif item.kind is WorkKind.COMPARE:
                 comparing.died(db, now, item, "its worker went silent")
+            elif item.kind is WorkKind.READ_PRIOR:
+                prior_reading.died(db, now, policy, item, "its worker went silent")
             elif item.attempts >= work_items.MAXIMUM_ATTEMPTS:
                 _park(db, now, item, "its worker went silent")
             else:

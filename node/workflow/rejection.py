@@ -17,7 +17,7 @@ from node.domain.time import Instant
 from node.store import events, instances, rejections, studies
 from node.store.database import Database
 from node.store.rejections import Named, Note
-from node.workflow import ranking
+from node.workflow import prior_reading, ranking
 from node.workflow.policy import Policy
 from node.workflow.withdrawal import withdraw_resting_on
 
@@ -87,6 +87,7 @@ def _reject(
 ) -> None:
     ids = [each.instance_id for each in named]
     rejections.mark(db, ids, note.title)
+    prior_reading.ask_again(db, now, ids)
     reason = f"{note.title.meaning} ({note.title}, DCM), a rejection note of {note.source}"
     _tell(db, now, note, study, "in effect", f"takes instances out of use: {reason}")
     fell = withdraw_resting_on(db, now, settings, ids, f"withdrawn: {reason}")

@@ -1,0 +1,34 @@
+"""What the room and the process that reads documents say to each other: one JSON document a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from node.domain.prior_document import DocumentKind, PriorDocument
+
+#: The process's first line: its libraries are loaded and its limits are set.
+READY = b"ready\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One object to be read."""
+
+    path: str
+    kind: DocumentKind
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What it says, or why that cannot be read."""
+
+    document: PriorDocument | None = None
+    unreadable: str = ""
+
+
+QUESTION: TypeAdapter[Question] = TypeAdapter(Question)
+ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)

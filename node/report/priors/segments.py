@@ -1,0 +1,64 @@
+"""What the segments of a segmentation are (PS3.3 §C.8.20.2), without their pixels."""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+from node.domain.finding import LEFT, RIGHT, RIGHT_AND_LEFT, Code, Finding
+from node.domain.prior_document import PriorFinding
+from node.domain.uid import is_usable_uid
+from node.report.priors.measured import MOST_FINDINGS, digests
+from node.report.priors.tree import code_of, key, plain
+
+_SIDES = {key(each): each for each in (LEFT, RIGHT, RIGHT_AND_LEFT)}
+_LONGEST = 64
+
+
+def findings(dataset: Dataset) -> tuple[tuple[PriorFinding, ...], int]:
+    """A finding a segment, and how many were left out; one without a code is not told."""
+    items = dataset.get("SegmentSequence") or []
+    uid = str(dataset.get("SOPInstanceUID", "") or "")
+    found = [_finding(item, uid) for item in items[:MOST_FINDINGS]]
+    return tuple(each for each in found if each is not None), max(0, len(items) - MOST_FINDINGS)
+
+
+def _finding(item: Dataset, segmentation_uid: str) -> PriorFinding | None:
+    code = code_of(item, "SegmentedPropertyTypeCodeSequence")
+    number = item.get("SegmentNumber")
+    if code is None or not isinstance(number, int) or number < 1:
+        return None
+    tracking_uid = str(item.get("TrackingUID", "") or "")
+    given = digests(iter(_parameters(item)))
+    is_made = str(item.get("SegmentAlgorithmType", "") or "") != "MANUAL"
+    return PriorFinding(
+        finding=Finding(
+            code=code,
+            segment_number=number,
+            tracking_identifier=plain(str(item.get("TrackingID", "") or ""), _LONGEST),
+            tracking_uid=tracking_uid if is_usable_uid(tracking_uid) else "",
+            laterality=_side(item),
+            site=code_of(item, "AnatomicRegionSequence"),
+        ),
+        segmentation_uid=segmentation_uid,
+        algorithm=plain(str(item.get("SegmentAlgorithmName", "") or ""), _LONGEST) if is_made else "",
+        model_digest=given.get("model", ""),
+        card_digest=given.get("card", ""),
+    )
+
+
+def _parameters(item: Dataset) -> list[str]:
+    identified = item.get("SegmentationAlgorithmIdentificationSequence")
+    return [str(identified[0].get("AlgorithmParameters", "") or "")] if identified else []
+
+
+def _side(item: Dataset) -> Code | None:
+    for keyword in ("SegmentedPropertyTypeModifierCodeSequence",):
+        modifiers = item.get(keyword) or []
+        type_items = item.get("SegmentedPropertyTypeCodeSequence") or []
+        for place in (*modifiers, *(one for each in type_items for one in each.get(keyword) or [])):
+            holder = Dataset()
+            holder.ConceptCodeSequence = [place]
+            side = _SIDES.get(key(code_of(holder, "ConceptCodeSequence")))
+            if side is not None:
+                return side
+    return None
