@@ -13,6 +13,7 @@ import typer
 
 from node import __version__, log
 from node.commands import options
+from node.commands.account_family import accounts
 from node.commands.history_family import history
 from node.commands.identity_family import identity
 from node.commands.model_family import models
@@ -27,6 +28,7 @@ rules = family("Rules of this node.")
 _FAMILIES = {"models": models, "history": history, "identity": identity, "rules": rules, "routes": routes}
 for _name, _family in _FAMILIES.items():
     app.add_typer(_family, name=_name)
+app.add_typer(accounts, name="accounts")
 app.registered_commands += reading.registered_commands
 app.command()(simulate)
 
@@ -254,9 +256,7 @@ def train(
 def explain(
     study: Study,
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="Only what this model found")] = "",
-    method: Annotated[
-        list[str] | None, typer.Option("--method", help="In place of the card's; may be repeated")
-    ] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help="In place of the card's; repeatable")] = None,
     budget: Annotated[float | None, typer.Option("--budget", metavar="S", min=0, help="Seconds at most")] = None,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Write NIfTI or PNG files there, too")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop")] = False,

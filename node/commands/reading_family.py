@@ -1,4 +1,4 @@
-"""The commands around the reading list: `worklist`, `pin`, `unpin`, `replay`; their options and their help."""
+"""The commands around the reading list: `worklist`, `pin`, `acknowledge`, `read`, `discrepancies`, `replay`; their options and their help."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from node.domain.priority import Lane
 reading = family("The reading list.")
 
 By = Annotated[str, typer.Option("--by", metavar="LOGIN", help="Who says so; default: the login of this session")]
+
+As = Annotated[str, typer.Option("--as", metavar="LOGIN", help="Who says so: a reader of `matins accounts`")]
+PerhapsAs = Annotated[
+    str, typer.Option("--as", metavar="LOGIN", help="Who says so; default: the login of this session")
+]
 
 
 @reading.command()
@@ -50,6 +55,54 @@ def unpin(study: Study, by: By = "", config: Config = None, data: Data = None) -
     from node.commands import pinning, site
 
     pinning.unpin(site.settings_from(config, data), study, by=by)
+
+
+@reading.command()
+def acknowledge(
+    study: Study,
+    by: As,
+    finding: Annotated[str, typer.Option("--finding", metavar="CODE", help="Only this one, as SCT:50960005")] = "",
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Say that a reader has seen what was found: it is told no further. For the reading list, not for who ordered."""
+    from node.commands import attending, site
+
+    attending.acknowledge(site.settings_from(config, data), study, finding=finding, by=by)
+
+
+@reading.command()
+def read(
+    study: Study,
+    by: PerhapsAs = "",
+    preliminary: Annotated[bool, typer.Option("--preliminary", help="Not signed: it stays in the list")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Say that a study is read and reported: it leaves the list, and is neither ranked nor told of any more."""
+    from node.commands import attending, site
+
+    attending.read(site.settings_from(config, data), study, preliminary=preliminary, by=by)
+
+
+@reading.command()
+def discrepancies(
+    close: Annotated[int | None, typer.Option("--close", metavar="NUMBER", help="Settle this one")] = None,
+    by: PerhapsAs = "",
+    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="With --close: what was done")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Also what is closed, or stands no longer")] = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Urgent findings that came after the report, each with who sees to it; --close settles one."""
+    from node.commands import attending, site
+
+    settings = site.settings_from(config, data)
+    if close is None:
+        attending.show_discrepancies(settings, every=every, as_json=as_json)
+    else:
+        attending.close_discrepancy(settings, close, by=by, because=because)
 
 
 @reading.command()

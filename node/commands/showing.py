@@ -140,9 +140,17 @@ def _line(study: dict[str, Any]) -> list[str]:
         _minute(study["received_at"]),
         _wait(study),
         study["state"],
-        study["report_state"],
+        _report(study),
         why or study["reason"],
     ]
+
+
+def _report(study: dict[str, Any]) -> str:
+    """How far the report is, with a mark where a finding waits for somebody."""
+    asked = study["acknowledgement"]
+    if asked is None or asked["state"] not in {"due", "overdue"}:
+        return str(study["report_state"])
+    return f"{study['report_state']} NOT ACKNOWLEDGED{' IN TIME' if asked['state'] == 'overdue' else ''}"
 
 
 def _wait(study: dict[str, Any]) -> str:
@@ -161,6 +169,9 @@ def _show_head(told: dict[str, Any]) -> None:
     say(f"rank      {told['lane']}, score {told['score']:g}")
     if told["waits_too_long"]:
         say(f"waits     TOO LONG: {told['waits_too_long']}")
+    for each in (told["acknowledgement"] or {"findings": ()})["findings"]:
+        until = f"by {each['by']} at {each['at'][:16]} UTC" if each["by"] else f"until {each['due_at'][:16] or 'ever'}"
+        say(f"seen      {each['code_meaning']} [{each['model']}], {each['lane']}: {each['state']}, {until}")
     for reason in told["reasons"]:
         say(f"          {reason['points']:+g}  {reason['because']}  [{reason['rule']}]")
     for revision in told["revisions"]:

@@ -70,9 +70,10 @@ def named(db: Database, login: str, *, given: str) -> str:
     return login
 
 
-def derived(password: str, *, cost: int = COST) -> str:
+def derived(password: str, *, cost: int = 0) -> str:
     """What is kept of a password: "scrypt$cost$block size$parallel$salt$key"."""
     salt = secrets.token_bytes(16)
+    cost = cost or COST
     key = _key(password, salt, cost, BLOCK_SIZE, PARALLEL)
     return "$".join(("scrypt", str(cost), str(BLOCK_SIZE), str(PARALLEL), _text(salt), _text(key)))
 
