@@ -56,6 +56,18 @@ class Knot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How finely the voxels of a mask show one finding."""
+
+    #: Distance of voxels along (slice, row, column), mm.
+    spacing_mm: tuple[float, float, float]
+    #: How many it spans along each.
+    spanned: tuple[int, int, int]
+    #: Surface of the body that the voxels stand for, mm².
+    surface_mm2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """How images were made, as far as it says how large things look on them."""
 
@@ -87,6 +99,9 @@ class Correspondence:
     #: What reaches the edge of its own images, so that there may be more of it.
     cut_now: tuple[int, ...] = ()
     cut_before: tuple[int, ...] = ()
+    #: Of each finding that its mask shows.
+    sampled_now: dict[int, Sampling] = field(default_factory=dict)
+    sampled_before: dict[int, Sampling] = field(default_factory=dict)
     #: Lesions that the other study shows in the same place, too small to be counted there: place → mL there.
     faint_before: dict[int, float] = field(default_factory=dict)
     faint_now: dict[int, float] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from node.domain.alignment import Alignment, Knot, Pair, Way
+from node.domain.alignment import Alignment, Knot, Pair, Sampling, Way
 from node.domain.finding import Finding
 from node.domain.geometry import Grid, to_patient
 from node.imaging.mask import Mask, tally
@@ -78,6 +78,16 @@ def places_of(outlined: Outlined) -> dict[int, Region]:
 def cut(found: dict[int, Region]) -> tuple[int, ...]:
     """Places of the findings that reach the edge of their images."""
     return tuple(place for place, region in found.items() if region.is_cut)
+
+
+def samplings(found: dict[int, Region]) -> dict[int, Sampling]:
+    """How finely its voxels show each finding."""
+    return {
+        place: Sampling(
+            spacing_mm=region.grid.spacing_mm, spanned=region.spanned, surface_mm2=round(region.surface_mm2, 3)
+        )
+        for place, region in found.items()
+    }
 
 
 def correspond(

@@ -11,7 +11,7 @@ from node.domain.alignment import Conditions, Correspondence
 from node.domain.model_card import ModelCard
 from node.domain.study import Instance
 from node.errors import Failed, MatinsError, Unsuitable
-from node.imaging.correspond import Found, Outlined, correspond, cut, places_of
+from node.imaging.correspond import Found, Outlined, correspond, cut, places_of, samplings
 from node.imaging.mask import Mask, read_mask
 from node.imaging.register import register
 from node.imaging.volume import Volume, read_volume
@@ -70,6 +70,8 @@ def compared(asked: Question) -> Correspondence:
         unseen_before=found.unseen_before,
         cut_now=cut(places[0]),
         cut_before=cut(places[1]),
+        sampled_now=samplings(places[0]),
+        sampled_before=samplings(places[1]),
         faint_before=found.faint_before,
         faint_now=found.faint_now,
     )

@@ -31,7 +31,8 @@ from node.store import artifacts, instances, outcomes, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
-from node.triage.change import Read, changes
+from node.triage.change import changes
+from node.triage.change_sizes import Read
 from node.workflow import comparing
 from node.workflow.comparing import Pairing
 from node.workflow.policy import Policy, load_policy

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.domain.alignment import Alignment, Conditions, Correspondence, Knot, Pair, Way
+from node.domain.alignment import Alignment, Conditions, Correspondence, Knot, Pair, Sampling, Way
 from node.domain.change import Change, Verdict
 from node.domain.finding import LEFT, MILLILITRE, MILLIMETRE, RIGHT, VOLUME, Code, Finding, Measurement
 from node.domain.measures import DIAMETER
-from node.triage.change import Read, changes
+from node.triage.change import changes
 from node.triage.change_said import foremost, said, with_changes
+from node.triage.change_sizes import Read
 
 NODULE = Code("27925004", "SCT", "Nodule")
 STILL = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
@@ -205,3 +206,37 @@ def test_the_sentence_of_a_finding_tells_what_stands_for_it_and_what_is_gone() -
     best = foremost([each for each in made if each.lesion_number == 1])
     assert best is not None
     assert best.quantity == VOLUME
+
+
+def shown(*spanned: int, surface_mm2: float = 100.0) -> Sampling:
+    return Sampling(spacing_mm=(1.6, 1.6, 1.6), spanned=spanned, surface_mm2=surface_mm2)  # type: ignore[arg-type]
+
+
+def test_a_small_lesion_has_not_changed_where_voxels_alone_may_say_so() -> None:
+    now, then = read(lesion(sized(0.08, 15))), before(lesion(sized(0.06, 15)))
+    assert one(now, then).verdict is Verdict.GROWN
+    found = replace(PAIRED, sampled_now={0: shown(4, 4, 4)}, sampled_before={0: shown(4, 3, 3)})
+    stable = one(now, then, found)
+    assert (stable.verdict, stable.doubling_days) == (Verdict.STABLE, None)
+    assert "the model repeats within 0.012 mL, and voxels of this size within" in stable.reason
+    assert one(read(lesion(sized(0.2, 15))), then, found).verdict is Verdict.GROWN
+
+
+@pytest.mark.parametrize("few", [shown(2, 9, 9), shown(3, 3, 3, surface_mm2=900.0)], ids=["two slices", "mere surface"])
+def test_too_few_voxels_say_nothing_and_the_sizes_are_shown(few: Sampling) -> None:
+    change = one(read(lesion(sized(0.2))), before(lesion(sized(0.02))), replace(PAIRED, sampled_before={0: few}))
+    assert (change.verdict, change.before, change.after) == (Verdict.NOT_COMPARABLE, 0.02, 0.2)
+    assert change.reason == "matched by overlap; too few voxels show it"
+
+
+def test_what_may_lie_between_the_voxels_of_the_other_study_is_neither_new_nor_gone() -> None:
+    made = Conditions(slice_spacing_mm=1.6, in_plane_spacing_mm=1.6)
+    found = replace(ALIGNED, now=made, before=made)
+    small, enough = {0: shown(1, 2, 2)}, {0: shown(2, 2, 2)}
+    now, then = (read(lesion(sized(0.1))), before()), (read(), before(lesion(sized(0.1))))
+    assert one(*now, replace(found, sampled_now=enough)).verdict is Verdict.NEW
+    assert one(*then, replace(found, sampled_before=enough)).verdict is Verdict.RESOLVED
+    for pair, missed in ((now, replace(found, sampled_now=small)), (then, replace(found, sampled_before=small))):
+        change = one(*pair, missed)
+        assert change.verdict is Verdict.NOT_COMPARABLE
+        assert "may lie between voxels" in change.reason

@@ -13,7 +13,8 @@ from node.domain.study import Order, StudyState
 from node.domain.work import OutcomeState, WorkKind, WorkState
 from node.store import outcomes, studies, work_items
 from node.store.database import Database
-from node.triage.change import Read, changes
+from node.triage.change import changes
+from node.triage.change_sizes import Read
 from node.workflow import changed, comparing, rank_facts, reading
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
