@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from node.domain.alignment import Alignment
 from node.domain.change import Change
 from node.domain.finding import Code
+from node.domain.model_card import Mode
 from node.store.changes import Comparison
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.change_said import said
 from node.workflow.changed import comparisons_of
+from node.workflow.measured_elsewhere import sizes_of_others
 
 Story = dict[str, Any]
 
@@ -21,16 +24,22 @@ def comparisons_told(db: Database, row: StudyRow) -> dict[int, Comparison]:
     return {each.outcome_id: each for each in comparisons_of(db, [row])[row.study_instance_uid]}
 
 
-def changes_told(made: Sequence[Comparison]) -> list[Story]:
-    """Each size of each finding against that of the prior."""
-    return [_told(comparison, change) for comparison in made for change in comparison.changes]
+def changes_told(db: Database, row: StudyRow, made: Sequence[Comparison]) -> list[Story]:
+    """Each size of each finding against that of the prior; then beside those that others have measured."""
+    compared = [
+        _told(change, each.mode) | _made(each.made_at, each.alignment) for each in made for change in each.changes
+    ]
+    return compared + [_told(change, outcome.mode) | _made("", None) for outcome, change in sizes_of_others(db, row)]
 
 
-def _told(comparison: Comparison, change: Change) -> Story:
-    alignment = comparison.alignment
+def _made(made_at: str, alignment: Alignment | None) -> Story:
+    return {"compared_at": made_at, "similarity": None if alignment is None else alignment.similarity}
+
+
+def _told(change: Change, mode: Mode) -> Story:
     return {
         "model": change.model,
-        "mode": comparison.mode.value,
+        "mode": mode.value,
         "code": _code(change.code),
         "segment_number": change.segment_number or None,
         "lesion_number": change.lesion_number or None,
@@ -50,8 +59,6 @@ def _told(comparison: Comparison, change: Change) -> Story:
         "sentence": said(change),
         "prior_study_instance_uid": change.prior_study_instance_uid,
         "prior_study_date": change.prior_date,
-        "compared_at": comparison.made_at,
-        "similarity": None if alignment is None else alignment.similarity,
     }
 
 

@@ -48,14 +48,16 @@ _CANDIDATES = 5
 
 
 def worklist_story(db: Database, *, limit: int | None = None, now: Instant | None = None, every: bool = False) -> Story:
-    """Studies in reading order, or the first `limit`: {"studies": [...], "total": count}.
+    """Studies in reading order, or the first `limit`: {"studies": [...], "total": count, "event_number": newest}.
 
     Those that a radiologist has reported are left out without `every`. With `now`, each says how long it waits.
     """
+    # Read before the list: whoever listens from there on misses nothing.
+    number = events.newest_number(db)
     rows = studies.worklist(db, every=every)
     places = _with_acknowledgements(db, rows[:limit], places_told(db, rows[:limit], now))
     told = [{"place": number, **_told(db, row, places)} for number, row in enumerate(rows[:limit], start=1)]
-    return {"studies": told, "total": len(rows)}
+    return {"studies": told, "total": len(rows), "event_number": number}
 
 
 def study_story(db: Database, study_instance_uid: str) -> Story | None:
@@ -159,7 +161,7 @@ def _told(db: Database, row: StudyRow, places: Mapping[str, Story]) -> Story:
         "instances_expected": row.expected_count,
         "instances_undescribed": tally.undescribed,
         "findings": [told for outcome in current for told in _findings(db, outcome, compared.get(outcome.id))],
-        "changes": changes_told(list(compared.values())),
+        "changes": changes_told(db, row, list(compared.values())),
         "outcomes": [_outcome(outcome) for outcome in current],
         "results": [
             {
