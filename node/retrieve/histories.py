@@ -136,6 +136,7 @@ class Histories:
                 "study_instance_uid": study.study_instance_uid,
                 "accession_system": server.accession_system,
                 "accession_number": study.order.accession_number,
+                "accession_is_shared": order_facts.shares_accession_number(self._db, study),
                 "asked": [
                     AskedResource(resource=name, etag=row.etag if row else "", digest=row.digest if row else "")
                     for name, row in due

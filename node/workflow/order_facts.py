@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from node.domain.priority import Lane, lane_of_requested_priority
+from node.domain.told import ToldOrder
 from node.store import identities, orders, studies
 from node.store.database import Database
 from node.store.orders import OrderRow
@@ -31,8 +32,9 @@ def of_studies(db: Database, rows: Sequence[StudyRow]) -> dict[str, list[OrderRo
 def requested_priorities(db: Database, rows: Sequence[StudyRow]) -> dict[str, str]:
     """Requested Procedure Priority (0040,1003) of each study by UID, as the RIS and the objects say it.
 
-    What the RIS says after the study came takes the place of what the objects say; of what it said before, the more
-    urgent counts. A cancelled order says nothing: the images are there, and somebody may wait for them.
+    What the RIS says after the study came takes the place of what the objects say; of what it said before, and of what
+    it says of another UID under the same accession number, the more urgent counts. A cancelled order says nothing: the
+    images are there, and somebody may wait for them.
     """
     told = of_studies(db, rows)
     return {row.study_instance_uid: _priority(row, told[row.study_instance_uid]) for row in rows}
@@ -45,7 +47,26 @@ def ordered_lanes(db: Database, uids: Sequence[str]) -> dict[str, Lane]:
     return {uid: lane_of_requested_priority(said.get(uid, "")) for uid in uids}
 
 
+def names_another_study(row: StudyRow, study_instance_uid: str) -> bool:
+    """Whether what is told under the study's accession number is told of another UID: a part of the same request."""
+    return study_instance_uid not in ("", row.study_instance_uid)
+
+
+def shares_accession_number(db: Database, row: StudyRow) -> bool:
+    """Whether the patient has another study, no prior, under the same accession number."""
+    asked = ToldOrder(accession_number=row.order.accession_number)
+    found = studies.some(db, orders.studies_meant(db, row.patient, identities.identifiers(db, row.patient), asked))
+    return any(each.study_instance_uid != row.study_instance_uid and not each.prior for each in found)
+
+
 def _priority(row: StudyRow, told: Sequence[OrderRow]) -> str:
+    said = _by_own_orders(row, [each for each in told if not names_another_study(row, each.study_instance_uid)])
+    beside = [each.priority for each in told if names_another_study(row, each.study_instance_uid)]
+    # A modality that made a UID of its own: what the order says raises the study, and never lowers it.
+    return min(filter(None, (said, *beside)), key=lambda text: lane_of_requested_priority(text).order, default="")
+
+
+def _by_own_orders(row: StudyRow, told: Sequence[OrderRow]) -> str:
     said = row.order.requested_priority
     latest = max(
         (each for each in told if each.priority_recorded_at),

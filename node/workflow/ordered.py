@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from node.domain.patient import Patient
+from node.domain.report_state import ReportState
 from node.domain.time import Instant
 from node.domain.told import ToldOrder
 from node.store import events, identities, orders, studies
@@ -38,7 +39,7 @@ def take(
             events.record(db, now, "order", told_by, after=after, reason=order.priority or "", study=uid)
             ranking.rerank(db, now, policy, uid)
         if order.report is not None and _was_made_before(study, at or now.iso):
-            reported.record(db, now, policy, uid, order.report, told_by=told_by)
+            _take_report(db, now, policy, study, order.study_instance_uid, order.report, told_by=told_by)
     return [study.study_instance_uid for study in meant]
 
 
@@ -47,7 +48,32 @@ def arrived(db: Database, now: Instant, policy: Policy, study_instance_uid: str)
     study = studies.study(db, study_instance_uid)
     for row in order_facts.of_studies(db, [study])[study_instance_uid] if study is not None else ():
         if study is not None and row.report_state is not None and _was_made_before(study, row.report_at):
-            reported.record(db, now, policy, study_instance_uid, row.report_state, told_by=row.told_by)
+            _take_report(db, now, policy, study, row.study_instance_uid, row.report_state, told_by=row.told_by)
+
+
+def _take_report(
+    db: Database,
+    now: Instant,
+    policy: Policy,
+    study: StudyRow,
+    named: str,
+    state: ReportState,
+    *,
+    told_by: str,
+) -> None:
+    """Keep how far the report of a study is, if it is this study's: `named` is the UID that the source tells, if any.
+
+    An accession number that several studies bear does not say which of them was read: none leaves the list by it.
+    """
+    uid = study.study_instance_uid
+    if order_facts.names_another_study(study, named):
+        return
+    if state is ReportState.FINAL and not named and order_facts.shares_accession_number(db, study):
+        reason = "several studies bear the accession number that is told to be read; `matins read` says which"
+        events.record(db, now, "report_state", told_by, before=study.report_state, after="not taken", reason=reason,
+                      study=uid)  # fmt: skip
+        return
+    reported.record(db, now, policy, uid, state, told_by=told_by)
 
 
 def _was_made_before(study: StudyRow, at: str) -> bool:

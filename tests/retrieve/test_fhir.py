@@ -406,6 +406,13 @@ def test_the_order_of_the_study_says_why_and_how_urgent(server: Records) -> None
             ReportState.FINAL,
         ),
         ({"identifier": [{"system": ACCESSIONS, "value": "A1"}], "status": "preliminary"}, ReportState.PRELIMINARY),
+        (
+            {
+                "identifier": [{"system": ACCESSIONS, "value": "A1"}],
+                "imagingStudy": [{"identifier": {"system": "urn:dicom:uid", "value": "urn:oid:1.2.3.4"}}],
+            },
+            None,
+        ),
         ({"identifier": [{"system": ACCESSIONS, "value": "A1"}], "status": "entered-in-error"}, None),
         ({"identifier": [{"system": ACCESSIONS, "value": "A1"}], "category": []}, None),
         ({"identifier": [{"system": ACCESSIONS, "value": "A2"}]}, None),
@@ -420,6 +427,12 @@ def test_a_report_counts_for_its_own_study_alone(
     server.included["DiagnosticReport"] = [order]
     server.put(about("DiagnosticReport", 1, **{"status": "final", "category": RADIOLOGY, **changes}))
     assert one(server, "DiagnosticReport").report_state is state
+
+
+def test_of_several_reports_of_a_study_the_least_counts(server: Records) -> None:
+    named = {"identifier": [{"system": ACCESSIONS, "value": "A1"}], "category": RADIOLOGY}
+    server.put(*(about("DiagnosticReport", i, status=s, **named) for i, s in enumerate(("final", "preliminary"), 1)))
+    assert one(server, "DiagnosticReport").report_state is ReportState.PRELIMINARY
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from node.config.hl7 import Hl7Sender
 from node.domain.history import Fact
-from node.domain.priority import requested_priority_of_hl7
+from node.domain.priority import lane_of_requested_priority, requested_priority_of_hl7
 from node.domain.report_state import FROM_OBR_25, ReportState
 from node.domain.told import ToldFacts, ToldOrder
 from node.domain.uid import is_usable_uid
@@ -54,7 +54,7 @@ class _Group:
 
 
 def told_orders(message: Message, sender: Hl7Sender, source: str, zone: ZoneInfo | None) -> tuple[ToldOrder, ...]:
-    """What an order message says of each of its orders."""
+    """What an order message says of each of its orders; several under one accession number are one."""
     told = []
     for group in _groups(message, "ORC"):
         control = group.text("ORC-1").upper()
@@ -71,7 +71,7 @@ def told_orders(message: Message, sender: Hl7Sender, source: str, zone: ZoneInfo
                 report=report,
             )
         )
-    return tuple(told)
+    return tuple(_gathered(_agreed(told)))
 
 
 def told_results(
@@ -111,6 +111,22 @@ def _agreed(reports: Sequence[ToldOrder]) -> list[ToldOrder]:
         if each.report is not None:
             least[key] = min(each.report, least.get(key, each.report), key=steps.index)
     return [replace(each, report=least.get((each.accession_number, each.study_instance_uid))) for each in reports]
+
+
+def _gathered(told: Sequence[ToldOrder]) -> Iterable[ToldOrder]:
+    """Orders of one study as one: the most urgent counts, all reasons do, and it is cancelled where all of them are."""
+    together: dict[tuple[str, str], list[ToldOrder]] = {}
+    for each in told:
+        together.setdefault((each.accession_number, each.study_instance_uid), []).append(each)
+    for parts in together.values():
+        priorities = [each.priority for each in parts if each.priority is not None]
+        reasons = [each.facts for each in parts if each.facts is not None]
+        yield replace(
+            parts[0],
+            priority=min(priorities, key=lambda text: lane_of_requested_priority(text).order, default=None),
+            cancelled=all(each.cancelled for each in parts),
+            facts=tuple(fact for facts in reasons for fact in facts) if reasons else None,
+        )
 
 
 def _groups(message: Message, first: str) -> Iterable[_Group]:

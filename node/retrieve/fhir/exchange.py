@@ -64,6 +64,8 @@ class HistoryQuery(FhirCall):
     #: Empty where orders are not asked for by it.
     accession_system: str = ""
     accession_number: str = ""
+    #: Other studies of the patient bear it, too: a report that names it may be of one of them.
+    accession_is_shared: bool = False
     asked: tuple[AskedResource, ...]
     categories: tuple[str, ...]
     #: First day of the observations, and today: YYYY-MM-DD.

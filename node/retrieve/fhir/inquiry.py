@@ -162,7 +162,7 @@ def _told(found: Found, query: HistoryQuery, one: Meant) -> _Told:
             told.priority = orders.most_urgent(priority for _, priority in requests)
         case "DiagnosticReport":
             states = _read(found, about, lambda each: orders.of_report(each, reading, query))
-            told.report_state = orders.furthest(each for each in states if each is not None)
+            told.report_state = orders.least(each for each in states if each is not None)
         case name:
             reader = READERS[name]
             told.facts = [fact for facts in _read(found, about, lambda each: reader(each, reading)) for fact in facts]

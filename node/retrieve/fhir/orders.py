@@ -23,6 +23,8 @@ _IMAGING = {
     "http://loinc.org": frozenset({"LP29684-5"}),
 }
 IMAGING = ",".join(f"{system}|{code}" for system, codes in _IMAGING.items() for code in sorted(codes))
+#: System of a Study Instance UID as an identifier (FHIR R4, ImagingStudy).
+_UIDS = "urn:dicom:uid"
 _ORGANISATIONS = ("Organization", "HealthcareService", "Location")
 
 
@@ -63,10 +65,10 @@ def of_report(resource: Json, reading: Reading, query: HistoryQuery) -> ReportSt
     return FROM_DIAGNOSTIC_REPORT.get(code(resource.get("status")))
 
 
-def furthest(states: Iterable[ReportState]) -> ReportState | None:
-    """The furthest of several reports of one study; `None` where there is none."""
+def least(states: Iterable[ReportState]) -> ReportState | None:
+    """The least of several reports of one study: half of it signed is not signed; `None` where there is none."""
     told, order = set(states), list(ReportState)
-    return max(told, key=order.index) if told else None
+    return min(told, key=order.index) if told else None
 
 
 def _is_imaging(resource: Json) -> bool:
@@ -75,18 +77,19 @@ def _is_imaging(resource: Json) -> bool:
 
 
 def _is_of_study(resource: Json, reading: Reading, query: HistoryQuery) -> bool:
-    """Whether it names the accession number, its order does, or it names the study by its UID."""
-    accession = (query.accession_system, query.accession_number)
-    if all(accession):
-        based_on = records(resource.get("basedOn", []))
-        bearers = [resource, *(reading.found.resolved(each, resource) for each in based_on)]
-        named = [each.get("identifier") for each in (*bearers, *based_on)]
-        if any(accession in identifiers(each) for each in named):
-            return True
-    uid = ("urn:dicom:uid", f"urn:oid:{query.study_instance_uid}")
+    """Whether it names the study by its UID, or no study at all, and it or its order the study's accession number."""
     studies = records(resource.get("imagingStudy", []))
     resolved = [reading.found.resolved(each, resource) for each in studies]
-    return any(uid in identifiers(each.get("identifier")) for each in (*studies, *resolved))
+    named = {pair for each in (*studies, *resolved) for pair in identifiers(each.get("identifier"))}
+    uids = {value for system, value in named if system == _UIDS}
+    if uids:
+        return f"urn:oid:{query.study_instance_uid}" in uids
+    accession = (query.accession_system, query.accession_number)
+    if not all(accession) or query.accession_is_shared:
+        return False
+    based_on = records(resource.get("basedOn", []))
+    bearers = [resource, *(reading.found.resolved(each, resource) for each in based_on)]
+    return any(accession in identifiers(each.get("identifier")) for each in (*bearers, *based_on))
 
 
 def _service(requester: object) -> str:

@@ -407,6 +407,29 @@ def test_the_latest_word_on_an_order_counts_and_a_cancelled_one_says_nothing(sit
     assert say("NW", "S", "20260102034000") is Lane.STAT
 
 
+def test_several_orders_under_one_accession_number_are_one_and_none_takes_from_another(site: Site):
+    site.receive()
+    stat = ("ORC|NW|1", obr(priority="S", reason="^Thunderclap headache"))
+    site.tell(message("ORM^O01", pid(), *stat, "ORC|NW|2", obr(priority="R", reason="^Neck pain")))
+    assert site.study().lane is Lane.STAT
+    assert [value for _, value in site.known()] == ["Thunderclap headache", "Neck pain"]
+    site.tell(message("ORM^O01", pid(), "ORC|CA|1", obr(), "ORC|NW|2", obr(priority="A"), at="20260102030500"))
+    assert site.study().lane is Lane.URGENT
+
+
+def test_the_order_of_another_study_under_the_same_accession_number_raises_and_never_lowers(site: Site):
+    site.receive(priority="HIGH")
+
+    def say(priority: str, at: str) -> Lane:
+        site.tell(
+            message("ORM^O01", pid(), ORDER, obr(priority=priority), "ZDS|1.2.3.4^RADIS^Application^DICOM", at=at)
+        )
+        return site.study().lane
+
+    assert say("R", "20260102031000") is Lane.URGENT
+    assert say("S", "20260102032000") is Lane.STAT
+
+
 def test_before_a_study_comes_the_more_urgent_of_order_and_object_counts(site: Site):
     site.tell(message("ORM^O01", pid(), ORDER, obr(priority="R")))
     site.receive(priority="STAT")
@@ -486,6 +509,27 @@ def test_a_report_of_which_one_part_is_not_signed_is_not_signed(site: Site):
     parts = [obr(section="RAD", status=status) for status in ("F", "P", "F")]
     site.tell(message("ORU^R01", pid(), *parts))
     assert site.study().report_state is ReportState.PRELIMINARY
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_report_of_another_study_under_the_same_accession_number_reads_nothing(site: Site, is_first: bool):
+    steps: list[Callable[[], object]] = [lambda: site.tell(report("F", "ACC1", "ZDS|1.2.3.4^RADIS")), site.receive]
+    for step in steps if is_first else steps[::-1]:
+        step()
+    assert site.study().report_state is ReportState.UNREAD
+    site.tell(report("F", "ACC1", f"ZDS|{STUDY}^RADIS"))
+    assert site.study().report_state is ReportState.FINAL
+
+
+def test_a_report_by_an_accession_number_that_two_studies_bear_reads_neither_and_says_so(site: Site):
+    site.receive()
+    site.receive(study=f"{STUDY}.7")
+    site.tell(report("P"))
+    assert site.study().report_state is ReportState.PRELIMINARY
+    site.tell(report("F"))
+    assert site.study().report_state is ReportState.PRELIMINARY
+    [told] = [each for each in events.of_study(site.db, STUDY) if each.after == "not taken"]
+    assert "several studies" in told.reason
 
 
 def test_a_report_of_somebody_else_reads_nothing(site: Site):
