@@ -33,7 +33,7 @@ from node.store.database import Database, open_database
 from node.store.instances import HeldInstance
 from node.store.spool import Spool
 from node.store.work_items import WorkItem
-from node.workflow import rejection
+from node.workflow import prior_reading, rejection
 from node.workflow.policy import Policies
 from node.workflow.recovery import take_back
 
@@ -68,6 +68,7 @@ def describe_step(
 
     def take_effect(instance_id: int, described: Instance) -> None:
         rejection.take_effect(db, clock.now(), settings, policy, instance_id, described)
+        prior_reading.arrived(db, clock.now(), instance_id, described)
 
     at_once = _BATCH
 

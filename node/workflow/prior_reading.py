@@ -14,7 +14,7 @@ from node.domain.coding_systems import coded
 from node.domain.history import Fact, Standing
 from node.domain.patient import Patient, conflict, same_name
 from node.domain.prior_document import DocumentKind, DocumentState, PriorDocument, kind_of
-from node.domain.study import StudyState
+from node.domain.study import Instance, StudyState
 from node.domain.time import Instant
 from node.domain.work import WorkKind, WorkState
 from node.store import instances, prior_documents, studies, work_items
@@ -65,6 +65,17 @@ def ask(
         )
         if each.sop_instance_uid not in here and not is_settled:
             work_items.renew(db, now, WorkKind.READ_PRIOR, each.id, study_instance_uid)
+
+
+def arrived(db: Database, now: Instant, instance_id: int, described: Instance) -> None:
+    """Have an object read that comes for a study which is closed: it opens none, so that no closing asks for it."""
+    if kind_of(described.sop_class_uid) is None:
+        return
+    uid = described.study_instance_uid
+    study = studies.study(db, uid)
+    if study is None or study.open or described.sop_instance_uid in prior_documents.made_here(db, uid):
+        return
+    work_items.renew(db, now, WorkKind.READ_PRIOR, instance_id, uid)
 
 
 def ask_again(db: Database, now: Instant, ids: Sequence[int]) -> None:

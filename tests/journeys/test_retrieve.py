@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
 
 from node.demo.sender import Address, send
+from tests import prior_archive
 from tests.journeys.tiny_model import tiny_head, tiny_model_folder
+from tests.prior_archive import CURRENT
 from tests.retrieve.test_dicomweb import MULTIPART, Web, attributes, multipart
 from tests.site import ArchiveProcess, Site, running, wait_until
 
@@ -149,6 +152,59 @@ def test_a_prior_that_a_person_asks_for_is_read_after_all(hospital: Hospital) ->
     done = hospital.site.run("fetch", "--study", PRIOR, "--wait")
     assert done.returncode == 0, done.stdout + done.stderr
     wait_until("SEG and SR of the prior", lambda: len(hospital.results_of(PRIOR)) == 2)
+
+
+def known_of(story: Any) -> set[tuple[str, str, str, str]]:
+    told = [each for each in story["history"] if each["code"] in ("report", "problem")]
+    return {(each["code"], each["value"], each["coded"], each["standing"]) for each in told}
+
+
+def test_of_all_that_an_archive_holds_under_an_id_the_facts_are_exactly_those_of_the_right_patient(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    hospital.hold(prior_archive.everything(tmp_path))
+    today = prior_archive.images_of(tmp_path, CURRENT, date="20260101")
+    assert all(answer.status == 0 for answer in hospital.site.send(today, calling="SCANNER"))
+
+    def read_back() -> bool:
+        done = hospital.site.run("show", CURRENT, "--json")
+        documents = json.loads(done.stdout)["prior_documents"] if done.returncode == 0 else []
+        return len(documents) == 4
+
+    wait_until("the reports of the prior to be read", read_back)
+    story = hospital.site.story(CURRENT)
+    assert known_of(story) == prior_archive.FACTS
+    assert story["history_candidates"] == []
+    standing = {each["study_instance_uid"]: each["standing"] for each in story["prior_candidates"]}
+    assert standing == {
+        prior_archive.RIGHT: "taken",
+        prior_archive.OTHER_ISSUER: "candidate, unconfirmed",
+        prior_archive.OTHER_BIRTH: "candidate, unconfirmed",
+    }
+    for stranger in (prior_archive.OTHER_ISSUER, prior_archive.OTHER_BIRTH):
+        assert hospital.site.run("show", stranger).returncode == 1
+    told = {each["kind"]: each for each in story["prior_documents"] if not each["findings"]}
+    assert set(told) == {"report", "encapsulated document"}
+    (nodule, outlined) = [each["findings"][0] for each in story["prior_documents"] if each["findings"]][::-1]
+    assert [(each["value"], each["unit"]) for each in nodule["measurements"]] == [(8.5, "mm")]
+    assert nodule["tracking_uid"] == outlined["tracking_uid"]
+    assert nodule["segmentation_sop_instance_uid"] == f"{prior_archive.RIGHT}.81"
+    shown = hospital.site.run("show", CURRENT).stdout
+    assert "impression: Glioblastoma, resected." in shown
+    assert "candidate, unconfirmed: birth date differs" in shown
+    assert "19551224" not in hospital.site.log.read_text()
+
+
+def test_a_report_of_a_prior_that_comes_late_is_known_of_the_study_that_waits(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    wait_until("the prior", lambda: hospital.site.run("show", prior_archive.RIGHT).returncode == 0)
+    late = prior_archive.addendum(tmp_path)
+    (answer,) = hospital.site.send([late], calling="ARCHIVE")
+    assert answer.status == 0
+    fact = ("report", "addendum: Recurrence at the margin.", "", "yes")
+    wait_until("the addendum", lambda: fact in known_of(hospital.site.story(CURRENT)))
+    assert known_of(hospital.site.story(CURRENT)) == {*prior_archive.FACTS, fact}
 
 
 def test_a_study_comes_over_the_web_through_the_inbox_and_is_the_archives(tmp_path: Path) -> None:

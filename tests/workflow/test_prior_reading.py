@@ -203,6 +203,20 @@ def test_when_a_study_is_held_nothing_of_its_reports_is_used_until_it_is_release
     assert facts(db) == set()
 
 
+def test_a_report_that_comes_after_the_closing_is_read_without_another_and_what_we_made_is_not(
+    db: Database, clock: FakeClock
+) -> None:
+    arrived(db, clock)
+    late = document()
+    arrive(db, clock.now(), late)
+    (held,) = [each for each in instances.of_study(db, PRIOR) if each.sop_class_uid == BasicTextSRStorage]
+    with db.transaction():
+        prior_reading.arrived(db, clock.now(), held.id, late)
+        prior_reading.arrived(db, clock.now(), held.id, replace(late, sop_class_uid="1.2.840.10008.5.1.4.1.1.88.59"))
+    assert read(db, clock) == 1
+    assert facts(db) == ALL
+
+
 def test_a_corrected_report_takes_the_place_of_what_it_said_before(db: Database, clock: FakeClock) -> None:
     arrived(db, clock, document())
     read(db, clock)
