@@ -36,6 +36,8 @@ def status(settings: Settings, *, as_json: bool) -> None:
     for what in ("work_items", "results"):
         for name, counts in standing[what].items():
             _counts(f"{what.replace('_', ' ')} · {name}", counts)
+    if standing["rules"].get("broken"):
+        say(f"rules  broken since {_minute(standing['rules']['since'])}: {standing['rules']['broken']}")
     _counts("wait too long", standing["waits_too_long"])
     if standing["freed"]["instances"]:
         freed = standing["freed"]
