@@ -20,8 +20,9 @@ from node.workflow import acknowledging, listing, reading_steps
 from node.workflow.policy import Policy
 from node.workflow.rank_facts import facts_of
 
-#: Studies that are looked at together, and that one transaction writes at most: it holds the write lock for some ms.
-_BATCH = 100
+#: Studies that are looked at together, and that one transaction writes at most: with routes and procedure steps each
+#: costs some ms, and meanwhile nobody else writes.
+_BATCH, _WRITTEN = 100, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +71,10 @@ def rerank_all(db: Database, now: Instant, policy: Policy) -> int:
     for start in range(0, len(uids), _BATCH):
         batch = uids[start : start + _BATCH]
         changed = [each.row.study_instance_uid for each in ranked_anew(db, now, policy, batch) if _differs(each)]
-        if changed:
+        for piece in (changed[at : at + _WRITTEN] for at in range(0, len(changed), _WRITTEN)):
             with db.transaction():
-                moved += _write(db, now, policy, [*ranked_anew(db, now, policy, changed, write=True)])
-                for uid in changed:
+                moved += _write(db, now, policy, [*ranked_anew(db, now, policy, piece, write=True)])
+                for uid in piece:
                     listing.tell(db, now, policy, uid)
                     acknowledging.note(db, now, policy, uid)
                     reading_steps.schedule(db, now, policy, uid)

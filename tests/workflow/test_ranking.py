@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from node.domain.priority import Lane
 from node.domain.report_state import ReportState
 from node.domain.rule import Comparison, Operator, Rule
 from node.domain.study import Order
+from node.domain.time import Instant
 from node.errors import Failed
 from node.store import events, reading_list, studies, waiting
 from node.store.database import Database
@@ -239,6 +241,26 @@ def test_new_rules_move_what_waits_and_the_same_rules_write_nothing(db: Database
     assert order_of(db)[0] == "1.2.8"
     assert ranking.rerank_all(db, clock.now(), ruled) == 0
     assert [each.reason for each in events.of_study(db, "1.2.8") if each.about == "rank"] == ["B"]
+
+
+def test_whoever_ranks_all_that_waits_lets_others_write_in_between(
+    db: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = policy(model())
+    for number in range(25):
+        close_one(db, clock, used, f"1.2.{number}")
+    at_once: list[int] = []
+    whole = ranking._write
+
+    def note(db: Database, now: Instant, policy: Policy, ranked: Sequence[ranking.Ranked]) -> int:
+        at_once.append(len(ranked))
+        return whole(db, now, policy, ranked)
+
+    monkeypatch.setattr(ranking, "_write", note)
+    rank = used.settings.rank.model_copy(update={"points_per_minute": 0.7})
+    faster = replace(used, settings=used.settings.model_copy(update={"rank": rank}))
+    assert ranking.rerank_all(db, clock.now(), faster) == 25
+    assert at_once == [10, 10, 5]
 
 
 def test_a_reading_list_says_until_when_a_study_can_be_overtaken(db: Database, clock: FakeClock) -> None:
