@@ -55,13 +55,13 @@ def keep(
     db: Database, now: Instant, *, sender: str, control_id: str, digest: str, kind: str, content: bytes,
     state: MessageState, reason: str = "",
 ) -> None:  # fmt: skip
-    """Keep a message; one that was not understood and comes again is looked at anew. In the caller's transaction."""
+    """Keep a message; one that came to nothing and comes again is looked at anew. In the caller's transaction."""
     other = db.row("SELECT 1 FROM hl7_message WHERE sender = ? AND control_id = ? AND digest != ?",
                    (sender, control_id, digest))  # fmt: skip
     db.execute(
         "INSERT INTO hl7_message (sender, control_id, digest, kind, state, reason, content, received_at, changed_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET kind = excluded.kind, state = excluded.state,"
-        " reason = excluded.reason, attempts = 0, changed_at = excluded.changed_at",
+        " reason = excluded.reason, content = excluded.content, attempts = 0, changed_at = excluded.changed_at",
         (sender, control_id, digest, kind, state, reason, content, now.iso, now.iso),
     )
     if other is not None:
@@ -122,9 +122,13 @@ def troubles(db: Database, *, since: str = "", limit: int = 5) -> list[Trouble]:
     return [Trouble(**{**dict(row), "state": MessageState(row["state"])}) for row in rows]
 
 
-def forget(db: Database, before: str) -> int:
-    """Remove messages that came before then (ISO 8601 UTC) and wait for nothing; return how many."""
-    gone = db.execute("DELETE FROM hl7_message WHERE received_at < ? AND state != 'received'", (before,))
+def forget(db: Database, before: str, *, limit: int) -> int:
+    """Remove at most so many messages that came before then (ISO 8601 UTC) and wait for nothing; return how many."""
+    gone = db.execute(
+        "DELETE FROM hl7_message WHERE id IN (SELECT id FROM hl7_message WHERE received_at < ? AND state != 'received'"
+        " ORDER BY received_at LIMIT ?)",
+        (before, limit),
+    )
     return gone.rowcount
 
 

@@ -7,6 +7,7 @@ done nothing, and whoever starts again does it.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, timedelta
 
@@ -31,8 +32,8 @@ _LOOK_S = 1.0
 _PAUSE_S = 0.25
 #: A message over which this often something unforeseen happened is left aside.
 _MOST_ATTEMPTS = 3
-#: Old messages are removed so often.
-_FORGETTING_S = 3600.0
+#: Old messages are removed so often, and so many at once: they may be large.
+_FORGETTING_S, _MOST_FORGOTTEN = 3600.0, 50
 
 log = structlog.get_logger()
 
@@ -44,6 +45,9 @@ class Applier:
         self._settings = settings
         self._room = room
         self._clock = clock
+        #: As `apply_next` says; a fault ends the connection, and not this.
+        self._owed = Counter[int]()
+        self._policies = Policies(settings)
         self._wanted = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hl7 applier", daemon=True)
@@ -69,25 +73,27 @@ class Applier:
             self._stopping.wait(_PAUSE_S)
 
     def _serve(self) -> None:
-        policies = Policies(self._settings)
         with closing(open_database(self._settings.data.folder, self._room)) as db:
             forgotten_s = -_FORGETTING_S
             while not self._stopping.is_set():
                 self._wanted.clear()
-                while not self._stopping.is_set() and apply_next(db, self._clock, policies.current()):
+                while not self._stopping.is_set() and apply_next(db, self._clock, self._policies.current(), self._owed):
                     pass
                 now = self._clock.now()
                 if now.boottime_s - forgotten_s >= _FORGETTING_S:
-                    forgotten_s = now.boottime_s
                     before = now.wall.astimezone(UTC) - timedelta(days=self._settings.receive.hl7.keep_days)
-                    hl7_messages.forget(db, before.isoformat(timespec="microseconds"))
+                    # What came meanwhile goes first.
+                    if not hl7_messages.forget(db, before.isoformat(timespec="microseconds"), limit=_MOST_FORGOTTEN):
+                        forgotten_s = now.boottime_s
+                    continue
                 self._wanted.wait(_LOOK_S)
 
 
-def apply_next(db: Database, clock: Clock, policy: Policy) -> bool:
+def apply_next(db: Database, clock: Clock, policy: Policy, owed: Counter[int] | None = None) -> bool:
     """Act upon the oldest message that waits; whether there was one. Opens its own transactions.
 
     A fault that passes counts for nothing; over any other the message is tried thrice in all, and then left aside.
+    `owed`: attempts by message that were to count for nothing, and could not be taken back.
 
     Raises:
         Transient: the database stayed busy; it is tried again.
@@ -95,7 +101,8 @@ def apply_next(db: Database, clock: Clock, policy: Policy) -> bool:
     message = hl7_messages.next_waiting(db)
     if message is None:
         return False
-    if message.attempts >= _MOST_ATTEMPTS:
+    owed = Counter() if owed is None else owed
+    if message.attempts - owed[message.id] >= _MOST_ATTEMPTS:
         reason = f"something unforeseen happened {message.attempts} times; the log says what"
         _end(db, clock, message, MessageState.FAILED, reason)
         return True
@@ -115,8 +122,11 @@ def apply_next(db: Database, clock: Clock, policy: Policy) -> bool:
     except (Failed, NotUnderstood, NotTaken) as error:
         _end(db, clock, message, MessageState.REFUSED, str(error))
     except Transient:
+        # Whatever keeps the database busy may keep this out, too.
+        owed[message.id] += 1
         with db.transaction():
             hl7_messages.count_attempt(db, message.id, back=True)
+        owed[message.id] -= 1
         raise
     else:
         told = {"sender": sender.name, "kind": message.kind, "state": after.value, "reason": found.told.unused}

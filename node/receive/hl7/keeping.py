@@ -16,6 +16,9 @@ from node.store import hl7_messages
 from node.store.database import Database, open_database
 from node.store.hl7_messages import MessageState
 
+#: Over the settings, or a fault of ours: either may have been mended.
+_CAME_TO_NOTHING = (MessageState.NOT_UNDERSTOOD, MessageState.FAILED)
+
 log = structlog.get_logger()
 
 
@@ -38,8 +41,8 @@ class MessageKeeper:
     def take(self, sender: Hl7Sender, header: Segment, content: bytes, overlong: str = "") -> Answer:
         """Keep a message of a known sender, and say what it is to be told.
 
-        One that came before is told the same, and nothing more becomes of it; one that could not be understood before
-        is looked at anew, for the settings may have been mended. `overlong`: why it is not whole.
+        One that came before is told the same, and nothing more becomes of it; one that could not be understood, or
+        failed, before is looked at anew: what was in its way may have been mended. `overlong`: why it is not whole.
 
         Raises:
             Transient: it could not be kept; nothing may be answered.
@@ -54,7 +57,7 @@ class MessageKeeper:
         db, now = self._db, self._door.keeper.clock.now()
         with db.transaction():
             before = hl7_messages.find(db, sender.name, read.number, digest)
-            if before is not None and before.state is not MessageState.NOT_UNDERSTOOD:
+            if before is not None and before.state not in _CAME_TO_NOTHING:
                 log.info("message_repeated", sender=sender.name, kind=before.kind)
                 return Answer(verdict=Verdict.ACCEPT)
             hl7_messages.keep(

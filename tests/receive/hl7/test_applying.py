@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from node.domain.history import Standing
 from node.domain.patient import Patient
 from node.domain.priority import Lane
 from node.domain.report_state import ReportState
+from node.errors import Transient
 from node.receive.hl7 import applying
 from node.receive.hl7.applying import apply_next
 from node.store import events, history, hl7_messages, identities, studies
@@ -590,6 +592,26 @@ def test_a_message_over_which_something_unforeseen_happens_is_left_aside_and_see
     assert [each.state for each in hl7_messages.troubles(site.db)] == [MessageState.FAILED]
 
 
+def test_a_database_that_is_busy_for_long_costs_no_message(site: Site, monkeypatch: pytest.MonkeyPatch):
+    def busy(*_given: object, **_named: object) -> list[str]:
+        raise Transient("database: database is locked")
+
+    counted, owed = hl7_messages.count_attempt, Counter[int]()
+    with monkeypatch.context() as patched:
+        patched.setattr(applying, "act_upon", busy)
+        patched.setattr(
+            hl7_messages, "count_attempt", lambda db, one, *, back=False: busy() if back else counted(db, one)
+        )
+        with pytest.raises(Transient):
+            site.tell(message("ADT^A08", pid(), ALLERGY))
+        for _ in range(4):
+            with pytest.raises(Transient):
+                apply_next(site.db, site.clock, site.policy, owed)
+    owed[1] += 1
+    assert apply_next(site.db, site.clock, site.policy, owed)
+    assert site.known() == [("allergy", "Amoxicillin: hives")]
+
+
 def test_old_messages_are_forgotten_but_none_that_waits(site: Site):
     site.tell(message("ADT^A08", pid(), ALLERGY))
     with site.db.transaction():
@@ -597,7 +619,10 @@ def test_old_messages_are_forgotten_but_none_that_waits(site: Site):
             site.db, site.clock.now(), sender="RIS", control_id="w", digest="w", kind="", content=b"",
             state=MessageState.RECEIVED,
         )  # fmt: skip
-    assert hl7_messages.forget(site.db, site.clock.forward(1.0).iso) == 1
+    site.tell(*[message("ADT^A08", pid(), ALLERGY)] * 2)
+    site.db.execute("UPDATE hl7_message SET state = 'received' WHERE control_id = 'w'")
+    later = site.clock.forward(1.0).iso
+    assert [hl7_messages.forget(site.db, later, limit=2) for _ in range(3)] == [2, 1, 0], "a few at a time"
     assert hl7_messages.tally(site.db) == {MessageState.RECEIVED: 1}
 
 

@@ -166,6 +166,17 @@ def test_what_was_not_understood_is_looked_at_anew_when_it_comes_again(
     assert settle(db) == {MessageState.APPLIED: 1}
 
 
+def test_what_failed_over_a_fault_of_ours_is_acted_upon_when_it_comes_again(port: int, db: Database):
+    told = message("ADT^A08", pid(), "AL1|1|DA|372687004^Amoxicillin^SCT|SV|hives")
+    with Client(port) as ris:
+        assert ris.told(told) == "AA"
+        settle(db)
+        db.execute("UPDATE hl7_message SET state = 'failed', attempts = 3")
+        db.execute("DELETE FROM history")
+        assert (ris.told(told), settle(db)) == ("AA", {MessageState.APPLIED: 1})
+    assert known(db) == ["Amoxicillin: hives"]
+
+
 @pytest.mark.parametrize(
     ("accept", "application", "good", "bad"),
     [("", "", "AA", "AE"), ("AL", "NE", "CA", "CE"), ("NE", "AL", "AA", "AE"), ("ER", "NE", None, "CE"),
