@@ -18,6 +18,15 @@ class Purpose(StrEnum):
     ASKED = "asked"
     #: An earlier study of a patient whose study has come: it raises nothing by itself.
     PRIOR = "prior"
+    #: A study of old, to be read by models in the shadow; it raises nothing, and nothing of it is sent.
+    BACKFILL = "backfill"
+
+    def yields_to(self, other: Purpose) -> bool:
+        """Whether a retrieval becomes that of the other purpose, where both want the same study."""
+        return _ORDER.index(other) < _ORDER.index(self)
+
+
+_ORDER = (Purpose.ASKED, Purpose.PRIOR, Purpose.BACKFILL)
 
 
 class RetrievalState(StrEnum):

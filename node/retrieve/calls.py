@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from node.config import Peer, Settings
 from node.retrieve.answers import FoundInstance
 from node.retrieve.keys import StudyKeys
-from node.retrieve.question import ContentsQuery, Portion, Question, SeriesQuery, StudyQuery, Transfer, Way
+from node.retrieve.question import (
+    ContentsQuery,
+    Portion,
+    Question,
+    SeriesQuery,
+    StudyQuery,
+    Transfer,
+    Way,
+    WorklistQuery,
+)
 
 #: For the count that a closing waits for: short, since it comes after the quiet time.
 _COUNT_S = 10.0
 #: Instances named in one request (a list of UIDs is 65 bytes each).
 _MOST_NAMED = 200
+#: Examinations of one day; the largest hospitals have some thousand.
+_MOST_SCHEDULED = _MOST_OF_A_DAY = 20_000
 
 
 def archives(settings: Settings) -> list[Peer]:
     """The peers with the role archive, in the order of the settings."""
     return [peer for peer in settings.peers if "archive" in peer.roles]
+
+
+def zone_of(peer: Peer) -> ZoneInfo | None:
+    """The zone of a peer's clock, where the settings name it."""
+    return ZoneInfo(peer.timezone) if peer.timezone else None
 
 
 def way_of(peer: Peer) -> Way:
@@ -40,10 +58,22 @@ def study_query(settings: Settings, peer: Peer, keys: StudyKeys) -> StudyQuery:
     return StudyQuery(**call, keys=keys, most=settings.retrieve.most_studies)
 
 
+def day_query(settings: Settings, peer: Peer, keys: StudyKeys) -> StudyQuery:
+    """Which studies of a day match; a day has more than a person asks for."""
+    call = _call(settings, peer, settings.retrieve.answer_s)
+    return StudyQuery(**call, keys=keys, most=_MOST_OF_A_DAY)
+
+
 def series_query(settings: Settings, peer: Peer, study_instance_uid: str) -> SeriesQuery:
     """Which series the study has."""
     call = _call(settings, peer, settings.retrieve.answer_s)
     return SeriesQuery(**call, study_instance_uid=study_instance_uid)
+
+
+def worklist_query(settings: Settings, peer: Peer, day: date) -> WorklistQuery:
+    """Who is scheduled on that day."""
+    call = _call(settings, peer, settings.retrieve.answer_s)
+    return WorklistQuery(**call, day=f"{day:%Y%m%d}", most=_MOST_SCHEDULED)
 
 
 def contents_query(settings: Settings, peer: Peer, study_instance_uid: str) -> ContentsQuery:

@@ -30,6 +30,7 @@ from node.retrieve.question import (
     Tally,
     Transfer,
     Way,
+    WorklistQuery,
 )
 
 #: Whatever a peer sends, this process grows no further: bytes of address space.
@@ -81,6 +82,10 @@ def _reply(errand: Errand, stop: threading.Event, tell: Callable[[Tally], None])
         if isinstance(errand, HistoryQuery):
             return Reply(history=inquiry.history_of(errand))
         return Reply(capability=inquiry.capability_of(errand))
+    if isinstance(errand, WorklistQuery):
+        from node.retrieve import modality_worklist
+
+        return modality_worklist.scheduled_steps(errand, stop)
     if errand.dicomweb and not (isinstance(errand, Transfer) and errand.way is not Way.WEB):
         from node.retrieve import dicomweb
 

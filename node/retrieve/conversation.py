@@ -27,7 +27,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.errors import Failed, Transient
 from node.retrieve.answers import MALFORMED
-from node.retrieve.question import Call, NotOffered
+from node.retrieve.question import Call, NotOffered, WorklistQuery
 
 PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 §C.4.1.1.4, §C.4.2.1.5
 #: Command Fields of the responses (PS3.7 §E.1).
@@ -262,5 +262,6 @@ def _why_not(association: Association, call: Call) -> Failed | Transient:
             reason += f": it is not called {call.their_ae_title}; correct the peer's ae_title"
         return Transient(reason) if answer.result == _REJECTED_TRANSIENT else Failed(reason)
     if association.rejected_contexts:
-        return NotOffered(f"{call.peer} answers no Study Root queries or retrievals")
+        what = "modality worklist queries" if isinstance(call, WorklistQuery) else "Study Root queries or retrievals"
+        return NotOffered(f"{call.peer} answers no {what}")
     return Transient(f"nobody answers at {call.peer} ({call.host}:{call.port})")

@@ -17,8 +17,9 @@ from node.domain.time import Clock
 from node.domain.work import WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import Handling, Stop
-from node.retrieve import calls
+from node.retrieve import calls, making_way
 from node.retrieve.answers import FoundInstance
+from node.retrieve.making_way import Overtaken
 from node.retrieve.question import Errand, NotOffered, Portion, Reply, Tally, Way
 from node.store import events, retrievals, work_items
 from node.store.database import Database
@@ -57,6 +58,7 @@ class Ask(Protocol):
 class _Course:
     """How one try goes."""
 
+    item: WorkItem
     retrieval: Retrieval
     peer: Peer
     way: Way
@@ -115,17 +117,22 @@ class Fetches:
             with self._db.transaction():
                 work_items.finish(self._db, self._clock.now(), item, "no longer wanted")
             return
-        wait_s = prefetch.wait_s(self._clock.now(), self._settings.retrieve, retrieval.purpose)
+        wait_s = prefetch.wait_s(self._clock.now(), self._settings, retrieval.purpose, item.hours)
         if wait_s:
             with self._db.transaction():
-                reason = f"priors are fetched between {self._settings.retrieve.priors_between}"
+                reason = "it is not the hour in which such studies are fetched"
                 work_items.give_back(self._db, self._clock.now(), item, reason, wait_s=wait_s)
             return
-        course = _Course(retrieval=retrieval, peer=self._peer, way=calls.way_of(self._peer))
+        course = _Course(item=item, retrieval=retrieval, peer=self._peer, way=calls.way_of(self._peer))
         try:
             self._check_room()
             self._move(retrieval, RetrievalState.RETRIEVING)
             self._fetch(course)
+        except Overtaken as error:
+            self._move(retrieval, RetrievalState.REQUESTED, str(error))
+            with self._db.transaction():
+                work_items.give_back(self._db, self._clock.now(), item, str(error), wait_s=0, fault=False)
+            return
         except Transient as error:
             self._wait_or_give_up(item, course, str(error))
             return
@@ -173,6 +180,7 @@ class Fetches:
 
         def stirs() -> bool:
             nonlocal seen
+            making_way.look(self._db, self._clock, self._settings, course.item, f"{self._peer.name}/")
             before, seen = seen, self._count(uid)
             return seen != before
 

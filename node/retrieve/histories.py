@@ -21,11 +21,11 @@ from node.errors import Failed, Transient
 from node.loop import Handling, Stop
 from node.retrieve.counts import OWNER
 from node.retrieve.fhir.exchange import AskedResource, FhirCall, HistoryAnswer, HistoryQuery, ResourceAnswer
-from node.store import events, inquiries, studies, work_items
+from node.store import events, inquiries, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.store.work_items import WorkItem
-from node.workflow import asking_history, order_facts, ordered, prefetch
+from node.workflow import asking_history, expecting, order_facts, ordered, prefetch
 from node.workflow.history import learn
 from node.workflow.policy import Policy
 
@@ -92,7 +92,8 @@ class Histories:
         """Whether it is an hour in which the server is asked, and it did not ask to be left alone."""
         if time.monotonic() < self._left_alone_until_s:
             return False
-        return not prefetch.until_hours_s(self._clock.now(), hours_of(self._server.between))
+        hours, zone = hours_of(self._server.between), self._policy().settings.night.zone
+        return not prefetch.until_hours_s(self._clock.now(), hours, zone)
 
     def handle(self, item: WorkItem) -> None:
         """Ask for what is not known, and keep the answer in the transaction that finishes the item.
@@ -101,7 +102,7 @@ class Histories:
             Failed: the study is such that nothing may be asked.
             Transient: the room ends.
         """
-        study = studies.study(self._db, item.study_instance_uid)
+        study = expecting.study_of(self._db, item.study_instance_uid, self._policy().settings.night.zone)
         if study is None or study.report_state is ReportState.FINAL:
             raise Failed("nobody waits for it")
         patient = asking_history.meant_by(self._db, study)

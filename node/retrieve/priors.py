@@ -24,7 +24,7 @@ from node.store.database import Database
 from node.store.studies import StudyRow
 from node.store.work_items import WorkItem
 from node.triage.priors import Current, Offered, Standing, Verdict, applying, first_day, to_look_into, verdicts
-from node.workflow import prefetch
+from node.workflow import expecting, prefetch
 from node.workflow.prefetch import Candidate
 
 _LEASE_S = 60.0
@@ -60,7 +60,7 @@ class Priors:
             Failed: the study is such that nothing may be asked.
             Transient: an archive does not answer now, and has been asked fewer than three times.
         """
-        study = studies.study(self._db, item.study_instance_uid)
+        study = expecting.study_of(self._db, item.study_instance_uid, self._settings.night.zone)
         if study is None or not study.patient.is_identified:
             raise Failed("nobody is identified to ask for")
         current = prefetch.current(self._db, study)
@@ -87,6 +87,8 @@ class Priors:
             taken = sum(each.standing is Standing.TAKEN for each in decided)
             if work_items.finish(self._db, now, item, "; ".join([f"{taken} prior(s) asked for", *problems])):
                 prefetch.take(self._db, now, study, found, decided)
+                if item.subject.startswith(expecting.BEFORE_IT_COMES):
+                    prefetch.put_off(self._db, study.study_instance_uid)
 
     def _found(self, item: WorkItem, keys: StudyKeys) -> tuple[list[Candidate], list[str]]:
         """Every study that an archive tells for the patient, each once, and why an archive told nothing."""

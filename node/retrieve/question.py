@@ -12,6 +12,7 @@ from node.errors import Failed
 from node.retrieve.answers import FoundInstance, FoundSeries, FoundStudy
 from node.retrieve.fhir.exchange import Capability, CapabilityQuery, HistoryAnswer, HistoryQuery
 from node.retrieve.keys import StudyKeys
+from node.retrieve.scheduled import FoundStep
 
 
 def _uid(text: str) -> str:
@@ -104,6 +105,21 @@ class SeriesQuery(Call):
     study_instance_uid: Uid
 
 
+class WorklistQuery(Call):
+    """Who is scheduled on a day."""
+
+    errand: Literal["worklist"] = "worklist"
+    #: YYYYMMDD.
+    day: Annotated[str, Field(pattern=r"^[0-9]{8}$")]
+    #: More answers than this are an error.
+    most: Annotated[int, Field(ge=1)]
+
+    @property
+    def limit_s(self) -> float:
+        """A long list takes longer."""
+        return self.connect_s + 4 * self.answer_s
+
+
 class Portion(_Message):
     """A part of a study: one series, or instances of it; the whole study without a series."""
 
@@ -142,7 +158,7 @@ class Transfer(Call):
         return self.longest_silence_s
 
 
-Errand = Question | StudyQuery | SeriesQuery | ContentsQuery | Transfer | HistoryQuery | CapabilityQuery
+Errand = Question | StudyQuery | SeriesQuery | ContentsQuery | WorklistQuery | Transfer | HistoryQuery | CapabilityQuery
 ERRAND: TypeAdapter[Errand] = TypeAdapter(Annotated[Errand, Field(discriminator="errand")])
 
 
@@ -167,6 +183,7 @@ class Reply(_Message):
     #: `None` where the archive does not list instances.
     contents: tuple[FoundInstance, ...] | None = None
     series: tuple[FoundSeries, ...] = ()
+    scheduled: tuple[FoundStep, ...] = ()
     #: What a FHIR server answers.
     history: HistoryAnswer | None = None
     capability: Capability | None = None

@@ -22,6 +22,7 @@ from node.errors import Failed, Transient
 from node.loop import Herald, Stop, run, stop_on_signals, work_step
 from node.retrieve import calls
 from node.retrieve.asking import CHILD, ask
+from node.retrieve.backfills import Backfills
 from node.retrieve.counts import OWNER, Counts
 from node.retrieve.fetches import Fetches
 from node.retrieve.fhir.exchange import HistoryAnswer, HistoryQuery
@@ -29,13 +30,17 @@ from node.retrieve.histories import Histories
 from node.retrieve.holdings import Holdings
 from node.retrieve.priors import Priors
 from node.retrieve.question import Question
+from node.retrieve.worklists import Worklists
 from node.store import retrievals, work_items
 from node.store.database import Database, open_database
 from node.store.occupancy import RETRIEVE_LOCK, occupied
 from node.workflow import asking_history, recovery
 from node.workflow.policy import Policies, Policy
 
-_KINDS = (WorkKind.EXPECTED_COUNT, WorkKind.PRIORS, WorkKind.FETCH, WorkKind.ARCHIVED, WorkKind.HISTORY)
+_KINDS = (
+    *(WorkKind.EXPECTED_COUNT, WorkKind.PRIORS, WorkKind.FETCH, WorkKind.ARCHIVED, WorkKind.HISTORY),
+    *(WorkKind.WORKLIST, WorkKind.BACKFILL),
+)
 #: For the threads to take leave of their archives.
 _DRAIN_S = 20.0
 #: Between two looks for studies whose patients are to be asked for again.
@@ -67,7 +72,10 @@ def main(settings: Settings) -> int:
         counts = Counts(db, clock, settings, counted)
         priors = Priors(db, clock, settings, lambda query: ask(CHILD, query, stop, herald.alive))
         holdings = Holdings(db, clock, settings, lambda query: ask(CHILD, query, stop, herald.alive))
-        handlings = (counts.handling(), priors.handling(), holdings.handling())
+        policies = Policies(settings)
+        worklists = Worklists(db, clock, policies.current, lambda query: ask(CHILD, query, stop, herald.alive))
+        past = Backfills(db, clock, settings, lambda query: ask(CHILD, query, stop, herald.alive))
+        handlings = [each.handling() for each in (counts, priors, holdings, worklists, past)]
         steps = {handling.kind: work_step(db, clock, handling) for handling in handlings}
 
         def step() -> bool:
@@ -78,8 +86,7 @@ def main(settings: Settings) -> int:
 
         archives = calls.archives(settings)
         threads = [_fetching(settings, peer, clock, stop) for peer in archives]
-        policies = Policies(settings) if settings.fhir else None
-        threads += [asking_of(settings, server, policies.current, clock, stop) for server in settings.fhir if policies]
+        threads += [asking_of(settings, server, policies.current, clock, stop) for server in settings.fhir]
         herald.ready(f"asks {len(archives)} archive(s), {len(settings.fhir)} FHIR server(s)")
         run(db, step, stop, herald)
         for thread in threads:

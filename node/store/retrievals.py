@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from node.domain.retrieval import EVERYTHING, OPEN_RETRIEVALS, RETRIEVAL_MOVES, Purpose, RetrievalState, Wanted
 from node.domain.time import Instant
-from node.domain.work import WorkKind
+from node.domain.work import WorkHours, WorkKind
 from node.store import events, work_items
 from node.store.database import Database
 
@@ -53,6 +53,11 @@ def subject_prefix(peer: str) -> str:
     return f"{peer}/"
 
 
+def subject_of(retrieval: Retrieval) -> str:
+    """Return the subject of the work item of a retrieval."""
+    return f"{subject_prefix(retrieval.peer)}{retrieval.id}"
+
+
 def id_of(subject: str) -> int:
     """Return the id of the retrieval that a work item is about."""
     return int(subject.rpartition("/")[2])
@@ -70,7 +75,8 @@ def record(
 ) -> Retrieval:
     """Ask for a study, inside the caller's transaction: a retrieval and its work item.
 
-    One that is already under way is returned instead; where a person asks for what was to be a prior, it is theirs.
+    One that is already under way is returned instead; where a person asks for what was to be a prior, it is theirs, and
+    where a prior is wanted that was to fill up the past, it is a prior.
     """
     held = db.row(
         f"SELECT id, purpose FROM retrieval WHERE study_instance_uid = ? AND peer = ? AND state IN ({_OPEN})",
@@ -79,9 +85,12 @@ def record(
     if held is not None:
         both = _certain(db, held["id"]).wanted.and_also(wanted)
         db.execute("UPDATE retrieval SET wanted = ? WHERE id = ?", (_written(both), held["id"]))
-        if purpose is Purpose.ASKED and held["purpose"] != purpose:
-            db.execute("UPDATE retrieval SET purpose = ? WHERE id = ?", (purpose, held["id"]))
-            text = "a person asked for it"
+        if purpose is not Purpose.BACKFILL:
+            work_items.put_off(db, WorkKind.FETCH, f"{subject_prefix(peer)}{held['id']}", WorkHours.ANY)
+        if Purpose(held["purpose"]).yields_to(purpose):
+            whose = "wanted_for = coalesce(nullif(wanted_for, ''), ?)"
+            db.execute(f"UPDATE retrieval SET purpose = ?, {whose} WHERE id = ?", (purpose, wanted_for, held["id"]))
+            text = "a person asked for it" if purpose is Purpose.ASKED else f"wanted for {wanted_for}"
             events.record(db, now, "retrieval", held["id"], after=purpose, reason=text, study=study_instance_uid)
         return _certain(db, held["id"])
     made = db.execute(
@@ -153,7 +162,7 @@ def asked(db: Database, study_instance_uid: str) -> bool:
 
 def is_prior(db: Database, study_instance_uid: str) -> bool:
     """Whether this study was retrieved as a prior of another one, and no person asked for it."""
-    prior = _exists(db, "study_instance_uid = ? AND purpose = 'prior' AND started_at != ''", study_instance_uid)
+    prior = _exists(db, "study_instance_uid = ? AND purpose != 'asked' AND started_at != ''", study_instance_uid)
     return prior and not asked(db, study_instance_uid)
 
 

@@ -56,12 +56,15 @@ def renew(db: Database, now: Instant, kind: WorkKind, subject: str | int, study:
     if moved.rowcount:
         events.record(db, now, "work_item", f"{kind}:{subject}", after=WorkState.READY, study=study)
     else:
+        put_off(db, kind, subject, WorkHours.ANY)
         add(db, now, kind, subject, study)
 
 
 def put_off(db: Database, kind: WorkKind, subject: str | int, hours: WorkHours) -> None:
-    """Say when an item may be claimed, in the caller's transaction."""
-    db.execute("UPDATE work_item SET hours = ? WHERE kind = ? AND subject = ?", (hours, kind, str(subject)))
+    """Say when an item may be claimed, in the caller's transaction; one that waited for the night need not any more."""
+    wakes = "not_before_boot_s = not_before_boot_s * (hours != 1 OR ? = 1)"
+    values = (hours, hours, kind, str(subject))
+    db.execute(f"UPDATE work_item SET {wakes}, hours = ? WHERE kind = ? AND subject = ?", values)
 
 
 def add_each(db: Database, kind: WorkKind, wanted: Sequence[tuple[Instant, int, str]]) -> None:

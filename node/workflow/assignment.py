@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from node.catalogue import Model
+from node.domain.model_card import Mode
 from node.domain.patient import conflict
 from node.domain.rejection import RejectionTitle
 from node.domain.study import Series
@@ -61,7 +62,7 @@ def assign(
         standing = current.get(model.card.name)
         if (
             standing is not None
-            and _still_holds(standing, plan)
+            and _still_holds(standing, plan, prior)
             and not _was_prior_only(study, standing, prior)
             and not _is_of_another_patient(db, standing, plan, held)
         ):
@@ -213,14 +214,18 @@ def _readable(chosen: Sequence[HeldInstance]) -> tuple[OutcomeState, str]:
     return OutcomeState.FAILED, f"the files of {freed} of its images were freed, and an archive holds them. {remedy}"
 
 
-def _still_holds(standing: Outcome, plan: _Plan) -> bool:
-    """Whether an outcome rests on exactly what the plan would read, with the same model in the same mode."""
+def _still_holds(standing: Outcome, plan: _Plan, prior: str) -> bool:
+    """Whether an outcome rests on exactly what the plan would read, with the same model in the same mode.
+
+    What was read of a prior in the shadow, to be compared with, stands whatever the model's own mode is.
+    """
+    in_shadow = bool(prior) and plan.reason == prior and standing.mode is Mode.SHADOW
     same = (
         standing.series_instance_uid == plan.series_instance_uid
         and standing.content_digest == plan.content_digest
         and standing.model_digest == plan.model.model_digest
         and standing.card_digest == plan.model.card_digest
-        and standing.mode is plan.model.mode
+        and (standing.mode is plan.model.mode or in_shadow)
     )
     settled = OutcomeState.INCOMPLETE in (standing.state, plan.state)
     return same and (not settled or standing.state is plan.state)

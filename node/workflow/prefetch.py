@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time
+from datetime import time, tzinfo
 
-from node.config import RetrieveSettings
+from node.config import Settings
 from node.domain.patient import Patient
 from node.domain.retrieval import Purpose
 from node.domain.study import StudyState
 from node.domain.time import Instant
-from node.domain.work import WorkKind
+from node.domain.work import WorkHours, WorkKind
 from node.store import events, identities, instances, prior_candidates, retrievals, studies, work_items
 from node.store.database import Database
 from node.store.prior_candidates import PriorCandidate
 from node.store.retrievals import Retrieval
 from node.store.studies import StudyRow
+from node.triage.nights import hour_of
 from node.triage.priors import Current, Standing, Verdict
+from node.workflow import night_hours
 from node.workflow.policy import Policy
-
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,8 @@ def current(db: Database, study: StudyRow) -> Current:
         study_instance_uid=study.study_instance_uid,
         study_date=study.order.study_date,
         study_time=study.order.study_time,
-        modalities=modalities,
+        # Of a study that is still to come only what it was ordered as is known.
+        modalities=modalities or tuple(filter(None, (study.modality,))),
         body_parts=body_parts,
         study_description=study.order.study_description,
     )
@@ -107,6 +108,13 @@ def take(
     prior_candidates.record(db, now, uid, rows)
 
 
+def put_off(db: Database, study_instance_uid: str) -> None:
+    """Have the priors of a study that has not come yet fetched in spare time, in the caller's transaction."""
+    for each in retrievals.wanted_for(db, study_instance_uid):
+        if each.is_open:
+            work_items.put_off(db, WorkKind.FETCH, retrievals.subject_of(each), WorkHours.SPARE)
+
+
 def identity_conflict(db: Database, study: StudyRow, candidate: Candidate) -> str:
     """Say why a candidate may be another person's; empty if everything that both sides tell agrees.
 
@@ -118,20 +126,16 @@ def identity_conflict(db: Database, study: StudyRow, candidate: Candidate) -> st
     return identities.difference(db, study.patient, replace(candidate.patient, issuer=issuer))
 
 
-def wait_s(now: Instant, settings: RetrieveSettings, purpose: Purpose) -> float:
+def wait_s(now: Instant, settings: Settings, purpose: Purpose, hours: WorkHours = WorkHours.ANY) -> float:
     """Seconds until a retrieval of this purpose may begin; 0 if it may now."""
-    return until_hours_s(now, settings.priors_hours) if purpose is Purpose.PRIOR else 0.0
+    if hours is WorkHours.NIGHT:
+        return night_hours.until_night_s(now, settings)
+    return until_hours_s(now, settings.retrieve.priors_hours, settings.night.zone) if purpose is Purpose.PRIOR else 0.0
 
 
-def until_hours_s(now: Instant, hours: tuple[time, time] | None) -> float:
-    """Seconds until these hours of the local day begin; 0 within them."""
+def until_hours_s(now: Instant, hours: tuple[time, time] | None, zone: tzinfo | None = None) -> float:
+    """Seconds until these hours of the site's day begin; 0 within them."""
     if hours is None:
         return 0.0
-    first, last = hours
-    local = now.wall.astimezone()
-    clock = local.time()
-    inside = first <= clock < last if first < last else clock >= first or clock < last
-    if inside:
-        return 0.0
-    begins = datetime.combine(local.date(), first, tzinfo=local.tzinfo)
-    return (begins - local).total_seconds() % _DAY_S
+    found = hour_of(now.wall, hours, zone)
+    return 0.0 if found.inside else (found.boundary_at - now.wall).total_seconds()

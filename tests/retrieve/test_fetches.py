@@ -9,7 +9,7 @@ import pytest
 
 from node.config import Settings
 from node.domain.retrieval import Purpose, RetrievalState, Wanted
-from node.domain.work import WorkKind, WorkState
+from node.domain.work import WorkHours, WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import Stop, work_step
 from node.retrieve.answers import FoundInstance
@@ -345,3 +345,68 @@ def test_fetching_what_is_here_and_read_already_changes_nothing(room: Room) -> N
     study = studies.study(room.db, STUDY)
     assert study is not None
     assert not study.open
+
+
+def spare(room: Room, hours: WorkHours = WorkHours.SPARE) -> Retrieval:
+    """A study of old that is fetched when nobody waits for another."""
+    made = room.ask(Purpose.BACKFILL)
+    with room.db.transaction():
+        work_items.put_off(room.db, WorkKind.FETCH, retrievals.subject_of(made), hours)
+    return made
+
+
+def test_a_retrieval_in_spare_time_makes_way_and_goes_on_later_with_what_is_missing(room: Room) -> None:
+    made = spare(room)
+    plain = room.pacs
+    live: list[Retrieval] = []
+
+    def asked(errand: Errand, *, heard: Any = lambda _: None, stirs: Any = lambda: False) -> Reply:
+        if isinstance(errand, Transfer) and not live:
+            arrive(room.db, room.clock.now(), slice_of(1))
+            assert stirs()
+            with room.db.transaction():
+                live.append(retrievals.record(room.db, room.clock.now(), "1.2.9", "SCANNER", Purpose.PRIOR))
+            stirs()
+            pytest.fail("it did not make way")
+        if getattr(errand, "study_instance_uid", "") == "1.2.9":
+            raise Failed("gone")
+        return plain(errand, heard=heard, stirs=stirs)
+
+    room.pacs = asked  # type: ignore[assignment]
+    assert room.step()
+    after = room.now(made)
+    assert (after.state, after.reason) == (RetrievalState.REQUESTED, "made way for a study that somebody waits for")
+    row = room.db.row("SELECT attempts, passing_faults FROM work_item WHERE subject = ?", (f"SCANNER/{made.id}",))
+    assert row is not None
+    assert tuple(row) == (0, 0)
+    assert room.step()
+    assert not room.now(live[0]).is_open
+    assert room.now(made).is_open
+    assert room.step()
+    assert room.now(made).state is RetrievalState.RETRIEVED
+    assert [named for each in plain.transfers[-1].portions for named in each.sop_instance_uids] == [
+        f"{SERIES}.{number}" for number in (2, 3, 4)
+    ]
+
+
+def test_a_retrieval_for_the_night_ends_with_it_and_waits_for_the_next(room: Room) -> None:
+    night = room.settings.night.model_copy(update={"timezone": "UTC"})
+    room.settings = room.settings.model_copy(update={"night": night})
+    made = spare(room, WorkHours.NIGHT)
+    plain = room.pacs
+
+    def asked(errand: Errand, *, heard: Any = lambda _: None, stirs: Any = lambda: False) -> Reply:
+        if isinstance(errand, Transfer) and room.clock.wall.hour < 6:
+            room.clock.forward(3 * 3600)
+            stirs()
+        return plain(errand, heard=heard, stirs=stirs)
+
+    room.pacs = asked  # type: ignore[assignment]
+    assert room.step()
+    assert room.now(made).reason == "the night is over"
+    assert room.step()
+    assert not room.step()
+    assert room.now(made).is_open
+    room.clock.forward(16 * 3600)
+    assert room.step()
+    assert room.now(made).state is RetrievalState.RETRIEVED

@@ -251,7 +251,7 @@ def test_priors_are_asked_for_once_a_study(db: Database, clock: FakeClock) -> No
     ],
 )
 def test_priors_wait_for_their_hours(db: Database, clock: FakeClock, hours: str, hour: int, wait_s: float) -> None:
-    made = settings(db, priors_between=hours).retrieve
+    made = settings(db, priors_between=hours)
     clock.wall = clock.wall.astimezone().replace(hour=hour, minute=0, second=0, microsecond=0)
     assert prefetch.wait_s(clock.now(), made, Purpose.PRIOR) == wait_s
     assert prefetch.wait_s(clock.now(), made, Purpose.ASKED) == 0.0
