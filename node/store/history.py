@@ -112,9 +112,14 @@ def _known(db: Database, patients: Mapping[str, Patient]) -> dict[str, list[tupl
         (json.dumps(asked),),
     )
     found: dict[str, list[tuple[Fact, str]]] = {uid: [] for uid in patients}
+    doubts: dict[tuple[str, str, str, bool], str] = {}
     for row in rows:
         uid = row["asked_for"]
-        found[uid].append((_fact(row), _doubt(row, patients[uid], uid, corrections.get(uid, {}))))
+        # A patient may have thousands of facts, nearly all of them told of one birth date and sex.
+        key = (uid, row["birth_date"], row["sex"], row["study_instance_uid"] == uid and not row["origin"])
+        if key not in doubts:
+            doubts[key] = _doubt(row, patients[uid], uid, corrections.get(uid, {}))
+        found[uid].append((_fact(row), doubts[key]))
     return found
 
 
