@@ -37,7 +37,11 @@ def finding_line(finding: dict[str, Any]) -> str:
 
 
 def lines(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(heading, line) for everything that is told of the priors of a study."""
+    """(heading, line) for everything that is told of the priors of a study, and of it as a prior of others."""
+    for again in told["read_again"]:
+        became = again["state"].replace("_", " ") + (f": {again['reason']}" if again["reason"] else "")
+        yield "aside", f"{again['model']} read it again, to be compared with and told to nobody: {became}"
+        yield from (("", each) for each in dict.fromkeys(one["sentence"] for one in again["findings"]) if each)
     for candidate in told["prior_candidates"]:
         yield "prior", candidate_line(candidate)
     for document in told["prior_documents"]:

@@ -38,7 +38,7 @@ def results_of(db: Database, uids: Sequence[str], *, ever: bool = False) -> dict
     rows = db.rows(
         "SELECT o.study_instance_uid, o.id, o.model, o.mode, f.body FROM json_each(?) asked"
         " CROSS JOIN outcome o ON o.study_instance_uid = asked.value LEFT JOIN finding f ON f.outcome_id = o.id"
-        " WHERE (? OR o.state = 'result') ORDER BY o.model, o.id, f.ordinal",
+        " WHERE (? OR o.state = 'result') AND o.aside IS NOT 1 ORDER BY o.model, o.id, f.ordinal",
         (json.dumps(list(uids)), ever),
     )
     found: dict[str, dict[int, Result]] = {uid: {} for uid in uids}

@@ -104,7 +104,8 @@ def answers(db: Database, since: str) -> list[ModelAnswer]:
         " WHERE f.outcome_id = o.id AND json_extract(f.body, '$.present') = 1) AS found"
         " FROM outcome o JOIN study s ON s.study_instance_uid = o.study_instance_uid"
         " JOIN revision r ON r.study_instance_uid = o.study_instance_uid AND r.number = o.revision"
-        " WHERE s.first_wall >= ? AND s.prior = '' AND o.state IN ('result', 'failed') ORDER BY o.model, o.id",
+        " WHERE s.first_wall >= ? AND s.prior = '' AND o.aside = 0"
+        " AND o.state IN ('result', 'failed') ORDER BY o.model, o.id",
         (since,),
     )
     return [

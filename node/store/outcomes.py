@@ -41,6 +41,8 @@ class Outcome:
     timings: dict[str, float]
     #: Sentences on how it was computed, where that was not the plain way.
     notes: tuple[str, ...] = ()
+    #: It stands beside the outcomes of its study, to be compared with: nobody is told of it, and it supersedes nothing.
+    aside: bool = False
 
     @property
     def roles(self) -> dict[str, str]:
@@ -121,8 +123,24 @@ def outcome(db: Database, outcome_id: int) -> Outcome | None:
 
 
 def current(db: Database, study_instance_uid: str) -> list[Outcome]:
-    """Outcomes of a study that nothing has superseded, by model name."""
-    return _outcomes(db, "WHERE study_instance_uid = ? AND state != 'superseded' ORDER BY model", (study_instance_uid,))
+    """Outcomes of a study that nothing has superseded, by model name; what stands aside is none of them."""
+    where = "WHERE study_instance_uid = ? AND state != 'superseded' AND aside = 0 ORDER BY model"
+    return _outcomes(db, where, (study_instance_uid,))
+
+
+def asides(db: Database, study_instance_uid: str) -> list[Outcome]:
+    """What stands beside the outcomes of a study and nothing has superseded, oldest first."""
+    where = "WHERE study_instance_uid = ? AND state != 'superseded' AND aside = 1 ORDER BY id"
+    return _outcomes(db, where, (study_instance_uid,))
+
+
+def lay_aside(db: Database, study_instance_uid: str, model: str) -> None:
+    """Let the newest outcome of a model stand beside those of its study; before it has begun."""
+    db.execute(
+        "UPDATE outcome SET aside = 1 WHERE state = 'pending' AND id ="
+        " (SELECT max(id) FROM outcome WHERE study_instance_uid = ? AND model = ?)",
+        (study_instance_uid, model),
+    )
 
 
 def next_run_number(
@@ -181,7 +199,7 @@ def resting_on(db: Database, instance_ids: Sequence[int]) -> list[Outcome]:
 
 
 def of_study(db: Database, study_instance_uid: str) -> list[Outcome]:
-    """Every outcome of a study, superseded ones too, oldest first."""
+    """Every outcome of a study, superseded ones and those aside too, oldest first."""
     return _outcomes(db, "WHERE study_instance_uid = ? ORDER BY id", (study_instance_uid,))
 
 
@@ -209,4 +227,5 @@ def _outcome(row: sqlite3.Row) -> Outcome:
     values["series"] = tuple(json.loads(values["series"]))
     values["timings"] = json.loads(values["timings"])
     values["notes"] = tuple(json.loads(values["notes"]))
+    values["aside"] = bool(values["aside"])
     return Outcome(**values)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from node.catalogue import Model
 from node.domain.alignment import Alignment
 from node.domain.change import Change
 from node.domain.finding import Finding
 from node.domain.model_card import Mode
+from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import OutcomeState, WorkKind, WorkState
 from node.store import artifacts, changes, findings, instances, outcomes, studies, work_items
@@ -46,17 +48,17 @@ class Pairing:
 def ask(db: Database, now: Instant, outcome: Outcome) -> bool:
     """Have a result compared with the latest prior, and later results with it; in the caller's transaction.
 
-    Returns whether this outcome waits for its comparison.
+    Returns whether this outcome waits for its comparison: one that stands aside is compared with nothing itself.
     """
     study = studies.study(db, outcome.study_instance_uid)
     if study is None:
         return False
     for each in later(db, study):
-        for follower in _results(db, each, outcome.model):
+        for follower in _results(db, each, outcome.model, asides=False):
             pairing = pairing_of(db, follower)
             if pairing is not None and pairing.prior.id == outcome.id:
                 work_items.renew(db, now, WorkKind.COMPARE, follower.id, each.study_instance_uid)
-    if pairing_of(db, outcome) is None:
+    if outcome.aside or pairing_of(db, outcome) is None:
         return False
     work_items.renew(db, now, WorkKind.COMPARE, outcome.id, outcome.study_instance_uid)
     return True
@@ -174,18 +176,14 @@ def priors_to_rerun(db: Database, policy: Policy, uids: Sequence[str]) -> Iterat
     """The priors that these studies would be compared with if today's model had read them: (study, model) each.
 
     Of each study and each active model the latest prior on which it, as it is today, has no result. Left out is what a
-    model of today has tried already, and what was read and reported in its own time: its results stay where they are.
+    model of today has tried already, and of what was read in its own time what no older version has found a size in.
     """
     told = set()
     for study in studies.some(db, uids):
-        for prior in [each for each in earlier(db, study) if each.prior][:1]:
-            found = outcomes.current(db, prior.study_instance_uid)
-            # What says only that the study is a prior was never tried.
-            tried = {_version(each) for each in found if each.reason != prior.prior}
+        for prior in earlier(db, study)[:1]:
             for model in policy.active_models:
                 key = (prior.study_instance_uid, model.card.name)
-                today = (model.card.name, model.model_digest, model.card_digest)
-                if model.runs and today not in tried and key not in told:
+                if model.runs and key not in told and _is_unread(db, prior, model):
                     told.add(key)
                     yield key
 
@@ -193,21 +191,48 @@ def priors_to_rerun(db: Database, policy: Policy, uids: Sequence[str]) -> Iterat
 def rerun(db: Database, now: Instant, policy: Policy, study_instance_uid: str, model_name: str) -> bool:
     """Have today's model read a prior in the shadow: compared with here, filed nowhere; in the caller's transaction.
 
+    What was read in its own time keeps its outcomes: the new one stands aside, and supersedes another that stood there.
     `False` where it cannot: the study or the model is gone, the images are, or none suits.
     """
     study, model = studies.study(db, study_instance_uid), policy.model(model_name)
-    if study is None or model is None or not study.prior or not model.runs:
+    if study is None or model is None or not model.runs or not _is_unread(db, study, model):
         return False
-    for standing in outcomes.current(db, study_instance_uid):
-        if standing.model == model_name:
-            assignment.supersede(db, now, standing, "read again by today's model, to be compared with")
     held = instances.of_study(db, study_instance_uid)
     shadow = replace(model, mode=Mode.SHADOW)
-    return assignment.assign_early(db, now, shadow, study, held, revision=max(1, study.revision))
+    standing = (outcomes.current if study.prior else outcomes.asides)(db, study_instance_uid)
+    if not assignment.assign_early(db, now, shadow, study, held, revision=max(1, study.revision)):
+        return False
+    for each in standing:
+        if each.model == model_name:
+            assignment.supersede(db, now, each, "read again by today's model, to be compared with")
+    if not study.prior:
+        outcomes.lay_aside(db, study_instance_uid, model_name)
+    return True
 
 
-def _results(db: Database, study: StudyRow, model: str) -> list[Outcome]:
+def _is_unread(db: Database, study: StudyRow, model: Model) -> bool:
+    """Whether today's model may read a study again, to be compared with."""
+    if not study.prior and (study.state is not StudyState.DONE or study.open):
+        return False
     found = outcomes.current(db, study.study_instance_uid)
+    today = (model.card.name, model.model_digest, model.card_digest)
+    # What says only that the study is a prior was never tried.
+    tried = [each for each in found if not study.prior or each.reason != study.prior]
+    tried += [each for each in outcomes.asides(db, study.study_instance_uid) if each.revision == max(1, study.revision)]
+    if today in map(_version, tried):
+        return False
+    return bool(study.prior) or any(each.model == model.card.name and _has_sizes(db, each) for each in found)
+
+
+def _has_sizes(db: Database, outcome: Outcome) -> bool:
+    return outcome.state is OutcomeState.RESULT and any(map(has_size, findings.of_outcome(db, outcome.id)))
+
+
+def _results(db: Database, study: StudyRow, model: str, *, asides: bool = True) -> list[Outcome]:
+    found = outcomes.current(db, study.study_instance_uid)
+    if asides:
+        beside = outcomes.asides(db, study.study_instance_uid)
+        found += [each for each in beside if each.revision == max(1, study.revision)]
     return [each for each in found if each.model == model and each.state is OutcomeState.RESULT]
 
 

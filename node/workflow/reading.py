@@ -41,9 +41,9 @@ def begin(db: Database, now: Instant, item: WorkItem) -> Outcome | None:
     if outcome is None or not outcomes.move(db, now, outcome.id, OutcomeState.RUNNING):
         work_items.finish(db, now, item, "no longer wanted")
         return None
-    studies.move(
-        db, now, item.study_instance_uid, StudyState.READING, f"{outcome.model} reads revision {outcome.revision}"
-    )
+    if not outcome.aside:
+        reason = f"{outcome.model} reads revision {outcome.revision}"
+        studies.move(db, now, item.study_instance_uid, StudyState.READING, reason)
     return outcome
 
 
@@ -70,7 +70,10 @@ def complete(
     findings.record(db, outcome_id, found)
     for file in files:
         keep(db, now, outcome_id, file)
-    if outcome is None or not comparing.ask(db, now, outcome):
+    waits = outcome is not None and comparing.ask(db, now, outcome)
+    if outcome is not None and outcome.aside:
+        return True
+    if not waits:
         _report(db, now, policy, outcome_id)
     ranking.rerank(db, now, policy, item.study_instance_uid)
     settle(db, now, item.study_instance_uid)
@@ -145,6 +148,10 @@ def _is_unwritten(db: Database, study_instance_uid: str) -> bool:
 
 
 def _end(db: Database, now: Instant, policy: Policy, item: WorkItem, state: OutcomeState, reason: str) -> None:
+    outcome = outcomes.outcome(db, int(item.subject))
+    if outcome is not None and outcome.aside:
+        outcomes.move(db, now, outcome.id, state, reason)
+        return
     if outcomes.move(db, now, int(item.subject), state, reason):
         if item.kind is WorkKind.INFER:
             _report(db, now, policy, int(item.subject))

@@ -163,6 +163,7 @@ def _told(db: Database, row: StudyRow, places: Mapping[str, Story]) -> Story:
         "findings": [told for outcome in current for told in _findings(db, outcome, compared.get(outcome.id))],
         "changes": changes_told(db, row, list(compared.values())),
         "outcomes": [_outcome(outcome) for outcome in current],
+        "read_again": [{**_outcome(each), "findings": _findings(db, each, None)} for each in outcomes.asides(db, uid)],
         "results": [
             {
                 "kind": result.kind,

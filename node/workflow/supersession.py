@@ -137,7 +137,8 @@ def _is_awaited(db: Database, peer: Peer | None, row: OutboxRow, kinds: set[str]
 
 def _successor(row: OutboxRow, made: Mapping[int, Outcome]) -> Outcome | None:
     model = made[row.outcome_id].model
-    standing = (each for each in made.values() if each.model == model and each.state is not OutcomeState.SUPERSEDED)
+    of_model = (each for each in made.values() if each.model == model and not each.aside)
+    standing = (each for each in of_model if each.state is not OutcomeState.SUPERSEDED)
     return next(standing, None)
 
 

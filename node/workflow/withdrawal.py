@@ -117,7 +117,8 @@ def summaries_of(db: Database, outcome: Outcome) -> list[OutboxRow]:
     if outcome.mode is not Mode.LIVE or not has_spoken:
         return []
     of_study = outcomes.of_study(db, outcome.study_instance_uid)
-    after = [each.created_at for each in of_study if each.model == outcome.model and each.id > outcome.id]
+    of_model = [each for each in of_study if each.model == outcome.model and not each.aside]
+    after = [each.created_at for each in of_model if each.id > outcome.id]
     made = {
         each.id
         for host in of_study

@@ -11,13 +11,15 @@ from node.domain.patient import Patient
 from node.domain.report_state import ReportState
 from node.domain.study import Order, StudyState
 from node.domain.work import OutcomeState, WorkKind, WorkState
-from node.store import outcomes, studies, work_items
+from node.errors import Failed
+from node.store import findings, outcomes, studies, work_items
 from node.store.database import Database
 from node.triage.change import changes
 from node.triage.change_sizes import Read
 from node.workflow import changed, comparing, rank_facts, reading
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
+from node.workflow.story import study_story
 from tests.fakes import PATIENT, FakeClock, arrive, model, policy, slice_of, volume_finding
 
 NOW, BEFORE, LONG_BEFORE = "1.2.3.9", "1.2.3.5", "1.2.3.4"
@@ -236,9 +238,93 @@ def test_priors_that_today_s_model_has_not_read_are_named_and_read_in_the_shadow
     assert verdicts(db) == [Verdict.GROWN]
 
 
-def test_what_was_read_and_reported_in_its_own_time_is_not_read_again(db: Database, clock: FakeClock) -> None:
+def read_again(db: Database, clock: FakeClock, used: Policy, *found: Finding) -> int:
+    """Have the prior read by today's model, as the night does; return the outcome's id."""
+    with db.transaction():
+        assert comparing.rerun(db, clock.now(), used, BEFORE, "brain")
+        assert not comparing.rerun(db, clock.now(), used, BEFORE, "brain")
+    (item,) = work_items.claim(db, clock.now(), WorkKind.INFER, "infer", 60)
+    with db.transaction():
+        reading.begin(db, clock.now(), item)
+        assert reading.complete(db, clock.now(), used, item, found, [], {})
+    return int(item.subject)
+
+
+def reported(db: Database, clock: FakeClock) -> None:
+    """Write every report that waits."""
+    for item in work_items.claim(db, clock.now(), WorkKind.REPORT, "report", 60, limit=9):
+        with db.transaction():
+            work_items.finish(db, clock.now(), item)
+            reading.settle(db, clock.now(), item.study_instance_uid)
+
+
+def test_what_an_older_version_read_in_its_own_time_is_read_again_aside_and_what_it_was_told_stays(
+    db: Database, clock: FakeClock
+) -> None:
+    used = policy(model())
+    old = read(db, clock, BEFORE, "20251231", measured(1180.0), model_digest="older")
+    reported(db, clock)
+    read(db, clock, NOW, "20260101", measured(1439.0))
+    assert (compare(db, clock), verdicts(db)) == ([BEFORE], [Verdict.NOT_COMPARABLE])
+    assert list(comparing.priors_to_rerun(db, used, [NOW])) == [(BEFORE, "brain")]
+    before = studies.study(db, BEFORE)
+    again = read_again(db, clock, used, measured(1000.0, present=True))
+    assert list(comparing.priors_to_rerun(db, used, [NOW])) == []
+    assert (compare(db, clock), verdicts(db)) == ([BEFORE], [Verdict.GROWN])
+    # Nothing of the old study has moved: neither its outcome, nor its state, place or reports.
+    assert [each.id for each in outcomes.current(db, BEFORE)] == [old]
+    assert [each.id for each in outcomes.asides(db, BEFORE)] == [again]
+    assert studies.study(db, BEFORE) == before
+    assert work_items.state(db, WorkKind.REPORT, again) is None
+    assert set(findings.results_of(db, [BEFORE])[BEFORE]) == {old}
+    story = study_story(db, BEFORE)
+    assert story is not None
+    assert [each["model_digest"] for each in story["outcomes"]] == ["older"]
+    assert [each["model_digest"] for each in story["read_again"]] == [model().model_digest]
+
+
+def test_what_today_s_model_cannot_read_of_the_past_is_not_tried_every_night(db: Database, clock: FakeClock) -> None:
+    used = policy(model())
+    read(db, clock, BEFORE, "20251231", measured(1180.0), model_digest="older")
+    reported(db, clock)
+    read(db, clock, NOW, "20260101", measured(1439.0))
+    with db.transaction():
+        assert comparing.rerun(db, clock.now(), used, BEFORE, "brain")
+    (item,) = work_items.claim(db, clock.now(), WorkKind.INFER, "infer", 60)
+    before = studies.study(db, BEFORE)
+    with db.transaction():
+        reading.begin(db, clock.now(), item)
+        reading.reject(db, clock.now(), used, item, Failed("it cannot"))
+    assert studies.study(db, BEFORE) == before
+    assert list(comparing.priors_to_rerun(db, used, [NOW])) == []
+
+
+def test_a_prior_in_which_no_version_has_found_a_size_or_that_is_still_read_is_not_read_again(
+    db: Database, clock: FakeClock
+) -> None:
+    used, bare = policy(model()), replace(volume_finding(), measurements=())
+    read(db, clock, LONG_BEFORE, "20251230", bare, model_digest="older")
+    reported(db, clock)
     read(db, clock, BEFORE, "20251231", measured(1180.0), model_digest="older")
     read(db, clock, NOW, "20260101", measured(1439.0))
-    assert list(comparing.priors_to_rerun(db, policy(model()), [NOW])) == []
+    assert list(comparing.priors_to_rerun(db, used, [BEFORE, NOW])) == []
+
+
+def test_what_was_read_aside_no_longer_counts_once_the_prior_has_another_content(
+    db: Database, clock: FakeClock
+) -> None:
+    used = policy(model())
+    read(db, clock, BEFORE, "20251231", measured(1180.0), model_digest="older")
+    reported(db, clock)
+    now = read(db, clock, NOW, "20260101", measured(1439.0))
+    again = read_again(db, clock, used, measured(1000.0))
+    outcome = outcomes.outcome(db, now)
+    assert outcome is not None
+    pairing = comparing.pairing_of(db, outcome)
+    assert pairing is not None
+    assert pairing.prior.id == again
     with db.transaction():
-        assert not comparing.rerun(db, clock.now(), policy(model()), BEFORE, "brain")
+        db.execute("UPDATE study SET revision = revision + 1 WHERE study_instance_uid = ?", (BEFORE,))
+    pairing = comparing.pairing_of(db, outcome)
+    assert pairing is not None
+    assert pairing.prior.id != again

@@ -27,10 +27,12 @@ from node.store.migrations import replays  # isort: skip
 from node.store.migrations import priors  # isort: skip
 from node.store.migrations import nights  # isort: skip
 from node.store.migrations import acknowledgements  # isort: skip
+from node.store.migrations import asides  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
     "acknowledgements",
+    "asides",
     "changes",
     "completeness",
     "confirmations",
