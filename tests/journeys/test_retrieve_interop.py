@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from tests import prior_archive
 from tests.journeys.tiny_model import tiny_head, tiny_model_folder
 from tests.orthanc import Orthanc
 from tests.site import Site, running, wait_until
@@ -21,6 +23,7 @@ if shutil.which("Orthanc") is None:
 if [name for _, name in socket.if_nameindex()] != ["lo"]:
     pytest.skip("runs in a network of its own: unshare --net, with lo up", allow_module_level=True)
 
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 FIRST, SECOND = "1.2.826.0.2.1", "1.2.826.0.2.2"
 
 
@@ -75,3 +78,39 @@ def test_an_orthanc_that_does_not_know_us_is_given_up_with_a_hint(site: Site, tm
         done = site.run("fetch", "--study", FIRST, "--wait")
         assert done.returncode == 1
         assert "does it know our AE title MATINS" in done.stdout
+
+
+@pytest.mark.parametrize("way", ["C-MOVE", "C-GET", "WADO-RS"])
+def test_priors_come_from_orthanc_with_their_reports_and_the_facts_are_the_right_patients(
+    site: Site, tmp_path: Path, way: str
+) -> None:
+    orthanc = Orthanc(tmp_path / "orthanc", site)
+    site.peer("SCANNER", roles=["source"], issuer="HOSPITAL-A")
+    roles = ["source", "archive"] if way == "C-MOVE" else ["archive"]
+    more = {}
+    if way == "WADO-RS":
+        if not PLUGIN.is_file():
+            pytest.skip("not installed: Orthanc's DICOMweb plugin (Debian: orthanc-dicomweb)")
+        orthanc.settings |= {"Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True}}
+        more = {"dicomweb": f"http://127.0.0.1:{orthanc.web}/dicom-web"}
+    site.peer("ORTHANC", port=orthanc.port, roles=roles, issuer="HOSPITAL-A", **more)
+    # All three go by one ID at Orthanc, which takes them for one patient; of the images nothing is wanted.
+    reports = 'name = "reports"\nmodalities = "any"\nbody_part = "same"\nseries_modalities = []\ncount = 5'
+    site.peers.append(f"[[retrieve.select]]\n{reports}")
+    with orthanc.running(), running(site):
+        orthanc.hold(prior_archive.everything(tmp_path / "archive"))
+        today = prior_archive.images_of(tmp_path, prior_archive.CURRENT, date="20260101")
+        assert all(answer.status == 0 for answer in site.send(today, calling="SCANNER"))
+
+        def read_back() -> bool:
+            done = site.run("show", prior_archive.CURRENT, "--json")
+            return done.returncode == 0 and len(json.loads(done.stdout)["prior_documents"]) >= 4
+
+        wait_until("the reports of the prior to be read", read_back)
+        story = site.story(prior_archive.CURRENT)
+        told = [each for each in story["history"] if each["code"] in ("report", "problem")]
+        assert {(e["code"], e["value"], e["coded"], e["standing"]) for e in told} == prior_archive.FACTS
+        held = site.json("instances")["instances"]
+        mine = [each for each in held if each["study_instance_uid"] == prior_archive.RIGHT]
+        assert len(mine) == 4
+        assert {each["study_instance_uid"] for each in held} == {prior_archive.RIGHT, prior_archive.CURRENT}

@@ -36,7 +36,7 @@ _UNREADABLE = (
     *(InvalidDicomError, OSError, EOFError, MemoryError, RecursionError, struct.error, Warning),
 )
 #: No report is larger, bytes; of a segmentation and a document only the beginning is read.
-_MOST_BYTES = 32 << 20
+MOST_BYTES = 32 << 20
 #: What follows says nothing of segments, or is a document's own bytes.
 _FRAMES, _ENCAPSULATED = 0x52009229, 0x00420011
 _FILES = 16
@@ -97,8 +97,8 @@ def _document(question: Question) -> PriorDocument:
 def _opened(question: Question) -> Dataset:
     path = Path(question.path)
     if question.kind is DocumentKind.REPORT:
-        if path.stat().st_size > _MOST_BYTES:
-            raise Unsuitable(f"a report of more than {_MOST_BYTES >> 20} MiB")
+        if path.stat().st_size > MOST_BYTES:
+            raise Unsuitable(f"a report of more than {MOST_BYTES >> 20} MiB")
         dataset = dcmread(path)
         _check_whole(dataset)
         return dataset
