@@ -66,6 +66,9 @@ TOLD_TOPICS = {
     "service": "who asks: the referring service or specialty, FHIR ServiceRequest, HL7 v2 PV1-10",
     "report": "impression of an earlier report: HL7 v2 ORU, a Structured Report",
 }
+#: Topics of which a source tells what it has: what it does not name may be so all the same. Of the others a text says
+#: by itself what it says: a request that names no headache asks for none.
+LISTED_TOPICS = frozenset({*TOLD_TOPICS, "allergy", "medical_alert"}) - {"service"}
 #: The closed vocabulary.
 TOPICS = frozenset({*FACT_ATTRIBUTES, *TOLD_TOPICS})
 FACT_CODES = TOPICS

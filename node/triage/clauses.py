@@ -76,7 +76,7 @@ class Part:
         """Why it stays unknown although there is something to look at; empty where there is nothing."""
         found = reading[self.key]
         if _is_fact(self.comparison):
-            return doubts(self.comparison, found)
+            return doubts(self.comparison, self.test, found)
         return next((f"not comparable: {each.reason}" for each in found if isinstance(each, NotComparable)), "")
 
 

@@ -141,10 +141,13 @@ def _found(field: Field, model: str, code: str, facts: RankFacts) -> Iterator[Va
 
 
 def _findings(model: str, code: str, facts: RankFacts) -> tuple[bool, list[Finding]]:
-    """Whether a live model has answered, and its findings of that code, absent ones too."""
+    """Whether a live model has answered, and its findings of that code, absent ones too.
+
+    Where no model is named, one that says nothing of the code has not: it looked for something else.
+    """
     results = [each for each in facts.results if each.mode is Mode.LIVE and model in {"", each.model}]
     found = [finding for each in results for finding in each.findings if finding_key(finding.code) == code]
-    return bool(results), found
+    return bool(found) or (bool(model) and bool(results)), found
 
 
 def _finite(numbers: Iterable[float | None]) -> list[float]:

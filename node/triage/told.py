@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
-from node.domain.history import Fact, Standing
+from node.domain.history import LISTED_TOPICS, Fact, Standing
 from node.domain.rule import MENTION_OPERATORS, Comparison, Operator
 from node.domain.units import converted
 from node.triage.mention import Words, phrases_of
@@ -56,6 +56,11 @@ class Told(NamedTuple):
         return self.fact.standing is Standing.YES and self.ended is not True
 
     @property
+    def speaks(self) -> bool:
+        """Whether it is so, and no entry of a list that need not be whole."""
+        return self.fact.standing is Standing.YES and self.fact.code not in LISTED_TOPICS
+
+    @property
     def shown(self) -> str:
         """What it is, with its date."""
         fact = self.fact
@@ -72,10 +77,9 @@ class Topic:
 
     def __init__(self, tolds: Iterable[Told]) -> None:
         self.tolds = tuple(tolds)
-        is_told = any(each.fact.standing is Standing.YES or each.denies_all for each in self.tolds)
-        #: What a comparison that no fact meets comes to: false where something is told, unknown where nothing is.
+        is_told = any(each.speaks or each.denies_all for each in self.tolds)
+        #: What a comparison that no fact meets comes to: unknown where nothing, or only a list, is told.
         self.unmet: Truth = False if is_told else None
-        #: Their codes, as they are compared.
         self.codes = frozenset(each.code for each in self.tolds)
         self._words: Words | None = None
 
@@ -106,8 +110,8 @@ def told_of(facts: Sequence[Fact], arrived: datetime) -> Topic:
 def asks(comparison: Comparison, test: Callable[[Any], bool], key: Hashable) -> Callable[[Mapping[Any, Any]], Truth]:
     """Return a comparison over the topic that a reading has under `key`; `test` is that of a text, code or number.
 
-    A fact that stands and meets it makes it true. Else it is false where something of the topic is told, or where it is
-    denied by name; unknown where nothing is told, or what would meet it has no date, no number or another unit.
+    A fact that stands and meets it makes it true. Else it is false where it has ended or is of another age or number,
+    is denied by name, or a text speaks of something else; unknown where nothing, or a list without it, is told, or doubts.
     """
     meets = _meets(comparison, test)
     is_numeric, of_code = comparison.is_numeric, code_test(comparison.codes) if comparison.codes else None
@@ -124,6 +128,8 @@ def asks(comparison: Comparison, test: Callable[[Any], bool], key: Hashable) -> 
             met = meets(each)
             if each.fact.standing is Standing.NO:
                 said = False if met or each.denies_all else said
+                continue
+            if met is False and not is_numeric and not each.speaks:
                 continue
             said = False
             counts = None if met is False else _counts(each, comparison)
@@ -190,17 +196,17 @@ def normal_code(coded: str) -> str:
     return f"{scheme}:{value.replace('.', '') if scheme == 'I10' else value}" if value or scheme else ""
 
 
-def doubts(comparison: Comparison, tolds: Iterable[Told]) -> str:
+def doubts(comparison: Comparison, test: Callable[[Any], bool], tolds: Iterable[Told]) -> str:
     """Why a comparison stays unknown although something is told; empty where nothing is."""
-    of_code = code_test(comparison.codes)
+    meets, of_code = _meets(comparison, test), code_test(comparison.codes)
     asked = [each for each in tolds if not comparison.codes or of_code(each.code)]
     if comparison.is_numeric and any(each.number is None for each in asked):
         return "not a number"
     if comparison.is_numeric and any(_in_unit(each, comparison.unit) is None for each in asked):
         return f"not in {comparison.unit}"
-    if any(_counts(each, comparison) is None for each in asked):
+    if any(meets(each) is not False and _counts(each, comparison) is None for each in asked):
         return "without a date"
-    return ""
+    return "not among those that are told" if any(each.fact.standing is Standing.YES for each in asked) else ""
 
 
 def _meets(comparison: Comparison, test: Callable[[Any], bool]) -> Callable[[Told], Truth]:

@@ -23,6 +23,8 @@ from typing import Any
 
 LANES = ("STAT", "URGENT", "ROUTINE")
 ORDERED = {"STAT": "STAT", "HIGH": "URGENT"}
+#: What a source tells of may be more than it names.
+LISTS = {"problem", "medication", "observation", "procedure", "report", "allergy", "medical_alert"}
 DATA_SET = {
     "admitting_diagnosis", "additional_history", "medical_alert", "allergy", "pregnancy_status", "smoking_status",
     "reason_for_request",
@@ -249,7 +251,7 @@ def values(clause: dict[str, Any], study: Raw) -> list[Any]:
         return [each["value"] for each in facts if each["value"].strip() and ended(each, study) is not True]
     model, code = clause.get("model", ""), clause["code"]
     if name == "finding.present":
-        if not any(answered(each, model) for each in study.results):
+        if not found(model, code, study) and not (model and any(answered(each, model) for each in study.results)):
             return []
         return [any(each.get("present") is not False for each in found(model, code, study))]
     if name == "finding.probability":
@@ -351,6 +353,8 @@ def told(clause: dict[str, Any], study: Raw) -> bool | None:
         if fact["standing"] == "no":
             if met or re.match(r"(no|none|nil)\b", fact["value"].strip(), re.IGNORECASE):
                 said = False
+            continue
+        if met is False and not is_number and fact["code"] in LISTS:
             continue
         said = False
         counts = None if met is False else counted(clause, fact, study)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from node.domain.history import Fact, Standing
-from node.domain.rule import Comparison, Operator
+from node.domain.rule import Comparison, Missing, Operator
 from node.triage.rules import compile_rules, contributions, unanswered
 from tests.triage.test_rules import EMPTY, answer, rule
 
@@ -37,21 +37,38 @@ NO = {"standing": Standing.NO}
         (("I10:I26*",), "I10:I269", True),
         (("I10:I26.9",), "I10C:I26.9", True),
         (("I10:i26.9",), "I10:I269", True),
-        (("I10:I26",), "I10:I26.9", False),
-        (("I10:I26*",), "I10:I27.0", False),
+        (("I10:I26",), "I10:I26.9", None),
+        (("I10:I26*",), "I10:I27.0", None),
         (("SCT:59282003", "I10:I26*"), "SCT:59282003", True),
-        (("SCT:5928*",), "I10:I26.9", False),
-        (("LN:48065-7",), "LN:480657", False),
+        (("SCT:5928*",), "I10:I26.9", None),
+        (("LN:48065-7",), "LN:480657", None),
     ],
 )
 def test_codes_are_compared_whole_or_by_how_they_begin(codes, fact_code, expected) -> None:
     assert said(coded(*codes), fact(coded=fact_code)) is expected
 
 
-def test_no_fact_at_all_is_unknown_and_another_fact_is_no() -> None:
+def test_no_fact_at_all_is_unknown_and_so_is_what_a_list_does_not_name() -> None:
     assert said(EMBOLISM) is None
     assert said(EMBOLISM, fact("medication", "Aspirin", "ATC:B01AC06")) is None
-    assert said(EMBOLISM, fact(coded="I10:I10", value="Hypertension")) is False
+    assert said(EMBOLISM, fact(coded="I10:I10", value="Hypertension")) is None
+
+
+def test_what_is_told_of_something_else_neither_takes_points_nor_hides_what_is_not_known() -> None:
+    facts = replace(EMPTY, history=(fact(coded="I10:I10", value="Hypertension"),))
+    missing = rule(EMBOLISM, when_missing=Missing.POINTS, points_when_missing=5.0)
+    (made,) = contributions(compile_rules([missing]), facts)
+    assert made.points == 5.0
+    (made,) = contributions(compile_rules([replace(missing, when_missing=Missing.FLAG)]), facts)
+    assert "problem (not among those that are told)" in made.because
+
+
+def test_a_text_that_speaks_of_something_else_does_not_ask_for_it() -> None:
+    has = Comparison(field="history.reason_for_request", operator=Operator.HAS, value="embolism")
+    assert said(has, fact("reason_for_request", "Knee pain", "")) is False
+    anywhere = replace(has, field="history.any")
+    assert said(anywhere, fact("allergy", "Pollen", "")) is None
+    assert said(anywhere, fact("allergy", "Pollen", ""), fact("reason_for_request", "Knee pain", "")) is False
 
 
 def test_a_refuted_fact_is_no_unless_another_source_says_yes() -> None:
@@ -146,7 +163,7 @@ def test_phrases_are_looked_for_in_what_stands() -> None:
     has = Comparison(field="history.allergy", operator=Operator.HAS_ANY, value=("penicillin*", "contrast medi*"))
     assert said(has, fact("allergy", "Iodinated contrast media", "")) is True
     assert said(has, fact("allergy", "Penicillin G", "", **NO)) is False
-    assert said(has, fact("allergy", "Pollen", "")) is False
+    assert said(has, fact("allergy", "Pollen", "")) is None
     assert said(has, fact("allergy", "No known allergies", "", **NO)) is False
     assert said(has) is None
 
