@@ -1,4 +1,4 @@
-"""The commands around the reading list: `worklist`, `pin`, `acknowledge`, `read`, `discrepancies`, `replay`; their options and their help."""
+"""The commands around the reading list: who stands where, what a reader says of it; their options and their help."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.domain.time import Instant
@@ -21,6 +23,18 @@ class Event:
     before: str
     after: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedEvent:
+    """One move of one study with its number: later ones have greater numbers."""
+
+    number: int
+    at: str
+    about: str
+    study_instance_uid: str
+    before: str
+    after: str
 
 
 def record(
@@ -56,6 +70,22 @@ def latest_number(db: Database, study_instance_uid: str) -> int:
     """The number of the newest event of a study, 0 if it has none: it grows whenever anything of the study moves."""
     row = db.row("SELECT max(id) AS number FROM event WHERE study_instance_uid = ?", (study_instance_uid,))
     return int(row["number"] or 0) if row else 0
+
+
+def newest_number(db: Database) -> int:
+    """The number of the newest event of all, 0 if there is none."""
+    row = db.row("SELECT max(id) AS number FROM event")
+    return int(row["number"] or 0) if row else 0
+
+
+def after_number(db: Database, number: int, abouts: Sequence[str], *, limit: int) -> list[NumberedEvent]:
+    """Events about these kinds of things that came after one of that number, oldest first."""
+    rows = db.rows(
+        "SELECT id AS number, at, about, study_instance_uid, before, after FROM event"
+        " WHERE id > ? AND about IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
+        (number, json.dumps(list(abouts)), limit),
+    )
+    return [NumberedEvent(**dict(row)) for row in rows]
 
 
 def refusals(db: Database, limit: int) -> list[Event]:

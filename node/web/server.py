@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Misconfigured, Transient
 from node.loop import Herald, Stop, stop_on_signals
-from node.store.database import Database, open_database
+from node.store.database import open_database
+from node.web.feed import Feed
 from node.web.pages import application
 
 _TICK_S = 0.1
@@ -38,7 +40,7 @@ def main(settings: Settings) -> int:
     """Serve the pages until SIGTERM; return the exit code.
 
     Raises:
-        Misconfigured: the address is not this machine's, or the port needs privileges.
+        Misconfigured: the address is not this machine's, the port needs privileges, or the token is none.
         Transient: the port is taken; its holder may be ending.
     """
     stop, herald = stop_on_signals(), Herald()
@@ -46,24 +48,26 @@ def main(settings: Settings) -> int:
         contextlib.closing(_listen(settings)) as listening,
         contextlib.closing(open_database(settings.data.folder, "web")) as db,
     ):
-        asyncio.run(_serve(_Server(_config(db, settings)), listening, stop, herald))
+        site = application(db, settings, SystemClock())
+        asyncio.run(_serve(_Server(_config(site, settings.web.listeners)), site.state.feed, listening, stop, herald))
     return 0
 
 
-def _config(db: Database, settings: Settings) -> uvicorn.Config:
+def _config(site: Starlette, listeners: int) -> uvicorn.Config:
     return uvicorn.Config(
-        application(db, settings, SystemClock()),
+        site,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=_GRACE_S,
-        limit_concurrency=64,
+        # Streams hold one each.
+        limit_concurrency=64 + listeners,
     )
 
 
-async def _serve(server: uvicorn.Server, listening: socket.socket, stop: Stop, herald: Herald) -> None:
+async def _serve(server: uvicorn.Server, feed: Feed, listening: socket.socket, stop: Stop, herald: Herald) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     announced = False
     while not serving.done():
@@ -74,6 +78,8 @@ async def _serve(server: uvicorn.Server, listening: socket.socket, stop: Stop, h
             log.info("pages_ready", address=host, port=port)
         if stop.is_set() and not server.should_exit:
             herald.stopping()
+            # Streams end by themselves; the server waits for every answer that has begun.
+            feed.close()
             server.should_exit = True
         # From the event loop itself: if that hangs, the watchdog hears nothing.
         herald.alive()

@@ -141,7 +141,9 @@ def test_every_page_says_that_it_is_research(site: Site, page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_peer_wrote_stays_text(site: Site, page: str) -> None:
     tags = Tags(site.text(page))
-    assert not [tag for tag, attributes in tags.elements if tag in {"script", "img", "iframe", "form", "style"}]
+    assert not [tag for tag, attributes in tags.elements if tag in {"img", "iframe", "form", "style"}]
+    scripts = [attributes for tag, attributes in tags.elements if tag == "script"]
+    assert scripts == [{"src": "/static/matins.js", "defer": None}]
     assert not [
         name for _, attributes in tags.elements for name in attributes if name.startswith("on") or name == "style"
     ]
@@ -152,11 +154,12 @@ def test_the_attack_is_really_on_the_page(site: Site) -> None:
     assert "&lt;script&gt;" in site.text(f"/studies/{told.UNSUITED}")
 
 
-def test_no_page_may_run_a_script_be_framed_or_be_kept(site: Site) -> None:
+def test_no_page_may_run_a_script_of_others_be_framed_or_be_kept(site: Site) -> None:
     for path in (*PAGES, "/api/worklist", "/healthz", "/static/matins.css", "/nothing"):
         headers = site.client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
         assert headers["x-content-type-options"] == "nosniff"
@@ -164,7 +167,7 @@ def test_no_page_may_run_a_script_be_framed_or_be_kept(site: Site) -> None:
 
 
 def test_json_is_what_the_commands_print(site: Site) -> None:
-    assert site.client.get("/api/worklist").json() == worklist_story(site.db)
+    assert site.client.get("/api/worklist").json() == worklist_story(site.db, now=site.clock.now())
     assert site.client.get(f"/api/studies/{told.READ}").json() == study_story(site.db, told.READ)
 
 
