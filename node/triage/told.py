@@ -111,7 +111,7 @@ def asks(comparison: Comparison, test: Callable[[Any], bool], key: Hashable) -> 
     """Return a comparison over the topic that a reading has under `key`; `test` is that of a text, code or number.
 
     A fact that stands and meets it makes it true. Else it is false where it has ended or is of another age or number,
-    is denied by name, or a text speaks of something else; unknown where nothing, or a list without it, is told, or doubts.
+    is denied by name, or a text speaks of something else; unknown where nothing, or a list without it, is told.
     """
     meets = _meets(comparison, test)
     is_numeric, of_code = comparison.is_numeric, code_test(comparison.codes) if comparison.codes else None
