@@ -71,6 +71,7 @@ class _Study:
     study_description: str = ""
     patient_age_years: float | None = None
     patient_sex: str = ""
+    prior_days: float | None = None
     requested_priority: str = ""
     patient_location: str = ""
     hour_of_day: int = 12
@@ -127,6 +128,7 @@ def _study(facts: _Study) -> tuple[tuple[str, str | float | tuple[str, ...]], ..
         "study_description": facts.study_description,
         "patient_age_years": facts.patient_age_years,
         "patient_sex": facts.patient_sex,
+        "prior_days": facts.prior_days,
         "requested_priority": facts.requested_priority,
         "hour_of_day": facts.hour_of_day,
         "day_of_week": facts.day_of_week,

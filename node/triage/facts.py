@@ -47,6 +47,8 @@ class RankFacts:
     study_description: str = ""
     patient_age_years: float | None = None
     patient_sex: str = ""
+    #: Days since the patient's last study of a modality of this one.
+    prior_days: float | None = None
     #: Requested Procedure Priority (0040,1003).
     requested_priority: str = ""
     history: tuple[Fact, ...] = ()

@@ -13,6 +13,7 @@ from node.store.database import Database
 from node.store.studies import StudyRow
 from node.triage.facts import ModelResult, RankFacts
 from node.workflow import changed, order_facts
+from node.workflow.prior_days import prior_days_of
 
 
 def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
@@ -23,8 +24,11 @@ def facts_of(db: Database, rows: Sequence[StudyRow]) -> dict[str, RankFacts]:
     results = findings.results_of(db, uids)
     compared = changed.live_changes_of(db, rows)
     priorities = order_facts.requested_priorities(db, rows)
+    days = prior_days_of(db, rows, {uid: modalities for uid, (modalities, _) in kinds.items()})
     each = [(row.study_instance_uid, row) for row in rows]
-    return {uid: _facts(row, *kinds[uid], known, results, priorities[uid], compared[uid]) for uid, row in each}
+    return {
+        uid: _facts(row, *kinds[uid], known, results, priorities[uid], compared[uid], days[uid]) for uid, row in each
+    }
 
 
 def _facts(
@@ -35,6 +39,7 @@ def _facts(
     results: Mapping[str, Mapping[int, findings.Result]],
     requested_priority: str,
     changes: tuple[Change, ...],
+    prior_days: float | None,
 ) -> RankFacts:
     uid = row.study_instance_uid
     return RankFacts(
@@ -47,6 +52,7 @@ def _facts(
         study_description=row.order.study_description,
         patient_age_years=row.order.patient_age_years,
         patient_sex=row.patient.sex,
+        prior_days=prior_days,
         requested_priority=requested_priority,
         history=tuple(known[uid]),
         results=tuple(

@@ -307,6 +307,7 @@ def test_every_field_of_the_vocabulary_can_be_looked_up() -> None:
     facts = replace(
         FULL,
         day_of_week="SUNDAY",
+        prior_days=31.0,
         history=tuple(Fact(code=code, value="x", source="dataset") for code in TOPICS),
         changes=(GROWN,),
         results=(ModelResult(model="m", mode=Mode.LIVE, findings=tuple(numbers)),),

@@ -162,6 +162,13 @@ _STUDY = (
         "Requested Procedure Priority (0040,1003)",
         "STAT HIGH ROUTINE MEDIUM LOW",
     ),
+    _number(
+        "prior_days",
+        "days since the last study of the same modality",
+        "the patient's studies that are here, fetched as priors or not",
+        "days",
+        low=1.0,
+    ),
     _text("patient_location", "where the patient is", FACT_ATTRIBUTES["patient_location"]),
     replace(
         _number("hour_of_day", "hour of arrival", "local time at which the first instance arrived", "h", high=23.0),
