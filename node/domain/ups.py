@@ -72,6 +72,8 @@ class UpsStatus(IntEnum):
     MISSING_ATTRIBUTE_VALUE = 0x0121
     #: No action of this SOP class.
     NO_SUCH_ACTION = 0x0123
+    #: More than is kept for one peer (PS3.7 Annex C).
+    RESOURCE_LIMITATION = 0x0213
     #: It is already in the requested state of CANCELED.
     ALREADY_CANCELED = 0xB304
     #: It is already in the requested state of COMPLETED.

@@ -14,6 +14,8 @@ from node.domain.ups_attributes import PRIORITY
 from node.store import events
 from node.store.database import Database, Value
 
+#: Steps that are read at once.
+_AT_ONCE = 50
 _ORDER = {"HIGH": 0, "MEDIUM": 1, "LOW": 2}
 #: A step of a study whose patient is in doubt is nobody's to see or to claim.
 _SHOWN = "(u.state != 'SCHEDULED' OR s.state IS NULL OR s.state != 'held')"
@@ -117,11 +119,16 @@ def shown(db: Database, *, uids: Sequence[str] = (), states: Sequence[str] = ())
     }
     asked = {where: value for where, value in wheres.items() if value}
     rows = db.rows(
-        f"SELECT u.* {_FROM} WHERE {' AND '.join([_SHOWN, *asked])} ORDER BY coalesce(s.lane_order, u.priority_order),"
-        " s.sort_key DESC, u.created_at, u.sop_instance_uid",
+        f"SELECT u.sop_instance_uid {_FROM} WHERE {' AND '.join([_SHOWN, *asked])}"
+        " ORDER BY coalesce(s.lane_order, u.priority_order), s.sort_key DESC, u.created_at, u.sop_instance_uid",
         tuple(asked.values()),
     )
-    return map(_row, rows)
+    found = [row["sop_instance_uid"] for row in rows]
+    # A step may be of a megabyte.
+    for piece in (found[at : at + _AT_ONCE] for at in range(0, len(found), _AT_ONCE)):
+        whole = f"SELECT u.* {_FROM} WHERE {_SHOWN} AND u.sop_instance_uid IN (SELECT value FROM json_each(?))"
+        held = {row["sop_instance_uid"]: row for row in db.rows(whole, (json.dumps(piece),))}
+        yield from (_row(held[uid]) for uid in piece if uid in held)
 
 
 def reading(db: Database, study_instance_uid: str) -> Reading | None:

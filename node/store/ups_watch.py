@@ -66,6 +66,15 @@ def subscribe_globally(db: Database, subscriber: str, keys: Attributes, *, locke
     )
 
 
+def count_global(db: Database, subscriber: str, keys: Attributes) -> int:
+    """How many global subscriptions a peer has with other keys than these."""
+    row = db.row(
+        "SELECT count(*) AS number FROM ups_global_subscription WHERE subscriber = ? AND keys != ?",
+        (subscriber, json.dumps(keys, sort_keys=True)),
+    )
+    return int(row["number"]) if row else 0
+
+
 def suspend(db: Database, subscriber: str) -> None:
     """Have a peer watch no step that will be made; what it watches already stays."""
     db.execute("DELETE FROM ups_global_subscription WHERE subscriber = ?", (subscriber,))

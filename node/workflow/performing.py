@@ -52,6 +52,10 @@ Answer = tuple[UpsStatus, str]
 _DONE: Answer = (UpsStatus.SUCCESS, "")
 _UNKNOWN: Answer = (UpsStatus.NO_SUCH_UPS, "no step with this UID is managed here")
 _WELL_KNOWN = (GLOBAL_SUBSCRIPTION, FILTERED_GLOBAL_SUBSCRIPTION)
+#: Each step that is made is held against all of them.
+_MOST_GLOBAL, _LONGEST_KEYS = 32, 4096
+#: Steps that one transaction has a peer watch.
+_WATCHED = 50
 _PASSED_ON = (REASON_FOR_CANCELLATION, DISCONTINUATION_REASON, CONTACT_URI, CONTACT_NAME)
 
 
@@ -134,7 +138,10 @@ def request_cancel(
 
 
 def watch(db: Database, now: Instant, settings: Settings, uid: str, action: Action, told: Attributes) -> Answer:
-    """Subscribe a peer to reports, unsubscribe it, or suspend its global subscription (PS3.4 §CC.2.3)."""
+    """Subscribe a peer to reports, unsubscribe it, or suspend its global subscription (PS3.4 §CC.2.3).
+
+    Whom all steps are reported to, `watch_what_stands` has watch those that there are.
+    """
     peer = settings.peer_titled(text(told, RECEIVING_AE))
     if peer is None or not {PERFORMER, REQUESTER} & set(peer.roles) or not (peer.host and peer.port):
         return UpsStatus.RECEIVING_AE_UNKNOWN, "no performer or requester with host and port has the Receiving AE"
@@ -142,7 +149,7 @@ def watch(db: Database, now: Instant, settings: Settings, uid: str, action: Acti
     if action is Action.SUBSCRIBE and lock not in ("TRUE", "FALSE"):
         return UpsStatus.INVALID_ATTRIBUTE_VALUE, "the Deletion Lock is neither TRUE nor FALSE"
     if uid in _WELL_KNOWN:
-        return _watch_all(db, now, peer.name, uid, action, told, locked=lock == "TRUE")
+        return _watch_all(db, peer.name, uid, action, told, locked=lock == "TRUE")
     if action is Action.SUSPEND_GLOBAL:
         return UpsStatus.NOT_FOR_THIS_INSTANCE, "only a global subscription can be suspended"
     row = ups.step(db, uid, shown_alone=True)
@@ -156,28 +163,46 @@ def watch(db: Database, now: Instant, settings: Settings, uid: str, action: Acti
     return _DONE
 
 
-def _watch_all(
-    db: Database, now: Instant, subscriber: str, uid: str, action: Action, told: Attributes, *, locked: bool
-) -> Answer:
-    keys: Attributes = {}
-    if uid == FILTERED_GLOBAL_SUBSCRIPTION:
-        keys = {tag: value for tag, value in told.items() if tag not in (RECEIVING_AE, DELETION_LOCK)}
+def _watch_all(db: Database, subscriber: str, uid: str, action: Action, told: Attributes, *, locked: bool) -> Answer:
+    keys = _keys(uid, told)
     if action is Action.UNSUBSCRIBE:
         ups_watch.unsubscribe_all(db, subscriber)
         return _DONE
     if action is Action.SUSPEND_GLOBAL:
         ups_watch.suspend(db, subscriber)
         return _DONE
+    if len(str(keys)) > _LONGEST_KEYS or ups_watch.count_global(db, subscriber, keys) >= _MOST_GLOBAL:
+        limit = f"{_MOST_GLOBAL} filters of {_LONGEST_KEYS} characters"
+        return UpsStatus.RESOURCE_LIMITATION, f"{subscriber} may have {limit}; unsubscribe from some"
     ups_watch.subscribe_globally(db, subscriber, keys, locked=locked)
-    for row in list(ups.shown(db)):
-        if not matches(keys, row.attributes):
-            continue
-        held = ups_watch.subscriptions(db, row.sop_instance_uid).get(subscriber)
-        # What was said of this step alone counts more: no lock is lost.
-        ups_watch.subscribe(db, row.sop_instance_uid, subscriber, locked=locked or bool(held))
-        if locked:
-            steps.report_state(db, now, row.sop_instance_uid, row.attributes, to=subscriber)
     return _DONE
+
+
+def watch_what_stands(db: Database, now: Instant, settings: Settings, uid: str, told: Attributes) -> None:
+    """Have a peer that has subscribed to all steps, or those that match, watch those that there are already.
+
+    Opens its own transactions, a few steps each: there may be ten thousand.
+    """
+    peer, keys = settings.peer_titled(text(told, RECEIVING_AE)), _keys(uid, told)
+    if peer is None:
+        return
+    locked = text(told, DELETION_LOCK) == "TRUE"
+    matching = [row.sop_instance_uid for row in ups.shown(db) if matches(keys, row.attributes)]
+    for piece in (matching[at : at + _WATCHED] for at in range(0, len(matching), _WATCHED)):
+        with db.transaction():
+            for row in ups.shown(db, uids=piece):
+                held = ups_watch.subscriptions(db, row.sop_instance_uid).get(peer.name)
+                # What was said of this step alone counts more: no lock is lost.
+                ups_watch.subscribe(db, row.sop_instance_uid, peer.name, locked=locked or bool(held))
+                if locked:
+                    steps.report_state(db, now, row.sop_instance_uid, row.attributes, to=peer.name)
+
+
+def _keys(uid: str, told: Attributes) -> Attributes:
+    """What a global subscription asks of steps; nothing where it is not a filtered one."""
+    if uid != FILTERED_GLOBAL_SUBSCRIPTION:
+        return {}
+    return {tag: value for tag, value in told.items() if tag not in (RECEIVING_AE, DELETION_LOCK)}
 
 
 def _ready_to_end(now: Instant, row: UpsRow, after: UpsState) -> UpsRow:

@@ -12,6 +12,7 @@ from node.domain.time import Instant
 from node.domain.uid import is_usable_uid
 from node.domain.ups import (
     FILTERED_GLOBAL_SUBSCRIPTION,
+    GLOBAL_SUBSCRIPTION,
     PERFORMER,
     PULL,
     PUSH,
@@ -48,14 +49,15 @@ _ACTIONS = {
 }
 #: Who may work on the instances of others, and who may ask for work.
 _PERFORMS, _REQUESTS, _EITHER = (PERFORMER,), (REQUESTER,), (PERFORMER, REQUESTER)
+_WELL_KNOWN = (GLOBAL_SUBSCRIPTION, FILTERED_GLOBAL_SUBSCRIPTION)
 #: Bytes of what one step says, as text.
 _LONGEST_STEP = 2 << 20
 
 #: One, by the identity of the settings that it was read from.
 _POLICIES: dict[int, Policies] = {}
 
-#: What an operation is done with: connection, moment, request.
-_Operation = Callable[[Database, Instant, Settings, Request], Reply]
+#: What an operation is done with: connection, moment, settings, request, and what this says.
+_Operation = Callable[[Database, Instant, Settings, Request, Attributes], Reply]
 
 
 def answer(settings: Settings, keeper: Keeper, request: Request) -> Reply:
@@ -67,13 +69,34 @@ def answer(settings: Settings, keeper: Keeper, request: Request) -> Reply:
     """
     if request.sop_class_uid not in (PUSH, request.abstract_syntax):
         raise Refused(status.SOP_CLASS_NOT_SUPPORTED, "every step is an instance of the UPS Push SOP Class")
-    operation = _OPERATIONS[request.operation]
+    # All of it before the transaction: it takes as long as many of them.
+    told = _told(request)
     if request.operation == "N-ACTION":
-        # Before the transaction: it takes as long as many of them.
         _policies_of(settings).current()
     # The listener's own connection does not sync its commits: its rows are rebuilt from the objects, these cannot be.
-    with closing(open_database(keeper.db.folder, keeper.db.room)) as db, db.transaction():
-        return operation(db, keeper.clock.now(), settings, request)
+    with closing(open_database(keeper.db.folder, keeper.db.room)) as db:
+        if request.operation == "N-GET":
+            return _get(db, request)
+        with db.transaction():
+            reply = _OPERATIONS[request.operation](db, keeper.clock.now(), settings, request, told)
+        uid = request.sop_instance_uid
+        if request.type_id == Action.SUBSCRIBE and uid in _WELL_KNOWN and reply.status == status.SUCCESS:
+            performing.watch_what_stands(db, keeper.clock.now(), settings, uid, _keys(uid, told))
+    return reply
+
+
+def _told(request: Request) -> Attributes:
+    """What a request says.
+
+    Raises:
+        Refused: its peer may not ask it, there is no such action, or it cannot be read.
+    """
+    if request.operation == "N-ACTION" and request.type_id not in _ACTIONS[request.abstract_syntax]:
+        raise Refused(UpsStatus.NO_SUCH_ACTION, "no action of this SOP class")
+    claims = request.operation == "N-SET" or request.type_id == Action.CHANGE_STATE
+    demand(request.peer, _REQUESTS if request.operation == "N-CREATE" else _PERFORMS if claims else _EITHER)
+    reads = request.operation != "N-GET"
+    return encoding.read(request.content, request.transfer_syntax_uid) if reads else {}
 
 
 def demand(peer: Peer, roles: tuple[str, ...]) -> None:
@@ -91,15 +114,13 @@ def may_see(peer: Peer, row: UpsRow) -> bool:
     return not (peer.issuer and row.issuer) or peer.issuer == row.issuer or row.source == peer.name
 
 
-def _create(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:
-    demand(request.peer, _REQUESTS)
+def _create(db: Database, now: Instant, settings: Settings, request: Request, told: Attributes) -> Reply:
     uid = request.sop_instance_uid or f"2.25.{uuid.uuid4().int}"
-    attributes = _read(request)
-    if fault := fault_of_creation(attributes):
+    if fault := fault_of_creation(told):
         return _reply(*fault)
     if ups.count_asked(db) >= settings.ups.maximum_created:
         raise Refused(status.RESOURCE_LIMITATION, f"{settings.ups.maximum_created} steps are kept already")
-    made = completed_creation(attributes, worklist_label=settings.ups.worklist_label)
+    made = completed_creation(told, worklist_label=settings.ups.worklist_label)
     row = UpsRow(
         sop_instance_uid=uid,
         state=UpsState.SCHEDULED,
@@ -118,30 +139,24 @@ def _create(db: Database, now: Instant, settings: Settings, request: Request) ->
     return Reply(status=status.SUCCESS, sop_instance_uid=uid)
 
 
-def _set(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:  # noqa: ARG001
-    demand(request.peer, _PERFORMS)
+def _set(db: Database, now: Instant, settings: Settings, request: Request, told: Attributes) -> Reply:  # noqa: ARG001
     row = _seen(db, request)
-    changes = _read(request)
-    if len(str(row.attributes)) + len(str(changes)) > _LONGEST_STEP:
+    if len(str(row.attributes)) + len(str(told)) > _LONGEST_STEP:
         raise Refused(status.RESOURCE_LIMITATION, "the step would become larger than any that is kept")
-    return _reply(*performing.set_attributes(db, now, request.sop_instance_uid, changes))
+    return _reply(*performing.set_attributes(db, now, request.sop_instance_uid, told))
 
 
-def _get(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:  # noqa: ARG001
-    demand(request.peer, _EITHER)
+def _get(db: Database, request: Request) -> Reply:
     attributes = _seen(db, request).attributes
     asked = [f"{tag:08X}" for tag in request.attributes]
     told = {tag: attributes[tag] for tag in asked or attributes if tag in attributes and tag != TRANSACTION_UID}
     return Reply(status=status.SUCCESS, content=encoding.written(told, request.transfer_syntax_uid))
 
 
-def _act(db: Database, now: Instant, settings: Settings, request: Request) -> Reply:
-    kind, uid, peer = request.type_id, request.sop_instance_uid, request.peer
-    if kind not in _ACTIONS[request.abstract_syntax]:
-        return _reply(UpsStatus.NO_SUCH_ACTION, "no action of this SOP class")
-    action = Action(kind)
-    demand(peer, _PERFORMS if action is Action.CHANGE_STATE else _EITHER)
-    told = encoding.read(request.content, request.transfer_syntax_uid)
+def _act(db: Database, now: Instant, settings: Settings, request: Request, told: Attributes) -> Reply:
+    uid, peer = request.sop_instance_uid, request.peer
+    assert request.type_id is not None
+    action = Action(request.type_id)
     if action in (Action.SUBSCRIBE, Action.UNSUBSCRIBE, Action.SUSPEND_GLOBAL):
         return _reply(*performing.watch(db, now, settings, uid, action, _keys(uid, told)))
     _seen(db, request)
@@ -156,7 +171,7 @@ def _act(db: Database, now: Instant, settings: Settings, request: Request) -> Re
     return _reply(*performing.change_state(db, now, policy, uid, asked, transaction_uid, performer=peer.name))
 
 
-_OPERATIONS: dict[str, _Operation] = {"N-CREATE": _create, "N-SET": _set, "N-GET": _get, "N-ACTION": _act}
+_OPERATIONS: dict[str, _Operation] = {"N-CREATE": _create, "N-SET": _set, "N-ACTION": _act}
 
 
 def _seen(db: Database, request: Request) -> UpsRow:
@@ -169,10 +184,6 @@ def _seen(db: Database, request: Request) -> UpsRow:
     if row is None or not may_see(request.peer, row):
         raise Refused(UpsStatus.NO_SUCH_UPS, "no step with this UID is managed here")
     return row
-
-
-def _read(request: Request) -> Attributes:
-    return encoding.read(request.content, request.transfer_syntax_uid)
 
 
 def _keys(uid: str, told: Attributes) -> Attributes:

@@ -45,12 +45,12 @@ def parts(settings: Settings, keeper: Keeper, request: Request) -> Iterator[Part
         found: list[Attributes] = []
         for row in ups.shown(db, uids=_plain(keys, SOP_INSTANCE_UID), states=_plain(keys, STATE)):
             if may_see(request.peer, row) and matching.matches(keys, row.attributes):
-                found.append(row.attributes)
+                told = matching.told(keys, row.attributes)
+                told |= {SOP_CLASS_UID: element("UI", PUSH), SOP_INSTANCE_UID: row.attributes[SOP_INSTANCE_UID]}
+                found.append(told)
             if len(found) > most:
                 raise Refused(status.TOO_MANY_MATCHES, f"more than {most} steps match")
-    for held in found:
-        told = matching.told(keys, held)
-        told |= {SOP_CLASS_UID: element("UI", PUSH), SOP_INSTANCE_UID: held[SOP_INSTANCE_UID]}
+    for told in found:
         yield Part(status=status.PENDING, identifier=encoding.written(told, request.transfer_syntax_uid))
     yield Part(status=status.SUCCESS)
 

@@ -5,7 +5,7 @@ import re
 from node.domain.ups import UpsStatus
 from node.receive.conformance import PAGE
 
-GENERAL = {0x0000, 0x0106, 0x0111, 0x0120, 0x0121}
+GENERAL = {0x0000, 0x0106, 0x0111, 0x0120, 0x0121, 0x0213}
 
 
 def test_the_page_tells_every_status_of_the_service_class() -> None:

@@ -14,7 +14,7 @@ from node.domain.time import SystemClock
 from node.domain.ups import PULL, PUSH, QUERY, WATCH, UpsState
 from node.receive.intakes import Request
 from node.receive.keeper import Keeper
-from node.receive.ups import service
+from node.receive.ups import encoding, service
 from node.store import events, ups, ups_watch
 from node.store.database import Database
 from tests.receive.objects import encoded
@@ -364,6 +364,36 @@ def test_a_filter_decides_which_are_watched(calling: Calling, db: Database) -> N
     asker.create(creation(WorklistLabel="HEAD"), "1.2.3.9.4")
     watched = [bool(ups_watch.subscriptions(db, f"1.2.3.9.{number}")) for number in (1, 2, 3, 4)]
     assert watched == [False, True, True, False]
+
+
+def test_a_peer_has_a_bounded_number_of_filters(calling: Calling, db: Database) -> None:
+    reader = calling(READER)
+    said = {"ReceivingAE": "READER1", "DeletionLock": "FALSE"}
+    answers = [reader.act(3, FILTERED, WATCH, **said, WorklistLabel=f"CHEST{number}") for number in range(33)]
+    assert answers == [0x0000] * 32 + [0x0213]
+    assert reader.act(3, FILTERED, WATCH, **said, WorklistLabel="CHEST0") == 0x0000
+    assert reader.act(3, FILTERED, WATCH, **said, WorklistLabel="C" * 60, ProcedureStepLabel="x" * 5000) == 0x0213
+    assert len(ups_watch.global_subscriptions(db, READER)) == 32
+
+
+def test_what_is_asked_is_read_and_answered_while_others_may_write(
+    calling: Calling, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asker, reader = calling(ASKER), calling(READER)
+    seen: list[str] = []
+    for name in ("read", "written"):
+        whole = getattr(encoding, name)
+
+        def writing(*given: Any, name: str = name, whole: Any = whole) -> Any:
+            with db.transaction():
+                seen.append(name)
+            return whole(*given)
+
+        monkeypatch.setattr(encoding, name, writing)
+    assert asker.create(creation())[0] == 0x0000
+    assert reader.act(3, ALL, WATCH, ReceivingAE="READER1", DeletionLock="TRUE") == 0x0000
+    assert reader.get()[0] == 0x0000
+    assert seen == ["read", "read", "written"]
 
 
 def test_progress_and_assignment_are_told(calling: Calling, db: Database) -> None:
