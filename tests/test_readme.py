@@ -25,6 +25,7 @@ READMES = [
     "node/DESTINATIONS.md",
     "node/ROUTES.md",
     "node/RANKING.md",
+    "node/WORKLIST.md",
     "models/README.md",
 ]
 
@@ -65,7 +66,7 @@ def options_of(command: tuple[str, ...]) -> frozenset[str]:
 
 def split(words: list[str]) -> tuple[tuple[str, ...], list[str]]:
     """Divide words into the command's name and what follows it."""
-    length = 2 if words[0] in {"models", "routes", "rules"} else 1
+    length = 2 if words[0] in {"accounts", "models", "routes", "rules"} else 1
     return tuple(words[:length]), words[length:]
 
 
