@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from node.domain.patient import Patient, doubt
+from node.domain.patient import Patient, doubt, is_another_person
 from node.domain.time import Instant
 from node.store.database import Database
 
@@ -99,6 +99,12 @@ def told(db: Database, patient: Patient) -> Patient | None:
         (patient.issuer, patient.patient_id),
     )
     return replace(patient, **dict(row)) if row else None
+
+
+def is_disputed(db: Database, patient: Patient) -> bool:
+    """Whether a hospital system says that the patient's identifier means somebody of another name and birth date."""
+    meant = told(db, patient)
+    return meant is not None and is_another_person(patient, meant)
 
 
 def record_told(db: Database, now: Instant, patient: Patient, *, told_by: str) -> None:

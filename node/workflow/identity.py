@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from node.config import Peer
 from node.domain.model_card import Mode
-from node.domain.patient import Patient, another, conflict, is_another_person
+from node.domain.patient import Patient, another, conflict
 from node.domain.reconciliation import beyond
 from node.domain.rejection import REJECTION_NOTE
 from node.domain.study import Instance, StudyState
@@ -170,8 +170,7 @@ def told_otherwise(db: Database, policy: Policy, patient: Patient, destination: 
     A result names the patient of the images it rests on. Of one who was merged into another nobody knows as whom the
     destination has these images now, unless it is asked.
     """
-    told = identities.told(db, patient)
-    if told is not None and is_another_person(patient, told):
+    if identities.is_disputed(db, patient):
         return (
             "the hospital's system says that this Patient ID is of somebody else: name and birth date differ. See which"
             " is right, and correct it where it is wrong, then `matins retry`"

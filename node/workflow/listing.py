@@ -9,14 +9,14 @@ from node.config import Route
 from node.domain.finding import Finding
 from node.domain.model_card import Mode
 from node.domain.notice import ALERTS, STANDING, Flag, FlaggedFinding, NoticeKind, NoticeState
-from node.domain.patient import conflict
+from node.domain.patient import conflict, doubt
 from node.domain.priority import lane_of_requested_priority
 from node.domain.report_state import ReportState
 from node.domain.rule import ORDER
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import OutcomeState
-from node.store import acknowledgements, findings, notices, outcomes, studies, versions
+from node.store import acknowledgements, findings, identities, notices, outcomes, studies, versions
 from node.store.database import Database
 from node.store.notices import Notice
 from node.store.outcomes import Outcome
@@ -164,6 +164,8 @@ def _stopped(db: Database, policy: Policy, notice: Notice, study: StudyRow) -> N
     if study.released:
         return NoticeGate(NoticeState.QUEUED, "the study was released; waits until it has been looked at again")
     difference = conflict(notice.flag.patient, study.patient)
+    if not difference and identities.is_disputed(db, study.patient):
+        difference = "the hospital's system says that the Patient ID is somebody else's"
     if difference:
         return NoticeGate(NoticeState.HELD, f"it names another patient than the study does now: {difference}")
     if notice.flag.accession_number != study.order.accession_number:
@@ -218,7 +220,7 @@ def line_of(db: Database, study: StudyRow) -> list[StudyRow]:
     uids = notices.studies_of_accession(db, study.patient, study.order.accession_number)
     found = (studies.study(db, uid) for uid in uids)
     # Who is not surely the same patient has a line of their own.
-    same = [each for each in found if each is not None and not conflict(each.patient, study.patient)]
+    same = [each for each in found if each is not None and not doubt(each.patient, study.patient)]
     return [each for each in same if not each.prior] or [study]
 
 

@@ -10,7 +10,7 @@ from node.domain.study import StudyState
 from node.domain.work import OutcomeState
 from node.store import notices, outcomes, studies
 from node.store.database import Database
-from node.workflow import listing, operations, ranking, reported
+from node.workflow import listing, merging, operations, ranking, reported
 from tests.fakes import STUDY, FakeClock
 from tests.notices import PERSON, RIS, bleed, closed, leave, newest, read, routed, told
 
@@ -158,6 +158,23 @@ def test_another_patient_or_accession_number_than_was_told_holds_the_notice(db: 
         assert "OTHER" not in gate.reason
 
 
+def test_nothing_is_told_of_an_id_that_is_somebody_elses_by_what_the_hospital_says(
+    db: Database, clock: FakeClock
+) -> None:
+    policy = routed()
+    closed(db, clock, policy)
+    read(db, clock, policy, bleed())
+    with db.transaction():
+        merging.correct(
+            db, clock.now(), policy, replace(PERSON, name="ROE^RICHARD", birth_date="19870707"), told_by="hl7 RIS"
+        )
+    gate = listing.gate(db, policy, newest(db))
+    assert (gate.state, "somebody else's" in gate.reason) == ("held", True)
+    with db.transaction():
+        merging.correct(db, clock.now(), policy, PERSON, told_by="hl7 RIS")
+    assert listing.gate(db, policy, newest(db)).is_open
+
+
 def test_a_held_study_holds_its_notice_and_its_release_queues_it_again(db: Database, clock: FakeClock) -> None:
     policy = routed()
     closed(db, clock, policy)
@@ -208,6 +225,18 @@ def test_one_accession_number_for_two_patients_is_two_lines(db: Database, clock:
     assert [newest(db, study).flag.told_of for study in (STUDY, "1.2.4", "1.2.5")] == [
         (STUDY,), ("1.2.4",), ("1.2.5",),
     ]  # fmt: skip
+
+
+def test_one_number_of_two_hospitals_that_nobody_is_known_to_have_issued_is_two_lines(
+    db: Database, clock: FakeClock
+) -> None:
+    policy = routed()
+    nobody = replace(PERSON, issuer="", birth_date="")
+    closed(db, clock, policy, patient=nobody)
+    closed(db, clock, policy, study="1.2.4", patient=nobody)
+    for _ in range(2):
+        read(db, clock, policy, bleed())
+    assert [newest(db, study).flag.told_of for study in (STUDY, "1.2.4")] == [(STUDY,), ("1.2.4",)]
 
 
 def test_an_outage_does_not_let_an_older_state_overtake_a_newer_one(db: Database, clock: FakeClock) -> None:
