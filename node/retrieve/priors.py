@@ -19,7 +19,7 @@ from node.retrieve.counts import OWNER
 from node.retrieve.inquiry import answers
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, SeriesQuery, StudyQuery
-from node.store import events, identities, studies, work_items
+from node.store import events, identities, retrievals, studies, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
 from node.store.work_items import WorkItem
@@ -126,7 +126,12 @@ class Priors:
         archives = {each.study_instance_uid: each.archive for each in found}
         parts = {uid: self._body_parts(item, archives[uid], uid) for uid in to_look_into(current, sure, selectors)}
         offered = [replace(each, body_parts=parts.get(each.study_instance_uid, ())) for each in offered]
-        here = [each for each in archives if studies.study(self._db, each) is not None]
+        # Of one of which only a part was ever asked for more may be wanted now; what is here of it stays here.
+        here = [
+            each
+            for each in archives
+            if studies.study(self._db, each) is not None and not retrievals.is_of_part(self._db, each)
+        ]
         return verdicts(current, offered, selectors, doubts=doubts, here=frozenset(here))
 
     def _body_parts(self, item: WorkItem, archive: str, study_instance_uid: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from node.errors import Failed
 from node.store import events, outbox, outcomes, procedure_steps, studies, withdrawal_notes, work_items
 from node.store.database import Database
 from node.store.outcomes import Outcome
-from node.workflow import assignment, comparing, identity, listing, ranking, reading, withdrawal
+from node.workflow import assignment, comparing, identity, listing, prior_reading, ranking, reading, withdrawal
 from node.workflow.policy import Policy
 
 #: Of what a person says, characters.
@@ -44,6 +44,7 @@ def retry(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -
             for note in withdrawal_notes.of_study(db, study_instance_uid)
             if work_items.retry(db, now, WorkKind.REJECT, note.id, "retry asked for")
         ]
+        done += prior_reading.retry(db, now, study_instance_uid)
         for row in outbox.of_study(db, study_instance_uid):
             if row.state in (ResultState.DEAD, ResultState.HELD):
                 outbox.move(db, now, row, ResultState.QUEUED, "retry asked for")

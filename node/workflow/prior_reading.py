@@ -133,6 +133,15 @@ def died(db: Database, now: Instant, policy: Policy, item: WorkItem, reason: str
         _record_unreadable(db, now, policy, item, reason)
 
 
+def retry(db: Database, now: Instant, study_instance_uid: str) -> list[str]:
+    """Try again what could not be read beside the images of a study; say what, in a sentence each."""
+    return [
+        f"the {row.kind} {row.sop_instance_uid} is read again"
+        for row in prior_documents.of_studies(db, [study_instance_uid])
+        if work_items.retry(db, now, WorkKind.READ_PRIOR, row.instance_id, "retry asked for")
+    ]
+
+
 def facts_of(document: PriorDocument, source: str, observed_at: str) -> tuple[Fact, ...]:
     """The facts of history that a report tells; none where nobody stands for it."""
     if not document.counts:

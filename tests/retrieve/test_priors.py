@@ -8,7 +8,7 @@ from node.commands import prior_lines
 from node.config import Settings
 from node.config.priors import PriorSelector
 from node.domain.patient import Patient
-from node.domain.retrieval import Purpose, Wanted
+from node.domain.retrieval import Purpose, RetrievalState, Wanted
 from node.domain.study import Order
 from node.domain.work import WorkKind, WorkState
 from node.errors import Failed, Transient
@@ -311,3 +311,17 @@ def test_a_study_that_no_selector_is_meant_for_has_no_priors_asked(db: Database,
     step(db, clock, made, archive)
     assert archive.asked == []
     assert work_items.state(db, WorkKind.PRIORS, STUDY) is WorkState.FINISHED
+
+
+def test_of_a_prior_that_is_here_in_part_more_is_fetched_where_more_is_wanted(db: Database, clock: FakeClock) -> None:
+    made, archive = settings(db, priors=1), Archive(found(1))
+    arrive(db, clock.now(), slice_of(1, study="1.2.9.1", series="1.2.9.1.1"))
+    with db.transaction():
+        part = retrievals.record(
+            db, clock.now(), "1.2.9.1", "SCANNER", Purpose.PRIOR, wanted=Wanted(modalities=(), results=True)
+        )
+        retrievals.move(db, clock.now(), part.id, RetrievalState.RETRIEVING)
+        retrievals.move(db, clock.now(), part.id, RetrievalState.RETRIEVED)
+    closed(db, clock, made)
+    step(db, clock, made, archive)
+    assert wanted(db) == ["1.2.9.1"]

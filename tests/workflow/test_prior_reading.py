@@ -14,7 +14,7 @@ from node.domain.study import Instance, Order
 from node.domain.work import WorkKind, WorkState
 from node.store import history, instances, prior_documents, prior_findings, reading_list, studies, work_items
 from node.store.database import Database
-from node.workflow import prior_reading, recovery
+from node.workflow import operations, prior_reading, recovery
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from node.workflow.story import study_story
@@ -259,6 +259,9 @@ def test_one_that_cannot_be_read_is_parked_with_the_reason_and_shown(db: Databas
     assert work_items.state(db, WorkKind.READ_PRIOR, item.subject) is WorkState.PARKED
     (row,) = prior_documents.of_studies(db, [PRIOR])
     assert (row.state, row.reason) == (DocumentState.UNREADABLE, "its content is nested deeper than 48")
+    assert operations.retry(db, clock.now(), POLICY, PRIOR) == [f"the report {row.sop_instance_uid} is read again"]
+    assert read(db, clock) == 1
+    assert facts(db) == ALL
 
 
 def test_one_over_which_the_room_dies_three_times_is_parked(db: Database, clock: FakeClock) -> None:
