@@ -181,7 +181,8 @@ def test_a_withdrawn_finding_is_taken_back_by_another_preliminary_message_of_the
     sender.step()
     first, second = ris.kept.values()
     assert fields(first, "OBR")[0][3] == fields(second, "OBR")[0][3]
-    assert [each[5] for each in fields(second, "OBX") if each[3].startswith("FINDINGS^")] == ["No finding stands"]
+    (said,) = [each[5] for each in fields(second, "OBX") if each[3].startswith("FINDINGS^")]
+    assert said == "No finding is told; this rules nothing out"
     assert {each[11] for each in fields(second, "OBX")} == {"P"}
 
 

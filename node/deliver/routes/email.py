@@ -149,7 +149,7 @@ def _lines(letter: Letter) -> Iterator[str]:
         yield f"Told because: {letter.because}"
     yield from (f"Finding: {found.in_words}" for found in flag.findings)
     if not flag.findings:
-        yield "No finding of a model stands."
+        yield "No finding of a model is told; this rules nothing out."
     yield from (f"Not read by: {model}{f' ({why})' if why else ''}" for model, why in flag.failures)
     yield from (f"Reason: {reason}" for reason in flag.reasons)
     yield from (f"{label}: {_plain(text)}" for label, text in _identity(flag) if text)

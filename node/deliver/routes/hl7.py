@@ -28,8 +28,8 @@ _LONGEST_TEMPLATE = 65536
 _REMEDY = "Mend the line; node/ROUTES.md says what it may hold"
 #: MSH-18 (table 0211) → codec.
 _CODECS = {"UNICODE UTF-8": "utf-8", "8859/1": "latin-1", "ASCII": "ascii"}
-#: Table 0078: critically abnormal, abnormal, normal.
-_ABNORMAL = {Lane.STAT: "AA", Lane.URGENT: "A", Lane.ROUTINE: "N"}
+#: Table 0078: critically abnormal, abnormal; of a study that waits nobody knows that it is normal.
+_ABNORMAL = {Lane.STAT: "AA", Lane.URGENT: "A", Lane.ROUTINE: ""}
 
 
 def check(route: Route) -> None:
