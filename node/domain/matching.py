@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from node.domain.dicom_json import Attributes, element, items, texts
@@ -16,6 +17,8 @@ from node.domain.dicom_json import Attributes, element, items, texts
 _RANGED = frozenset(("DA", "TM", "DT"))
 _WITHOUT_WILDCARDS = _RANGED | {"UI", "SL", "SS", "SV", "UL", "US", "UV", "FL", "FD", "OB", "OW", "UN", "AT", "UR"}
 _DATE_TIME = re.compile(r"(\d{4,14})(?:\.(\d{1,6}))?([+-]\d{4})?")
+#: Of a range of date-times west of Greenwich; with more it is none.
+_MOST_HYPHENS = 3
 #: Offsets from UTC lie within these (PS3.5 §6.2).
 _FIRST_OFFSET, _LAST_OFFSET = -1200, 1400
 _DT_LOW, _DT_HIGH = "00000101000000000000", "99991231235959999999"
@@ -106,11 +109,14 @@ def _in_range(vr: str, wanted: str, value: str) -> bool:
 _Parts = tuple[str, str]
 
 
+@lru_cache(maxsize=256)
 def _bounds(vr: str, wanted: str) -> tuple[_Parts | None, _Parts | None] | None:
     """First and last of a range, `None` where it is open; both the same for a single value."""
     single = _single(vr, wanted)
     if single is not None:
         return single, single
+    if wanted.count("-") > _MOST_HYPHENS:
+        return None
     for hyphen in (at for at, sign in enumerate(wanted) if sign == "-"):
         before, after = wanted[:hyphen].strip(), wanted[hyphen + 1 :].strip()
         first, last = (_single(vr, each) if each else None for each in (before, after))

@@ -88,6 +88,13 @@ def test_a_pattern_of_many_stars_ends_soon() -> None:
     assert time.process_time() - started_s < 10
 
 
+def test_a_range_of_many_hyphens_is_none_and_ends_soon() -> None:
+    started_s = time.process_time()
+    for _ in range(1000):
+        assert not matches({"00404005": element("DT", "-".join(["2026"] * 800))}, HELD)
+    assert time.process_time() - started_s < 3
+
+
 def test_what_is_told_is_what_was_asked_for_and_empty_where_it_is_not_known() -> None:
     inner = {"00080100": element("SH"), "00080103": element("SH")}
     answer = told({CODE: element("SQ", inner), "00741204": element("LO"), "00100020": element("LO", "P*")}, HELD)
