@@ -65,6 +65,10 @@ class HardSite(Site):
             rule.unlink()
         (self.rules / "known-cancer.toml").write_text(_RULE)
 
+    def wait_ready(self) -> None:
+        """Loading a model takes its time where others work too."""
+        wait_until("all rooms ready", lambda: b"all rooms ready" in self.log.read_bytes(), limit_s=300)
+
     def write_config(self) -> None:
         super().write_config()
         self.config.write_text(self.config.read_text().replace(str(ROOT / "rules"), str(self.rules)))

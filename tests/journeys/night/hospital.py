@@ -95,6 +95,10 @@ class NightSite(Site):
         super().write_config()
         self.config.write_text(self.config.read_text().replace(str(ROOT / "rules"), str(self.rules)))
 
+    def wait_ready(self) -> None:
+        """Three models take their time where others work too."""
+        wait_until("all rooms ready", lambda: b"all rooms ready" in self.log.read_bytes(), limit_s=300)
+
     def connect(self, ris: int, records: str, archive: int, pacs: int, *, archive_name: str = "ARCHIVE") -> None:
         """Name everybody in the settings; ports of the RIS's worklist and of the archives, base of the FHIR server."""
         flags = {"results_to": ["PACS"], "flags_to": ["RIS"]}

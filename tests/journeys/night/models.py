@@ -113,8 +113,8 @@ def models_folder(folder: Path) -> Path:
 
 
 def rules_folder(folder: Path) -> Path:
-    """Write the rules that are shipped, and the site's own."""
-    shutil.copytree(ROOT / "rules", folder)
+    """Write the rules that are shipped, but for that of a model that is not here, and the site's own."""
+    shutil.copytree(ROOT / "rules", folder, ignore=shutil.ignore_patterns("small-brain-volume.toml"))
     for name, (when, then, missing) in RULES.items():
         text = _RULE.format(title=name.replace("-", " ").capitalize(), when=when, then=then, missing=missing)
         (folder / f"{name}.toml").write_text(text)
