@@ -9,8 +9,9 @@ from scipy.spatial.transform import Rotation
 from node.domain.geometry import Grid, to_patient
 
 Matrix = NDArray[np.float64]
+Part = tuple[tuple[float, float, float], tuple[float, float, float], float]
 #: (centre, half axes, value), mm from the middle of the head: skull, brain, ventricles, eyes, a nose.
-_PARTS = (
+_PARTS: tuple[Part, ...] = (
     ((0, 0, 0), (70, 85, 75), 0.9),
     ((0, 0, 2), (62, 77, 67), 0.5),
     ((-8, 5, 8), (8, 25, 10), 0.15),
@@ -51,11 +52,22 @@ def places(on: Grid, moved: Matrix | None = None) -> Matrix:
     return found if moved is None else to_patient(np.asarray(np.linalg.inv(moved), np.float64), found)
 
 
-def head(on: Grid, moved: Matrix | None = None, *, balls: tuple[Ball, ...] = (), seed: int = 0) -> NDArray[np.int16]:
-    """The head on a grid after a motion, with bright balls (centre mm, diameter mm) and noise of its own."""
-    at = places(on, moved)
+def head(
+    on: Grid,
+    moved: Matrix | None = None,
+    *,
+    balls: tuple[Ball, ...] = (),
+    seed: int = 0,
+    stretched: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    insides: tuple[Part, ...] = _PARTS[2:],
+) -> NDArray[np.int16]:
+    """The head on a grid after a motion, with bright balls (centre mm, diameter mm) and noise of its own.
+
+    `stretched` along its axes, or with other `insides` in the same skull, it is somebody else's.
+    """
+    at = places(on, moved) / stretched
     values = np.zeros(on.shape)
-    for centre, axes, value in _PARTS:
+    for centre, axes, value in (*_PARTS[:2], *insides):
         far = np.linalg.norm((at - centre) / axes, axis=-1)
         share = np.clip((1 - far) * min(axes) / 3.0 + 0.5, 0, 1)
         values = values * (1 - share) + value * share

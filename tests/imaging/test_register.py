@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from node.domain.alignment import Alignment
 from node.domain.geometry import Grid, to_patient
+from node.domain.study import Instance
 from node.imaging.register import register
 from node.imaging.resample import resample
 from node.imaging.volume import read_volume
@@ -69,6 +70,23 @@ def test_another_part_of_the_body_is_refused_and_says_how_unlike_it_is() -> None
         assert register(*pair).refused.startswith("could not be aligned")
 
 
+SOMEBODY_ELSE = motion((3, -4, 5), (6, 4, -5))
+
+
+@pytest.mark.parametrize("stretched", [(1.1, 0.92, 1.0), (1.1, 1.1, 1.1)])
+def test_a_head_of_another_shape_or_size_is_refused(stretched: tuple[float, float, float]) -> None:
+    other = head(grid(), SOMEBODY_ELSE, seed=1, stretched=stretched)
+    found = register((head(grid()), grid()), (other, grid()))
+    assert found.refused.startswith("could not be aligned: their likeness is")
+    assert found.similarity < 0.6
+
+
+def test_likeness_proves_no_identity_another_brain_in_as_large_a_skull_is_not_refused() -> None:
+    insides = (((-12, 10, 0), (12, 18, 16), 0.15), ((20, -6, 14), (4, 26, 6), 0.15), ((10, 30, -40), (30, 30, 22), 0.6))
+    other = head(grid(), SOMEBODY_ELSE, seed=1, insides=insides)  # type: ignore[arg-type]
+    assert register((head(grid()), grid()), (other, grid())).refused == ""
+
+
 def test_nothing_at_all_is_refused() -> None:
     empty = np.zeros(grid().shape, np.int16)
     assert register((empty, grid()), (head(grid()), grid())).refused
@@ -86,17 +104,37 @@ def test_the_same_two_always_give_the_same_motion_and_a_beat_may_end_the_search(
         register(*pair, beat=tired)
 
 
+def described(place: Path, series: str = "") -> list[tuple[Path, Instance]]:
+    """The images below a folder, those of one Series Description if that is given."""
+    found = []
+    for path in sorted(place.rglob("*")):
+        if path.is_file() and is_dicom(path):
+            header = dcmread(path, stop_before_pixels=True)
+            instance = instance_of(header, issuer="", has_pixels=True)
+            if (instance.plane or instance.frames) and series in ("", header.get("SeriesDescription", "")):
+                found.append((path, instance))
+    return found
+
+
+@pytest.mark.interop
+def test_the_real_heads_of_two_people_are_refused() -> None:
+    root = Path(os.environ.get("MATINS_TEST_DATA", ROOT.parent / "shared" / "data")) / "dicom"
+    places = [root / "studyforrest_T1w", root / "brain_tumor_progression_Study1"]
+    if not all(each.is_dir() for each in places):
+        pytest.skip(f"no real images: {root} is not there (MATINS_TEST_DATA)")
+    one, other = read_volume(described(places[0])), read_volume(described(places[1], "T1pre_reg"))
+    found = register((one.array, one.grid), (other.array, other.grid))
+    assert found.similarity < 0.5
+    assert found.refused.startswith("could not be aligned")
+
+
 @pytest.mark.interop
 @pytest.mark.parametrize("folder", ["totalseg_ct20", "Lung_Dx-A0002", "studyforrest_T1w"])
 def test_a_real_body_moved_by_a_known_motion_is_found(folder: str) -> None:
     place = Path(os.environ.get("MATINS_TEST_DATA", ROOT.parent / "shared" / "data")) / "dicom" / folder
     if not place.is_dir():
         pytest.skip(f"no real images: {place} is not there (MATINS_TEST_DATA)")
-    files = [each for each in sorted(place.rglob("*")) if each.is_file() and is_dicom(each)]
-    described = [
-        (each, instance_of(dcmread(each, stop_before_pixels=True), issuer="", has_pixels=True)) for each in files
-    ]
-    volume = read_volume([pair for pair in described if pair[1].plane or pair[1].frames])
+    volume = read_volume(described(place))
     middle = to_patient(volume.grid.matrix, np.array(volume.grid.shape) / 2)
     true = motion((5, -6, 4), (9, -12, 7))
     true[:3, 3] += middle - true[:3, :3] @ middle
