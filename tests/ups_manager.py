@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 from pynetdicom import AE, evt
 
-from node.domain.ups import PULL, PUSH, TABLE, Action, UpsEvent, UpsState, event_of, judge_setting
+from node.domain.ups import PULL, PUSH, TABLE, WATCH, Action, UpsEvent, UpsState, event_of, judge_setting
 from node.domain.ups_attributes import fault_of_creation, fault_of_setting, unmet
 from tests.associations import Scp
 
@@ -30,7 +30,7 @@ class Step:
 class Manager:
     """What it has, and what it was asked, in order: (service, SOP Instance UID, status)."""
 
-    offers: tuple[str, ...] = (PUSH, PULL)
+    offers: tuple[str, ...] = (PUSH, PULL, WATCH)
     steps: dict[str, Step] = field(default_factory=dict)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     #: Statuses in place of its own, by service; used up one by one. `LOSE`: no answer.
@@ -137,6 +137,8 @@ class Manager:
 
         def do() -> int:
             step = self.steps.get(uid)
+            if action is Action.SUBSCRIBE:
+                return 0x0000 if step is not None and said.ReceivingAE and said.DeletionLock == "FALSE" else 0xC308
             if action is Action.REQUEST_CANCEL:
                 cell = TABLE[UpsEvent.REQUEST_CANCEL, step.state if step else None]
             else:
@@ -152,7 +154,8 @@ class Manager:
                 self.move(uid, cell.after)
             return int(cell.status)
 
-        service = "cancel?" if action is Action.REQUEST_CANCEL else str(said.ProcedureStepState)
+        services = {Action.REQUEST_CANCEL: "cancel?", Action.SUBSCRIBE: "subscribe"}
+        service = services.get(action) or str(said.ProcedureStepState)
         return self._answer(event, service, uid, do), Dataset()
 
     def _find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:

@@ -101,6 +101,8 @@ class Peer(Section):
             raise ValueError("an archive needs host and port, or dicomweb")
         if "modality_worklist" in self.roles and not (self.host and self.port):
             raise ValueError("a modality_worklist needs host and port, where it is asked")
+        if "ups_manager" in self.roles and not (self.host and self.port):
+            raise ValueError("an ups_manager needs host and port, where its steps are asked for")
         if "source" in self.roles and not self.addresses:
             raise ValueError("a source needs addresses, the networks from which it may call")
         if {"performer", "requester"} & set(self.roles) and not self.addresses:

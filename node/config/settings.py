@@ -13,6 +13,7 @@ from node.config.completeness import QUIET_DEFAULTS, Completeness, read_required
 from node.config.fhir import FhirServer, with_token_from
 from node.config.night import NightSettings
 from node.config.peer import Peer
+from node.config.perform import PerformSettings
 from node.config.receive import NodeSettings, ReceiveSettings
 from node.config.retrieve import RetrieveSettings
 from node.config.route import Route, with_files
@@ -44,6 +45,7 @@ class Settings(Section):
     deliver: DeliverSettings = DeliverSettings()
     rank: RankSettings = RankSettings()
     ups: UpsSettings = UpsSettings()
+    perform: PerformSettings = PerformSettings()
     night: NightSettings = NightSettings()
     acknowledge: AcknowledgeSettings = AcknowledgeSettings()
     completeness: dict[str, Completeness] = Field(default_factory=dict)

@@ -39,8 +39,11 @@ Seconds = Annotated[float, Field(gt=0)]
 #: Name in the IANA database; empty where none is given.
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 #: A worklist is a destination that is also told what was not read, and why. A performer pulls Unified Procedure Steps
-#: and works on them, a requester makes them. A modality_worklist says who is scheduled.
-Role = Literal["source", "destination", "archive", "worklist", "performer", "requester", "modality_worklist"]
+#: and works on them, a requester makes them. A modality_worklist says who is scheduled. An ups_manager
+#: has steps that we perform.
+Role = Literal[
+    "source", "destination", "archive", "worklist", "performer", "requester", "modality_worklist", "ups_manager"
+]
 
 
 class Section(BaseModel):

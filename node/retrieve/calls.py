@@ -16,6 +16,8 @@ from node.retrieve.question import (
     Portion,
     Question,
     SeriesQuery,
+    StepRequest,
+    StepsErrand,
     StudyQuery,
     Transfer,
     Way,
@@ -38,6 +40,12 @@ def archives(settings: Settings) -> list[Peer]:
 def zone_of(peer: Peer) -> ZoneInfo | None:
     """The zone of a peer's clock, where the settings name it."""
     return ZoneInfo(peer.timezone) if peer.timezone else None
+
+
+def managers(settings: Settings) -> list[Peer | None]:
+    """The peers whose procedure steps we perform; `None` stands for our own list."""
+    own: list[Peer | None] = [None] if settings.perform.own_list else []
+    return [*own, *(peer for peer in settings.peers if "ups_manager" in peer.roles)]
 
 
 def way_of(peer: Peer) -> Way:
@@ -80,6 +88,13 @@ def contents_query(settings: Settings, peer: Peer, study_instance_uid: str) -> C
     """Which instances the study has."""
     call = _call(settings, peer, settings.retrieve.answer_s)
     return ContentsQuery(**call, study_instance_uid=study_instance_uid)
+
+
+def steps_errand(settings: Settings, peer: Peer, requests: Sequence[StepRequest]) -> StepsErrand:
+    """Requests about the procedure steps of a manager."""
+    # It has a list of its own, and no DICOMweb service is asked for that.
+    call = {**_call(settings, peer, settings.retrieve.answer_s), "dicomweb": ""}
+    return StepsErrand(**call, requests=tuple(requests))
 
 
 def transfer(

@@ -26,6 +26,7 @@ from node.retrieve.question import (
     Question,
     Reply,
     SeriesQuery,
+    StepsErrand,
     StudyQuery,
     Tally,
     Transfer,
@@ -86,6 +87,10 @@ def _reply(errand: Errand, stop: threading.Event, tell: Callable[[Tally], None])
         from node.retrieve import modality_worklist
 
         return modality_worklist.scheduled_steps(errand, stop)
+    if isinstance(errand, StepsErrand):
+        from node.retrieve import step_requests
+
+        return step_requests.put(errand, stop)
     if errand.dicomweb and not (isinstance(errand, Transfer) and errand.way is not Way.WEB):
         from node.retrieve import dicomweb
 

@@ -1,4 +1,4 @@
-"""One association on which we ask and a peer answers: C-FIND, C-MOVE, C-GET (PS3.7 §9.1).
+"""One association on which we ask and a peer answers: C-FIND, C-MOVE, C-GET (PS3.7 §9.1), N-GET, N-SET, N-ACTION.
 
 pynetdicom negotiates and moves the messages. Answers are taken from its event for every message, not from its
 `send_c_…`: its reactor thread now and then takes the answer that those wait for, and they never compare an answer's
@@ -20,18 +20,18 @@ from typing import Any
 from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_GET, C_MOVE
+from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_GET, C_MOVE, N_ACTION, N_GET, N_SET
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from node.errors import Failed, Transient
 from node.retrieve.answers import MALFORMED
-from node.retrieve.question import Call, NotOffered, WorklistQuery
+from node.retrieve.question import Call, NotOffered, StepsErrand, WorklistQuery
 
 PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 §C.4.1.1.4, §C.4.2.1.5
 #: Command Fields of the responses (PS3.7 §E.1).
-_RESPONSES = {C_FIND: 0x8020, C_MOVE: 0x8021, C_GET: 0x8010}
+_RESPONSES = {C_FIND: 0x8020, C_MOVE: 0x8021, C_GET: 0x8010, N_GET: 0x8110, N_SET: 0x8120, N_ACTION: 0x8130}
 #: A rejection that passes by itself, PS3.8 §9.3.4.
 _REJECTED_TRANSIENT = 2
 #: The one request of an association that is under way; each gets the next number.
@@ -43,7 +43,7 @@ _POLL_S = 0.1
 _CANCELLED_S = 4.0
 _END_S = 3.0
 
-Request = C_FIND | C_MOVE | C_GET
+Request = C_FIND | C_MOVE | C_GET | N_GET | N_SET | N_ACTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,10 @@ class Conversation:
         """Whether the peer accepted a presentation context for it."""
         return self._context(sop_class_uid) is not None
 
-    def ask(self, request: Request, sop_class_uid: str, identifier: Dataset, *, limit_s: float) -> Iterator[Response]:
-        """Send a request and yield its responses, the last of which is final.
+    def ask(
+        self, request: Request, sop_class_uid: str, identifier: Dataset | None, *, limit_s: float
+    ) -> Iterator[Response]:
+        """Send a request, over the context of a SOP Class, and yield its responses, the last of which is final.
 
         Where the process is asked to end, the request is cancelled (PS3.7 §9.3.2.3) and that is the last response.
 
@@ -93,9 +95,15 @@ class Conversation:
         syntax = context.transfer_syntax[0]
         self._message_id = self._message_id % _HIGHEST_MESSAGE_ID + 1
         request.MessageID = self._message_id
-        request.AffectedSOPClassUID = sop_class_uid
-        request.Priority = 0  # MEDIUM, PS3.7 §9.1.2.1
-        request.Identifier = BytesIO(encode(identifier, syntax.is_implicit_VR, syntax.is_little_endian) or b"")
+        encoded = encode(identifier, syntax.is_implicit_VR, syntax.is_little_endian) if identifier is not None else b""
+        if isinstance(request, N_SET):
+            request.ModificationList = BytesIO(encoded or b"")
+        elif isinstance(request, N_ACTION):
+            request.ActionInformation = BytesIO(encoded or b"")
+        elif not isinstance(request, N_GET):
+            request.AffectedSOPClassUID = sop_class_uid
+            request.Priority = 0  # MEDIUM, PS3.7 §9.1.2.1
+            request.Identifier = BytesIO(encoded or b"")
         assert context.context_id is not None
         self._association.dimse.send_msg(request, context.context_id)
         while True:
@@ -262,6 +270,7 @@ def _why_not(association: Association, call: Call) -> Failed | Transient:
             reason += f": it is not called {call.their_ae_title}; correct the peer's ae_title"
         return Transient(reason) if answer.result == _REJECTED_TRANSIENT else Failed(reason)
     if association.rejected_contexts:
-        what = "modality worklist queries" if isinstance(call, WorklistQuery) else "Study Root queries or retrievals"
+        kinds = {WorklistQuery: "modality worklist queries", StepsErrand: "requests of a performer"}
+        what = kinds.get(type(call), "Study Root queries or retrievals")
         return NotOffered(f"{call.peer} answers no {what}")
     return Transient(f"nobody answers at {call.peer} ({call.host}:{call.port})")

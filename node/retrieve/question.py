@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from node.domain.dicom_json import Attributes
 from node.domain.uid import is_usable_uid
 from node.errors import Failed
 from node.retrieve.answers import FoundInstance, FoundSeries, FoundStudy
@@ -120,6 +121,36 @@ class WorklistQuery(Call):
         return self.connect_s + 4 * self.answer_s
 
 
+class StepRequest(_Message):
+    """One request about Unified Procedure Steps (PS3.4 §CC.2)."""
+
+    service: Literal["find", "get", "set", "state", "watch"]
+    #: SOP Instance UID of the step; empty for a look.
+    uid: str = ""
+    content: Attributes = Field(default_factory=dict)
+    #: Attributes that are wanted ("get").
+    tags: tuple[str, ...] = ()
+
+
+class StepAnswer(_Message):
+    """The status of the answer, and steps."""
+
+    status: int
+    found: tuple[Attributes, ...] = ()
+
+
+class StepsErrand(Call):
+    """Put these requests to a manager of steps, one after the other."""
+
+    errand: Literal["steps"] = "steps"
+    requests: tuple[StepRequest, ...]
+
+    @property
+    def limit_s(self) -> float:
+        """Each has its answer."""
+        return self.connect_s + (1 + len(self.requests)) * self.answer_s
+
+
 class Portion(_Message):
     """A part of a study: one series, or instances of it; the whole study without a series."""
 
@@ -158,7 +189,8 @@ class Transfer(Call):
         return self.longest_silence_s
 
 
-Errand = Question | StudyQuery | SeriesQuery | ContentsQuery | WorklistQuery | Transfer | HistoryQuery | CapabilityQuery
+_Asked = Question | StudyQuery | SeriesQuery | ContentsQuery | WorklistQuery | StepsErrand
+Errand = _Asked | Transfer | HistoryQuery | CapabilityQuery
 ERRAND: TypeAdapter[Errand] = TypeAdapter(Annotated[Errand, Field(discriminator="errand")])
 
 
@@ -187,6 +219,8 @@ class Reply(_Message):
     #: What a FHIR server answers.
     history: HistoryAnswer | None = None
     capability: Capability | None = None
+    #: What a manager of steps answered, request by request.
+    steps: tuple[StepAnswer, ...] = ()
     #: How many answers were not believed, by reason.
     disbelieved: dict[str, int] = Field(default_factory=dict)
     tally: Tally = Tally()

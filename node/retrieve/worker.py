@@ -28,6 +28,9 @@ from node.retrieve.fetches import Fetches
 from node.retrieve.fhir.exchange import HistoryAnswer, HistoryQuery
 from node.retrieve.histories import Histories
 from node.retrieve.holdings import Holdings
+from node.retrieve.own_steps import OwnList
+from node.retrieve.peer_steps import PeerList
+from node.retrieve.performer import Manager, Performer
 from node.retrieve.priors import Priors
 from node.retrieve.question import Question
 from node.retrieve.worklists import Worklists
@@ -87,6 +90,7 @@ def main(settings: Settings) -> int:
         archives = calls.archives(settings)
         threads = [_fetching(settings, peer, clock, stop) for peer in archives]
         threads += [asking_of(settings, server, policies.current, clock, stop) for server in settings.fhir]
+        threads += [_performing(settings, peer, policies.current, clock, stop) for peer in calls.managers(settings)]
         herald.ready(f"asks {len(archives)} archive(s), {len(settings.fhir)} FHIR server(s)")
         run(db, step, stop, herald)
         for thread in threads:
@@ -165,6 +169,33 @@ def asking_of(
         db.close()
 
     thread = threading.Thread(target=keep_asking, name=f"ask {server.name}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _performing(
+    settings: Settings, peer: Peer | None, policy: Callable[[], Policy], clock: Clock, stop: Stop
+) -> threading.Thread:
+    """Start the thread that performs the steps of one manager; of our own list, where it is none of the peers."""
+
+    def perform() -> None:
+        db = open_database(settings.data.folder, "retrieve")
+        manager: Manager = OwnList(db, clock, policy)
+        if peer is not None:
+            manager = PeerList(settings, peer, partial(ask, CHILD, stop=stop, alive=lambda: None))
+        performer = Performer(db, clock, policy, peer.name if peer else "", manager)
+
+        def step() -> bool:
+            try:
+                return performer.step()
+            except Failed as error:
+                # As it is set up it never answers; it may be set up otherwise.
+                raise Transient(str(error)) from error
+
+        run(db, step, stop, _Mute())
+        db.close()
+
+    thread = threading.Thread(target=perform, name=f"perform for {peer.name if peer else 'us'}", daemon=True)
     thread.start()
     return thread
 

@@ -40,6 +40,7 @@ from node.domain.ups_attributes import (
     unmet,
     with_cancellation,
 )
+from node.store import performing as performances
 from node.store import studies, ups, ups_watch
 from node.store.database import Database
 from node.store.ups import UpsRow
@@ -130,6 +131,8 @@ def request_cancel(
         return cell.status, ""
     if not cell.asks_performer:
         return cell.status, f"the step is {row.state}"
+    if performances.ask_to_cancel(db, now, "", uid, f"by {ae_title}"):
+        return cell.status, ""
     if row.performer not in ups_watch.subscriptions(db, uid):
         return UpsStatus.PERFORMER_OUT_OF_REACH, f"{row.performer} does not watch the step"
     content = {REQUESTING_AE: element("AE", ae_title), **{tag: told[tag] for tag in _PASSED_ON if is_filled(told, tag)}}

@@ -28,6 +28,7 @@ from node.store.migrations import priors  # isort: skip
 from node.store.migrations import nights  # isort: skip
 from node.store.migrations import acknowledgements  # isort: skip
 from node.store.migrations import asides  # isort: skip
+from node.store.migrations import performing  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -45,6 +46,7 @@ __all__ = [
     "journal",
     "nights",
     "notices",
+    "performing",
     "priors",
     "ranking",
     "readings",
