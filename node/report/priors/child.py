@@ -28,7 +28,7 @@ from node.domain.prior_document import DETECTION_REPORTS, DocumentKind, PriorDoc
 from node.errors import Unsuitable
 from node.report.priors import measured, narrative, segments
 from node.report.priors.messages import ANSWER, QUESTION, READY, Answer, Question
-from node.report.priors.tree import Node, plain, read_tree
+from node.report.priors.tree import Node, key, plain, read_tree
 
 #: What an object can raise as a whole.
 _UNREADABLE = (
@@ -42,6 +42,7 @@ _FRAMES, _ENCAPSULATED = 0x52009229, 0x00420011
 _FILES = 16
 _UNDEFINED = 0xFFFFFFFF
 _LONGEST_TITLE = 128
+_ALGORITHM_NAME = ("DCM", "111001")
 _OBSERVER_TYPE, _DEVICE, _PERSON = ("DCM", "121005"), ("DCM", "121007"), ("DCM", "121006")
 
 
@@ -130,9 +131,11 @@ def _head(dataset: Dataset) -> PriorDocument:
 
 
 def _is_by_device(root: Node) -> bool:
-    """Whether devices alone have observed it (PS3.16 TID 1002)."""
+    """Whether devices alone have observed it (PS3.16 TID 1002), or an algorithm has and nobody says that a person did."""
     types = {(each.code.scheme, each.code.value) for each in root.named(_OBSERVER_TYPE) if each.code is not None}
-    return _DEVICE in types and _PERSON not in types
+    if _PERSON in types:
+        return False
+    return _DEVICE in types or any(key(each.concept) == _ALGORITHM_NAME for each in root.each())
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

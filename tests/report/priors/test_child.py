@@ -16,6 +16,7 @@ from node.report.priors.child import read
 from node.report.priors.messages import ANSWER, Answer, Question
 from tests.foreign_reports import (
     ABSENT,
+    DEVICE,
     EMBOLISM,
     FINDING,
     FINDINGS,
@@ -25,6 +26,7 @@ from tests.foreign_reports import (
     IMPRESSIONS,
     MEASUREMENTS,
     NODULE,
+    OBSERVER,
     PRESENCE,
     PRESENT,
     UNDETERMINED,
@@ -43,6 +45,7 @@ from tests.foreign_reports import (
 from tests.report.synthetic import AVAILABLE, SCANS, Scan, evidence_on
 
 STUDY = "1.2.3.1"
+PERSON = ("121006", "DCM", "Person")
 UID = "1.2.3.9"
 
 
@@ -152,6 +155,17 @@ def test_a_measurement_group_is_a_finding_with_size_side_and_segment(tmp_path: P
     assert found.by_device
     assert not found.counts
     assert said(found) == {}
+
+
+@pytest.mark.parametrize(("observers", "counts"), [((), False), ((PERSON,), True), ((PERSON, DEVICE), True)])
+def test_what_an_algorithm_measured_counts_only_where_a_person_is_named(
+    tmp_path: Path, observers: tuple[tuple[str, str, str], ...], counts: bool
+) -> None:
+    group = nodule()
+    group.ContentSequence.append(text(("111001", "DCM", "Algorithm Name"), "OtherNet"))
+    seen_by = [coded(OBSERVER, each, relation="HAS OBS CONTEXT") for each in observers]
+    made = report(UID, STUDY, *seen_by, section(MEASUREMENTS, group), verification="UNVERIFIED")
+    assert document(tmp_path, made).counts is counts
 
 
 def test_of_a_measurement_group_that_says_so_the_finding_is_there_or_not(tmp_path: Path) -> None:
