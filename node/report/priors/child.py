@@ -131,7 +131,7 @@ def _head(dataset: Dataset) -> PriorDocument:
 
 
 def _is_by_device(root: Node) -> bool:
-    """Whether devices alone have observed it (PS3.16 TID 1002), or an algorithm has and nobody says that a person did."""
+    """Whether devices alone have observed it (PS3.16 TID 1002), or an algorithm has and no person is named."""
     types = {(each.code.scheme, each.code.value) for each in root.named(_OBSERVER_TYPE) if each.code is not None}
     if _PERSON in types:
         return False
