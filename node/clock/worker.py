@@ -10,6 +10,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from node.clock.freeing import Freeing
+from node.clock.night import Nights
+from node.clock.steadiness import Steadiness
 from node.config import Settings
 from node.domain.time import Clock, SystemClock
 from node.loop import Herald, Stop, guarded, stop_on_signals
@@ -33,6 +35,8 @@ _RULES_S = 2.0
 #: Unified Procedure Steps that no rerank has told of.
 _STEPS_S = 5.0
 _WAITS_S = 15.0
+#: A morning at six is at twenty seconds past at the latest.
+_NIGHT_S = 20.0
 #: What people asked for on the pages, and what they have not seen in time.
 _PEOPLE_S = 1.0
 #: A beat that takes longer than this stops feeding the watchdog.
@@ -68,12 +72,7 @@ def main(settings: Settings) -> int:
         if taken:
             log.info("superseded_results_taken_back", count=taken)
 
-    freeing = Freeing(db, clock, settings)
-
-    def free_files() -> None:
-        freed = freeing.step()
-        if freed:
-            log.info("studies_freed", count=freed)
+    freeing, night_db = Freeing(db, clock, settings), open_database(settings.data.folder, "clock")
 
     def mark_who_waits_too_long() -> None:
         marked = mark_long_waits(db, clock.now(), policies.current())
@@ -87,16 +86,19 @@ def main(settings: Settings) -> int:
         (mark_who_waits_too_long, _WAITS_S, "default"),
         (_see_to_people(db, clock, policies), _PEOPLE_S, "default"),
         (lambda: reading_steps.sweep(db, clock.now(), policies.current()), _STEPS_S, "default"),
-        (free_files, _FREEING_S, "freeing"),
+        (lambda: _free_files(freeing), _FREEING_S, "freeing"),
         (lambda: _follow_rules(db, clock, policies, ruling), _RULES_S, "ruling"),
+        (Nights(night_db, clock, policies.current).step, _NIGHT_S, "night"),
     )
+    steadiness = Steadiness(scheduler, clock)
     scheduler.start()
     herald.ready(
         f"closes studies and watches leases; {len(policy.active_models)} model(s), {len(policy.rules)} rule(s)"
     )
-    _wait(stop)
+    _wait(stop, steadiness)
     herald.stopping()
     scheduler.shutdown()
+    night_db.close()
     db.close()
     return 0
 
@@ -117,6 +119,12 @@ def _see_to_people(db: Database, clock: Clock, policies: Policies) -> Callable[[
     return see_to_people
 
 
+def _free_files(freeing: Freeing) -> None:
+    freed = freeing.step()
+    if freed:
+        log.info("studies_freed", count=freed)
+
+
 def _follow_rules(db: Database, clock: Clock, policies: Policies, ruling: Ruling) -> None:
     moved = ruling.follow(db, clock.now(), policies)
     if moved is not None:
@@ -130,7 +138,7 @@ def _scheduler(*beats: tuple[Callable[[], None], float, str]) -> BackgroundSched
     """What calls each of these every so many seconds, on the thread of that name."""
     scheduler = BackgroundScheduler(
         # Whoever reads gigabytes before they go, or ranks all that waits, must not keep studies from being closed.
-        executors={name: ThreadPoolExecutor(1) for name in ("default", "freeing", "ruling")},
+        executors={name: ThreadPoolExecutor(1) for name in ("default", "freeing", "ruling", "night")},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         timezone="UTC",
     )
@@ -139,6 +147,6 @@ def _scheduler(*beats: tuple[Callable[[], None], float, str]) -> BackgroundSched
     return scheduler
 
 
-def _wait(stop: Stop) -> None:
+def _wait(stop: Stop, steadiness: Steadiness) -> None:
     while not stop.wait(_POLL_S):
-        pass
+        steadiness.look()

@@ -13,7 +13,7 @@ from node.config.values import AeTitle, Port, Seconds, Section
 from node.domain.priority import Lane
 
 Kind = Literal["hl7", "webhook", "email", "ups"]
-When = Literal["rank", "urgent", "failed", "withdrawn", "escalation"]
+When = Literal["rank", "urgent", "failed", "withdrawn", "escalation", "digest"]
 #: What of a patient, or in a patient's words, a message may say.
 Phi = Literal[
     "patient_id",
@@ -91,7 +91,7 @@ class Route(Section):
     kind: Kind
     #: "rank": each change of lane, of score by a step, of what was found; "urgent": changes of lane, and findings above
     #: routine; "failed": no model read; "withdrawn": what was told stands no longer; "escalation": only what a step of
-    #: [acknowledge] has it told. Empty: as the kind's default.
+    #: [acknowledge] has it told; "digest": what the night brought, in the morning. Empty: as the kind's default.
     when: tuple[When, ...] = Field(default=(), strict=False)
     #: Studies that stand in none of these, and of which nothing was told, are not told of.
     lanes: tuple[Annotated[Lane, Field(strict=False)], ...] = Field(default=tuple(Lane), strict=False)
@@ -179,6 +179,8 @@ class Route(Section):
             raise ValueError("certificate_file and key_file go together")
         if self.tls == "starttls" and self.kind != "email":
             raise ValueError("starttls is for e-mail; give tls")
+        if "digest" in self.when and self.kind not in ("webhook", "email"):
+            raise ValueError("the digest of the night goes to people: by a webhook or by e-mail")
         if self.kind == "hl7":
             self._asks_of_hl7()
         if self.kind == "ups" and "study_instance_uid" not in self.says:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from node.domain.night import NightlyTask, RunState
 from node.domain.time import Instant
-from node.store import events
+from node.store import events, waiting
 from node.store.database import Database
+
+_COLUMNS = "task, day, state, attempts, due_at, began_at, ended_at, reason"
+#: Runs of the last weeks say how the clock went.
+_LOOK_BACK_S = 21 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +51,12 @@ def since(db: Database, at: str) -> list[NightlyRun]:
 def begin(db: Database, now: Instant, task: NightlyTask, day: date, due_at: datetime) -> int:
     """Note that a task is begun, in the caller's transaction; return for the how manieth time."""
     db.execute(
-        "INSERT INTO nightly_run (task, day, state, attempts, due_at, began_at) VALUES (?, ?, 'begun', 1, ?, ?)"
+        "INSERT INTO nightly_run (task, day, state, attempts, due_at, began_at, began_s)"
+        " VALUES (?, ?, 'begun', 1, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET attempts = CASE state WHEN 'begun' THEN attempts + 1 ELSE 1 END, state = 'begun',"
-        " due_at = excluded.due_at, began_at = excluded.began_at, ended_at = '', reason = ''",
-        (task, day.isoformat(), due_at.isoformat(), now.iso),
+        " due_at = excluded.due_at, began_at = excluded.began_at, began_s = excluded.began_s, ended_at = '',"
+        " reason = ''",
+        (task, day.isoformat(), due_at.isoformat(), now.iso, waiting.joined_s(db, now, now)),
     )
     row = db.row("SELECT attempts FROM nightly_run WHERE task = ? AND day = ?", (task, day.isoformat()))
     assert row is not None
@@ -70,30 +76,41 @@ def end(
 ) -> None:
     """Note what became of a task, in the caller's transaction."""
     db.execute(
-        "INSERT INTO nightly_run (task, day, state, due_at, began_at, ended_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO nightly_run (task, day, state, due_at, began_at, began_s, ended_at, reason)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, reason = excluded.reason",
-        (task, day.isoformat(), state, due_at or now.iso, now.iso, now.iso, reason),
+        (task, day.isoformat(), state, due_at or now.iso, now.iso, waiting.joined_s(db, now, now), now.iso, reason),
     )
     events.record(db, now, "night", task, before=day.isoformat(), after=state, reason=reason)
 
 
-def set_aside(db: Database, now: Instant, margin_s: float) -> int:
-    """Let runs count for nothing that were begun more than `margin_s` after now: the clock was ahead; how many."""
-    limit = Instant(now.wall + timedelta(seconds=margin_s), now.boottime_s, now.boot_id).iso
-    found = _runs(db, "WHERE began_at > ? AND state != 'untimely'", (limit,))
-    for run in found:
-        db.execute(
-            "UPDATE nightly_run SET state = 'untimely' WHERE task = ? AND day = ?", (run.task, run.day.isoformat())
-        )
-        reason = "it was begun while the clock was ahead"
-        events.record(db, now, "night", run.task, before=run.day.isoformat(), after=RunState.UNTIMELY, reason=reason)
-    return len(found)
+def ahead(db: Database, now: Instant, margin_s: float) -> list[NightlyRun]:
+    """The runs that were begun while the clock was ahead of what it shows now by more than `margin_s`.
+
+    None, where the first run of the last weeks is one of them: then it is now that the clock is behind.
+    """
+    reached_s = waiting.reached_s(db, now)
+    rows = db.rows(
+        f"SELECT {_COLUMNS}, began_s FROM nightly_run WHERE state != 'untimely' AND began_s >= ?"
+        " ORDER BY began_s, rowid",
+        (reached_s - _LOOK_BACK_S,),
+    )
+    found = [row for row in rows if _ahead_s(row, now, reached_s) > margin_s]
+    return [] if not found or _ahead_s(rows[0], now, reached_s) > margin_s else [_run(row) for row in found]
 
 
-def is_any_ahead(db: Database, now: Instant, margin_s: float) -> bool:
-    """Whether `set_aside` would find one."""
-    limit = Instant(now.wall + timedelta(seconds=margin_s), now.boottime_s, now.boot_id).iso
-    return db.row("SELECT 1 FROM nightly_run WHERE began_at > ? AND state != 'untimely'", (limit,)) is not None
+def set_aside(db: Database, now: Instant, run: NightlyRun) -> None:
+    """Let a run count for nothing, in the caller's transaction: it was begun while the clock was ahead."""
+    key = (run.task, run.day.isoformat())
+    db.execute("UPDATE nightly_run SET state = 'untimely' WHERE task = ? AND day = ?", key)
+    reason = "it was begun while the clock was ahead"
+    events.record(db, now, "night", run.task, before=run.day.isoformat(), after=RunState.UNTIMELY, reason=reason)
+
+
+def _ahead_s(row: sqlite3.Row, now: Instant, reached_s: float) -> float:
+    """By how much more than the wall clock time has gone on since a run was begun."""
+    shown_s = (now.wall - datetime.fromisoformat(row["began_at"])).total_seconds()
+    return reached_s - float(row["began_s"]) - shown_s
 
 
 def forget(db: Database, before: date) -> None:
@@ -102,8 +119,7 @@ def forget(db: Database, before: date) -> None:
 
 
 def _runs(db: Database, where: str, values: tuple[str | int, ...]) -> list[NightlyRun]:
-    columns = "task, day, state, attempts, due_at, began_at, ended_at, reason"
-    return [_run(row) for row in db.rows(f"SELECT {columns} FROM nightly_run {where}", values)]
+    return [_run(row) for row in db.rows(f"SELECT {_COLUMNS} FROM nightly_run {where}", values)]
 
 
 def _run(row: sqlite3.Row) -> NightlyRun:
@@ -112,4 +128,5 @@ def _run(row: sqlite3.Row) -> NightlyRun:
         "day": date.fromisoformat(row["day"]),
         "state": RunState(row["state"]),
     }
-    return NightlyRun(**{**dict(row), **changes})
+    told = {name: row[name] for name in _COLUMNS.split(", ")}
+    return NightlyRun(**{**told, **changes})

@@ -34,6 +34,12 @@ def nightly_runs(db: Database) -> None:
 
 
 @MIGRATIONS()
+def nightly_run_scale(db: Database) -> None:
+    """When a run was begun on the scale of `waiting`, which no setting of the clock moves, seconds."""
+    create(db, "ALTER TABLE nightly_run ADD COLUMN began_s REAL NOT NULL DEFAULT 0")
+
+
+@MIGRATIONS()
 def digests(db: Database) -> None:
     """One digest a morning, its body as JSON, and a letter for each route that wants it."""
     create(
