@@ -1,4 +1,7 @@
-"""Frees files of studies, a few at a time: rows first, then the files, so that a crash leaves nothing that lies."""
+"""Frees files of studies, a few at a time: rows first, then the files, so that a crash leaves nothing that lies.
+
+Old rows that nothing rests on are forgotten on the same beat.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from node.clock.forgetting import Forgetting
 from node.config import Settings
 from node.domain.time import Clock
 from node.loop import describe_error
@@ -41,6 +45,7 @@ class Freeing:
         self._clock = clock
         self._settings = settings
         self._spool = Spool(db.folder)
+        self._forgetting = Forgetting(db, clock, settings)
         #: Study → ISO 8601 UTC before which it is not looked at again.
         self._stays: dict[str, str] = {}
 
@@ -52,6 +57,7 @@ class Freeing:
             Transient: the database is busy.
         """
         self._remove()
+        self._forgetting.step()
         freed = 0
         now = self._clock.now()
         stays = workflow.judged(self._db, now, self._settings, but_not=self._resting())

@@ -21,6 +21,9 @@ class DataSettings(Section):
     #: After so many days without anything new of a study its files are freed, if all that was made of it is kept where
     #: it was sent, and an archive lists every instance. 0 keeps them for ever.
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    #: After so many days rows on which nothing rests are forgotten: superseded facts, notices before the last that was
+    #: acknowledged, questions to FHIR servers. 0 keeps them for ever.
+    forget_days: Annotated[int, Field(ge=0, le=36_500)] = 400
 
 
 class CatalogueSettings(Section):

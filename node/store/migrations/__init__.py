@@ -29,6 +29,7 @@ from node.store.migrations import nights  # isort: skip
 from node.store.migrations import acknowledgements  # isort: skip
 from node.store.migrations import asides  # isort: skip
 from node.store.migrations import performing  # isort: skip
+from node.store.migrations import forgetting  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -40,6 +41,7 @@ __all__ = [
     "deliveries",
     "explanations",
     "first",
+    "forgetting",
     "hl7",
     "impact",
     "inquiries",
