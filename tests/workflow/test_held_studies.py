@@ -3,10 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node.domain.notice import NoticeState
+from node.domain.report_state import ReportState
 from node.domain.study import StudyState
 from node.store import notices, studies
 from node.store.database import Database
-from node.workflow import listing, operations
+from node.workflow import listing, operations, reported
 from node.workflow.closing import close_due
 from node.workflow.held_studies import BECAUSE, HeldStudies
 from node.workflow.policy import Policy
@@ -151,3 +152,18 @@ def test_the_worklist_is_told_in_words_under_the_same_order_number(db: Database,
     assert {each[11] for each in observations} == {"P"}
     assert "Hemorrhage" not in said[1]
     assert "withdrawn" not in said[0]
+
+
+def test_a_line_that_was_reported_for_another_study_is_left_in_peace(db: Database, clock: FakeClock) -> None:
+    policy = routed()
+    closed(db, clock, policy)
+    closed(db, clock, policy, study="1.2.4")
+    read(db, clock, policy, bleed())
+    read(db, clock, policy, bleed())
+    leave(db, clock)
+    assert newest(db).flag.told_of == (STUDY, "1.2.4")
+    with db.transaction():
+        reported.record(db, clock.now(), policy, "1.2.4", ReportState.FINAL, told_by="maria")
+    hold(db, clock)
+    assert HeldStudies().take_back(db, clock.now(), policy) == 0
+    assert newest(db).flag.kind == "rank"
