@@ -17,6 +17,7 @@ from node.commands.account_family import accounts
 from node.commands.history_family import history
 from node.commands.identity_family import identity
 from node.commands.model_family import models
+from node.commands.night_family import nights
 from node.commands.options import Config, Data, Json, Quiet, Study, family
 from node.commands.reading_family import reading
 from node.commands.route_family import routes
@@ -29,7 +30,7 @@ _FAMILIES = {"models": models, "history": history, "identity": identity, "rules"
 for _name, _family in _FAMILIES.items():
     app.add_typer(_family, name=_name)
 app.add_typer(accounts, name="accounts")
-app.registered_commands += reading.registered_commands
+app.registered_commands += reading.registered_commands + nights.registered_commands
 app.command()(simulate)
 
 
@@ -123,28 +124,6 @@ def import_(
 
     settings = site.settings_from(config, data)
     importing.import_files(settings, paths, source=source, dry_run=dry_run, verbose=verbose, as_json=as_json)
-
-
-@app.command()
-def fetch(
-    accession: Annotated[str, typer.Option("--accession", metavar="NUMBER", help="Accession number, whole")] = "",
-    study: Annotated[str, typer.Option("--study", metavar="UID", help="Study Instance UID, whole")] = "",
-    since: Annotated[str, typer.Option("--since", metavar="DATE", help="Studies of this day and later")] = "",
-    until: Annotated[str, typer.Option("--until", metavar="DATE", help="With --since: not after this day")] = "",
-    modality: Annotated[str, typer.Option("--modality", metavar="MR", help="Only studies with this modality")] = "",
-    from_peer: Annotated[str, typer.Option("--from", metavar="PEER", help="Ask this archive; default: all")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what matches")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it is here; exit code 1 if not all of it came")] = False,
-    config: Config = None,
-    data: Data = None,
-    as_json: Json = False,
-) -> None:
-    """Have studies fetched from the archives; their results are sent like those of any study."""
-    from node.commands import fetching
-
-    keys = {"accession_number": accession, "study_instance_uid": study, "modality": modality}
-    wanted = fetching.Wanted(**keys, since=since, until=until, archive=from_peer)
-    raise typer.Exit(fetching.fetch(config, data, wanted, dry_run=dry_run, wait=wait, as_json=as_json))
 
 
 @app.command()

@@ -11,7 +11,7 @@ from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Failed
 from node.store import instances
-from node.workflow import retention
+from node.workflow import nights_told, retention
 from node.workflow.standing import node_standing
 from node.workflow.story import find_study, study_story, worklist_story
 
@@ -23,6 +23,7 @@ def status(settings: Settings, *, as_json: bool) -> None:
     """Print how the node stands."""
     with opened(settings) as db:
         standing = node_standing(db, settings)
+        standing["night"] = nights_told.nights_told(db, SystemClock().now(), settings)
     if as_json:
         print_json(standing)
         return
@@ -42,6 +43,7 @@ def status(settings: Settings, *, as_json: bool) -> None:
     if standing["freed"]["instances"]:
         freed = standing["freed"]
         say(f"freed  {freed['instances']} instances of {freed['studies']} studies, {freed['freed_bytes']} bytes")
+    say(f"night  {nights_told.line(standing['night'])}")
     for each in standing["history_servers"]:
         say(f"fhir   {history_lines.asked_line(each)}")
     _counts("hl7 messages", standing["hl7_messages"])
