@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from node.config.patterns import fault_of_pattern
 from node.config.subjects import SUBJECT_KEYS, SubjectReader, is_code
 from node.domain.rule import (
     LIST_OPERATORS,
@@ -130,11 +130,8 @@ class ClauseReader:
         if operator is Operator.CODED and not is_code(value):
             remedy = 'Write scheme and value, as "I10:I26.9", or "I10:I26*" for all that begin so'
             raise self._wrong(key, f"{value!r} is no code", remedy)
-        if operator is Operator.MATCHES:
-            try:
-                re.compile(value)
-            except re.error as error:
-                raise self._wrong(key, f"not a regular expression: {error}", "Mend it") from None
+        if operator is Operator.MATCHES and (fault := fault_of_pattern(value)):
+            raise self._wrong(key, fault, "Mend it")
         return value
 
     def _wrong(self, key: str, problem: str, remedy: str) -> Misconfigured:

@@ -14,6 +14,7 @@ from node.domain.measures import TERMS, Quantity
 from node.domain.model_card import Mode
 from node.domain.priority import Lane
 from node.domain.rule import FIELDS, AllOf, AnyOf, Comparison, Missing, Not, Operator, Rule
+from node.triage.clauses import LONGEST_SEARCHED, part_of
 from node.triage.facts import ModelResult, RankFacts, values
 from node.triage.rules import compile_rules, contributions, unanswered
 
@@ -315,3 +316,9 @@ def test_every_field_of_the_vocabulary_can_be_looked_up() -> None:
     for field in FIELDS.values():
         code = "SCT:12738006" if field.is_finding else ""
         assert list(values((field.name, "", code, ""), facts)), field.name
+
+
+def test_a_regular_expression_is_looked_for_in_so_much_of_a_text_as_takes_no_time() -> None:
+    test = part_of(Comparison(field="study_description", operator=Operator.MATCHES, value="needle")).test
+    assert test("x" * (LONGEST_SEARCHED - 6) + "needle")
+    assert not test("x" * LONGEST_SEARCHED + "needle")
