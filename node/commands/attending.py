@@ -48,6 +48,23 @@ def read(settings: Settings, study: str, *, preliminary: bool, by: str) -> None:
     say(f"{uid}: {state.value}, told by {who}")
 
 
+def not_read(settings: Settings, study: str, *, by: str) -> None:
+    """Say that a study is not read though somebody has said so.
+
+    Raises:
+        Failed: no such study, nobody has said so, or nobody of that name reads here.
+    """
+    policy = load_policy(settings)
+    with opened(settings) as db:
+        who = accounts.named(db, by or login(), given=_AS)
+        uid = find_study(db, study)
+        with db.transaction():
+            was_told = reported.take_back(db, SystemClock().now(), policy, uid, told_by=who)
+    if not was_told:
+        raise Failed(f"nobody has said that {uid} is read")
+    say(f"{uid}: {ReportState.UNREAD.value}, told by {who}")
+
+
 def show_discrepancies(settings: Settings, *, every: bool, as_json: bool) -> None:
     """Print urgent findings that came after the report."""
     with opened(settings) as db:

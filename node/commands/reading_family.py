@@ -76,12 +76,16 @@ def read(
     study: Study,
     by: PerhapsAs = "",
     preliminary: Annotated[bool, typer.Option("--preliminary", help="Not signed: it stays in the list")] = False,
+    undone: Annotated[bool, typer.Option("--not", help="It is not, whoever said so: it waits again")] = False,
     config: Config = None,
     data: Data = None,
 ) -> None:
     """Say that a study is read and reported: it leaves the list, and is neither ranked nor told of any more."""
     from node.commands import attending, site
 
+    if undone:
+        attending.not_read(site.settings_from(config, data), study, by=by)
+        return
     attending.read(site.settings_from(config, data), study, preliminary=preliminary, by=by)
 
 

@@ -64,6 +64,11 @@ def keep(db: Database, now: Instant, patient: Patient, order: ToldOrder, *, at: 
     return _order(row)
 
 
+def forget_report(db: Database, order_id: int) -> None:
+    """What was told of the report of an order counts no more."""
+    db.execute("UPDATE told_order SET report_state = '', report_at = '' WHERE id = ?", (order_id,))
+
+
 def of_patients(
     db: Database, patients: Mapping[str, Patient], patient_ids: Mapping[str, Sequence[str]]
 ) -> dict[str, list[OrderRow]]:

@@ -72,9 +72,9 @@ def schedule(db: Database, now: Instant, policy: Policy, study_instance_uid: str
         if current is not None and current.state is UpsState.SCHEDULED:
             steps.cancel_unclaimed(db, now, _row(db, current), reason=_why_not(study))
         return
-    if current is None or current.state is UpsState.CANCELED:
+    if current is None or current.state.is_final:
         _make(db, now, policy, study, number=current.number + 1 if current else 1)
-    elif not current.state.is_final:
+    else:
         said = _said(policy, study, begun=datetime.fromisoformat(current.created_at))
         changed = {tag: value for tag, value in said.items() if current.generated.get(tag) != value}
         if current.revision != study.revision:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from node.cli import app
 from node.domain.account import Account, Role
 from node.domain.priority import Lane
-from node.store import accounts, acknowledgements
+from node.store import accounts, acknowledgements, events
 from node.store.database import Database
 from node.workflow import acknowledging
 from node.workflow.accounts import derived, is_password
@@ -94,6 +94,15 @@ def test_a_study_that_is_read_leaves_the_list_once(node: Node) -> None:
     assert node.run("read", told.READ, "--as", "maria")[:2] == (0, f"{told.READ}: final, told by maria\n")
     assert told.READ not in node.run("worklist", "--json")[1]
     assert node.run("read", told.READ, "--as", "maria")[0] == 1
+
+
+def test_a_study_that_is_not_read_whoever_said_so_waits_again(node: Node) -> None:
+    assert node.run("read", told.READ, "--as", "maria", "--not")[0] == 1
+    assert node.run("read", told.READ, "--as", "otto")[0] == 0
+    assert node.run("read", told.READ, "--as", "maria", "--not")[:2] == (0, f"{told.READ}: unread, told by maria\n")
+    assert told.READ in node.run("worklist", "--json")[1]
+    reasons = [each.reason for each in events.of_study(node.db, told.READ) if each.about == "report_state"]
+    assert reasons[-1] == "taken back: it was told by otto and is not read"
 
 
 def test_a_discrepancy_is_listed_with_its_owner_and_closed_with_what_was_done(node: Node) -> None:

@@ -205,6 +205,9 @@ def test_who_claims_it_reads_and_who_completes_it_has_read(
     assert study is not None
     assert study.report_state is ReportState.FINAL
     assert step_of(db).number == 1
+    with db.transaction():
+        assert reported.take_back(db, clock.now(), terms, STUDY, told_by="maria")
+    assert (step_of(db).number, step_of(db).state) == (2, UpsState.SCHEDULED)
 
 
 def test_who_gives_it_back_leaves_a_new_step(close: Close, db: Database, clock: FakeClock, terms: Policy) -> None:

@@ -20,6 +20,7 @@ from node.store import events, history, hl7_messages, identities, studies
 from node.store.database import Database, open_database
 from node.store.hl7_messages import MessageState
 from node.store.studies import StudyRow
+from node.workflow import ordered, reported
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
 from node.workflow.story import study_story
@@ -532,6 +533,17 @@ def test_a_report_by_an_accession_number_that_two_studies_bear_reads_neither_and
     assert site.study().report_state is ReportState.PRELIMINARY
     [told] = [each for each in events.of_study(site.db, STUDY) if each.after == "not taken"]
     assert "several studies" in told.reason
+
+
+def test_what_a_person_takes_back_stays_so_when_the_study_closes_again(site: Site):
+    site.receive()
+    site.tell(report("F"))
+    with site.db.transaction():
+        assert reported.take_back(site.db, site.clock.now(), site.policy, STUDY, told_by="maria")
+        ordered.arrived(site.db, site.clock.now(), site.policy, STUDY)
+    assert (site.study().report_state, site.study().report_told_by) == (ReportState.UNREAD, "maria")
+    site.tell(report("F"))
+    assert site.study().report_state is ReportState.FINAL
 
 
 def test_a_report_of_somebody_else_reads_nothing(site: Site):
