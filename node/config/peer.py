@@ -53,7 +53,7 @@ class Peer(Section):
     certificate: BoundCertificate | None = None
     #: The user identity that it has to show; none is asked for where there is none.
     user: User | None = None
-    #: Holds the bearer token (RFC 6750) that it shows when it stores over HTTP; without one it may not.
+    #: Holds the bearer token (RFC 6750) that it shows when it stores over HTTP or works on steps; else it may not.
     stow_token_file: OptionalFile = None
     #: Issuer of Patient ID where its objects carry none.
     issuer: str = ""
@@ -107,8 +107,8 @@ class Peer(Section):
             raise ValueError("a source needs addresses, the networks from which it may call")
         if {"performer", "requester"} & set(self.roles) and not self.addresses:
             raise ValueError("a performer or requester needs addresses, the networks from which it may call")
-        if self.stow_token_file and "source" not in self.roles:
-            raise ValueError("stow_token_file is for a source: what nobody may send needs no token")
+        if self.stow_token_file and not {"source", "performer", "requester"} & set(self.roles):
+            raise ValueError("stow_token_file is for a source, performer or requester: others ask nothing over HTTP")
         return self
 
     def _can_be_sent_to(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may store over HTTP: a source from one of its addresses, with its bearer token (RFC 6750), and its certificate.
+"""Who may ask over HTTP: a peer from one of its addresses, with its bearer token (RFC 6750), and its certificate.
 
 A token is compared by its hash and in constant time. A browser is no source: what carries `Origin` is refused, and so
 is a request under a name that is not ours, by which a page could reach us through its own name (DNS rebinding).

@@ -35,8 +35,9 @@ class Asked:
     """The head of a request."""
 
     method: str
-    #: Path without query.
+    #: Path without query, and what follows its question mark.
     path: str
+    query: str = ""
     #: Names in small letters; of a field that comes twice, the values joined by commas (RFC 9110 §5.3).
     headers: dict[str, str]
 
@@ -195,5 +196,5 @@ def _asked(event: h11.Request) -> Asked:
     for name, value in event.headers:
         key, text = name.decode("ascii"), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    path = event.target.decode("ascii", "replace").partition("?")[0]
-    return Asked(method=event.method.decode("ascii"), path=path, headers=headers)
+    path, _, query = event.target.decode("ascii", "replace").partition("?")
+    return Asked(method=event.method.decode("ascii"), path=path, query=query, headers=headers)

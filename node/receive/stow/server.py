@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import structlog
 
+from node.config import Peer
 from node.errors import Refused
 from node.receive import status
 from node.receive.acceptor import Listener
@@ -19,6 +20,8 @@ from node.receive.stow.caller import Callers, Denial
 from node.receive.stow.exchange import Answer, Asked, Broken, Exchange, Patience
 from node.receive.stow.service import store, understood
 from node.receive.tls import HandshakeFailed, secure, shake_hands
+
+WORKITEMS = "/workitems"
 
 log = structlog.get_logger()
 
@@ -117,6 +120,10 @@ class Visit:
             self._door.closed(self.address, f"HTTP {peer.status}: {peer.reason}", alert=peer.alert)
             challenge = {"www-authenticate": 'Bearer realm="matins"'} if peer.status == 401 else {}
             return exchange.tell(_plain(peer.status, peer.reason, **challenge))
+        if asked.path == WORKITEMS or asked.path.startswith(f"{WORKITEMS}/"):
+            return self._workitems(exchange, asked, peer)
+        if "source" not in peer.roles:
+            return exchange.tell(_plain(403, f"{peer.name} is no source: nothing of it is stored"))
         request = understood(asked)
         if isinstance(request, Answer):
             told = Refused(status.CANNOT_UNDERSTAND, f"HTTP {request.status}: {request.content.decode().strip()}")
@@ -125,6 +132,19 @@ class Visit:
         if self._door.lobby.admit(self, peer.name):
             return exchange.tell(_plain(503, "as many requests at once as are taken", **{"retry-after": "5"}))
         return store(self._door, peer, request, exchange)
+
+    def _workitems(self, exchange: Exchange, asked: Asked, peer: Peer) -> bool:
+        """Answer a request of the Worklist Service (PS3.18 §11)."""
+        from node.receive.stow import workitems
+
+        if self._door.lobby.admit(self, peer.name):
+            return exchange.tell(_plain(503, "as many requests at once as are taken", **{"retry-after": "5"}))
+        body = bytearray()
+        for piece in exchange.body():
+            body += piece
+            if len(body) > workitems.LONGEST_BYTES:
+                return exchange.tell(_plain(413, f"a body of more than {workitems.LONGEST_BYTES} bytes"), close=True)
+        return exchange.tell(workitems.answer(self._door, peer, asked, bytes(body)))
 
 
 def _plain(code: int, reason: str, **headers: str) -> Answer:

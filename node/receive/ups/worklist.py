@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
-from node.config import Settings
+from node.config import Peer, Settings
 from node.domain import matching
 from node.domain.dicom_json import Attributes, element, texts
 from node.domain.ups import PERFORMER, PUSH, REQUESTER, WATCH
@@ -36,23 +36,38 @@ def parts(settings: Settings, keeper: Keeper, request: Request) -> Iterator[Part
     demand(request.peer, (PERFORMER, REQUESTER) if request.abstract_syntax == WATCH else (PERFORMER,))
     asked = encoding.read(request.content, request.transfer_syntax_uid)
     keys = {tag: key for tag, key in asked.items() if tag not in _NO_KEYS}
+
+    def told_of(held: Attributes) -> Attributes:
+        named = {SOP_CLASS_UID: element("UI", PUSH), SOP_INSTANCE_UID: held[SOP_INSTANCE_UID]}
+        return matching.told(keys, held) | named
+
+    for told in found(settings, keeper, request.peer, keys, told_of):
+        yield Part(status=status.PENDING, identifier=encoding.written(told, request.transfer_syntax_uid))
+    yield Part(status=status.SUCCESS)
+
+
+def found(
+    settings: Settings, keeper: Keeper, peer: Peer, keys: Attributes, told_of: Callable[[Attributes], Attributes]
+) -> list[Attributes]:
+    """What is told of the steps that match and that a peer may know of, most urgent first.
+
+    Raises:
+        Refused: 0xA700 more match than are told at once; 0xA900 a key is too long.
+        Transient: the database stayed busy.
+    """
     if len(str(keys)) > _LONGEST_KEY * 4 or any(
         len(value) > _LONGEST_KEY for tag in keys for value in texts(keys, tag)
     ):
         raise Refused(status.IDENTIFIER_DOES_NOT_MATCH, "the keys are longer than any that are compared")
     most = settings.ups.maximum_matches
     with closing(open_database(keeper.db.folder, keeper.db.room)) as db:
-        found: list[Attributes] = []
+        matched: list[Attributes] = []
         for row in ups.shown(db, uids=_plain(keys, SOP_INSTANCE_UID), states=_plain(keys, STATE)):
-            if may_see(request.peer, row) and matching.matches(keys, row.attributes):
-                told = matching.told(keys, row.attributes)
-                told |= {SOP_CLASS_UID: element("UI", PUSH), SOP_INSTANCE_UID: row.attributes[SOP_INSTANCE_UID]}
-                found.append(told)
-            if len(found) > most:
+            if may_see(peer, row) and matching.matches(keys, row.attributes):
+                matched.append(told_of(row.attributes))
+            if len(matched) > most:
                 raise Refused(status.TOO_MANY_MATCHES, f"more than {most} steps match")
-    for told in found:
-        yield Part(status=status.PENDING, identifier=encoding.written(told, request.transfer_syntax_uid))
-    yield Part(status=status.SUCCESS)
+    return matched
 
 
 def _plain(keys: Attributes, tag: str) -> list[str]:
