@@ -68,9 +68,15 @@ class Flag:
 
     study: str
     first_s: float
-    #: The first message after the model's result; as `first_s` where no model reads such studies.
-    result_s: float
-    model_s: float
+    #: The first message after the model's result, and how long it read; `None` where no model reads such studies: then
+    #: history that others told speaks.
+    result_s: float | None
+    model_s: float = 0.0
+
+    @property
+    def own_s(self) -> float:
+        """What is not the model."""
+        return self.first_s if self.result_s is None else self.result_s - self.model_s
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,7 +125,7 @@ def one_night(folder: Path, given: argparse.Namespace) -> tuple[str, list[str]]:
         rows: list[dict[str, Any]] = hospital.site.json("worklist")["studies"]
         wrong = judge.differences(hospital, rows) + judge.told_wrongly(hospital, rows)
         told = [each for each in flags if each is not None]
-        for each in sorted(told, key=lambda flag: -flag.result_s)[:5]:
+        for each in sorted(told, key=lambda flag: -flag.own_s)[:5]:
             print(f"slowest: {each}", file=sys.stderr)
         wrong += slow(told)
         return render(hospital, rows, told, took_s, peak.mib), wrong
@@ -160,7 +166,7 @@ def flag_of(hospital: Hospital, study: Study) -> Flag | None:
     )
     first_s = min(messages) - last
     if not rows:
-        return Flag(study.uid, first_s, first_s, 0.0)
+        return Flag(study.uid, first_s, None)
     read_at = datetime.fromisoformat(rows[0]["finished_at"]).astimezone(UTC).timestamp()
     after = [at for at in messages if at >= read_at]
     timings = json.loads(rows[0]["timings"])
@@ -172,8 +178,9 @@ def slow(flags: Sequence[Flag]) -> list[str]:
     """Which bound does not hold."""
     if not flags:
         return ["no STAT study was told of"]
-    whole = percentile([each.result_s for each in flags], 95)
-    own = percentile([each.result_s - each.model_s for each in flags], 95)
+    read = [each for each in flags if each.result_s is not None]
+    whole = percentile([each.result_s or each.first_s for each in flags], 95)
+    own = percentile([each.own_s for each in read], 95) if read else 0.0
     told = [f"p95 to the flag is {whole:.1f} s, above {_LIMIT_S:g} s"] if whole > _LIMIT_S else []
     return told + ([f"p95 without the model is {own:.1f} s, above {_OWN_LIMIT_S:g} s"] if own > _OWN_LIMIT_S else [])
 
@@ -193,6 +200,8 @@ def render(
     rules = Counter(said["rule"] for row in rows for said in row["reasons"])
     lanes = Counter(row["lane"] for row in rows)
     priors, minutes = sum(bool(each.prior) for each in night.studies), f"{took_s / 60:.1f}"
+    read = [each for each in flags if each.result_s is not None]
+    untold = [each.own_s for each in flags if each.result_s is None]
     lines = [
         f"{datetime.now(UTC):%Y-%m-%d}: {len(night.studies)} studies ({counted(kinds)}) and {priors} priors in",
         f"{minutes} minutes, {os.cpu_count()} cores with a load of {os.getloadavg()[1]:.1f}, no GPU.",
@@ -203,9 +212,10 @@ def render(
         f"| {len(flags)} STAT studies, from the last instance acknowledged, s | p50 | p95 | most |",
         "|---|--:|--:|--:|",
         _row("first flag acknowledged by the RIS", [each.first_s for each in flags]),
-        _row("flag with the model's result acknowledged", [each.result_s for each in flags]),
-        _row("of which the model", [each.model_s for each in flags]),
-        _row("of which everything else, 1 s of quiet time too", [each.result_s - each.model_s for each in flags]),
+        _row(f"flag with the model's result, of {len(read)}", [each.result_s or 0.0 for each in read]),
+        _row("of which the model", [each.model_s for each in read]),
+        _row("of which everything else, 1 s of quiet time too", [each.own_s for each in read]),
+        _row(f"flag by what others told, of {len(untold)} without a model", untold),
         "",
         "| used by the node | |",
         "|---|--:|",
