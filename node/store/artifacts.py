@@ -71,6 +71,11 @@ def record(
     return int(row["id"])
 
 
+def hand_over(db: Database, old: int, new: int) -> None:
+    """The files that are no objects belong to another outcome from now on, which has found just the same."""
+    db.execute("UPDATE artifact SET outcome_id = ? WHERE outcome_id = ? AND sop_instance_uid = ''", (new, old))
+
+
 def of_outcome(db: Database, outcome_id: int) -> list[Artifact]:
     """Files of one outcome, oldest first."""
     return _artifacts(db, "WHERE outcome_id = ? ORDER BY id", (outcome_id,))

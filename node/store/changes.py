@@ -69,6 +69,18 @@ def record(
     events.record(db, now, "comparison", str(outcome_id), after=told, study=study)
 
 
+def last_of(db: Database, outcome_id: int) -> tuple[Change, ...]:
+    """What an outcome was last found to show changed, whether or not that stands; nothing where it was not compared."""
+    row = db.row("SELECT changes FROM comparison WHERE outcome_id = ?", (outcome_id,))
+    return () if row is None else _CHANGES.validate_json(row["changes"])
+
+
+def hand_over(db: Database, old: int, new: int) -> None:
+    """What was compared of one outcome, or with it, is of another from now on, which has found just the same."""
+    db.execute("UPDATE comparison SET outcome_id = ? WHERE outcome_id = ?", (new, old))
+    db.execute("UPDATE comparison SET prior_outcome_id = ? WHERE prior_outcome_id = ?", (new, old))
+
+
 def standing(db: Database, uids: Sequence[str]) -> list[Comparison]:
     """Comparisons of these studies' results of which both sides still are results, oldest first."""
     rows = db.rows(

@@ -1,7 +1,8 @@
 """Comparison with a prior: asked for when a result stands, made by the infer room, redone when either side changes.
 
 Where a prior is to be compared with, the report waits for the comparison, a minute or two at most, so that it is
-written once; the rank does not wait. A prior whose result comes after the report is told in rank and pages alone.
+written once; the rank does not wait. A prior whose result comes after the report has it written once more, if something
+has changed and no person's report is final (`workflow.restating`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
 from node.store.work_items import WorkItem
 from node.triage.change import has_size
-from node.workflow import assignment, ranking
+from node.workflow import assignment, ranking, restating
 from node.workflow.earlier import earlier, later
 from node.workflow.policy import Policy
 
@@ -118,6 +119,7 @@ def complete(
         work_items.renew(db, now, WorkKind.COMPARE, item.subject, item.study_instance_uid)
         return True
     if right is not None:
+        before = changes.last_of(db, pairing.outcome.id)
         changes.record(
             db,
             now,
@@ -128,6 +130,7 @@ def complete(
             alignment=alignment,
             duration_s=duration_s,
         )
+        restating.restate(db, now, policy, right.outcome, before)
         ranking.rerank(db, now, policy, item.study_instance_uid)
     go_on(db, now, item)
     return True

@@ -117,3 +117,28 @@ def test_the_report_says_so_in_codes_and_names_the_image_of_the_prior(followed, 
 
 def reports(pacs: ArchiveProcess) -> list[Dataset]:
     return [each for each in map(dcmread, pacs.objects()) if each.Modality == "SR"]
+
+
+def test_a_prior_that_is_read_after_the_report_has_it_written_once_more(followed, tmp_path: Path) -> None:
+    site, pacs = followed
+    late, early = (f"1.2.826.0.1.3680043.10.7.{number}" for number in (8, 9))
+    for study, day, radius in ((late, "20260101", 10.0), (early, "20251002", 9.0)):
+        files = tiny_head(tmp_path / study, study, radius=radius, study_date=day, patient_id="TINY-3")
+        assert all(answer.status == 0 for answer in site.send(files, calling="SCANNER"))
+        wait_until(f"{study} is done", lambda study=study: is_done(site, study))
+        wait_until(f"{study} is told of", lambda study=study: bool(of_study(pacs, study)))
+    wait_until("a second report", lambda: len(of_study(pacs, late)) == 2)
+    first, second = sorted(of_study(pacs, late), key=lambda each: "PredecessorDocumentsSequence" in each)
+    (named,) = second.PredecessorDocumentsSequence
+    named_instance = named.ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert named_instance.ReferencedSOPInstanceUID == first.SOPInstanceUID
+    assert items(first, "111049") == []
+    assert items(second, "111049")[0].ConceptCodeSequence[0].CodeValue == "15454001"
+    (outcome,) = site.story(late)["outcomes"]
+    assert (outcome["state"], outcome["run_number"]) == ("result", 2)
+    second.save_as(tmp_path / "second.dcm")
+    assert dciodvfy(tmp_path / "second.dcm") == []
+
+
+def of_study(pacs: ArchiveProcess, study: str) -> list[Dataset]:
+    return [each for each in reports(pacs) if each.StudyInstanceUID == study]
