@@ -53,10 +53,17 @@ class _Group:
         return segment.elements(number) if segment is not None else []
 
 
-def told_orders(message: Message, sender: Hl7Sender, source: str, zone: ZoneInfo | None) -> tuple[ToldOrder, ...]:
-    """What an order message says of each of its orders; several under one accession number are one."""
+def told_orders(
+    message: Message, sender: Hl7Sender, source: str, zone: ZoneInfo | None, ours: frozenset[str]
+) -> tuple[ToldOrder, ...]:
+    """What an order message says of each of its orders; several under one accession number are one.
+
+    `ours`: as in `told_results`: a priority that this node has asked for is no person's when it comes back.
+    """
     told = []
     for group in _groups(message, "ORC"):
+        if _is_ours(group, (), ours):
+            continue
         control = group.text("ORC-1").upper()
         cancelled = control in _CANCELS or group.text("ORC-5").upper() in _CANCELLED
         report = _report_state(group) if control in _STATUS_CHANGES else None

@@ -134,11 +134,13 @@ def _separation(message: Message, sender: Hl7Sender, _event: str, _ours: frozens
     return Told(separations=patients.separations_of(message, sender))
 
 
-def _order(message: Message, sender: Hl7Sender, _event: str, _ours: frozenset[str]) -> Told:
+def _order(message: Message, sender: Hl7Sender, _event: str, ours: frozenset[str]) -> Told:
     source = f"hl7 {sender.name}"
-    told = orders.told_orders(message, sender, source, sender.zone)
-    if not told:
+    if message.one("ORC") is None:
         raise NotUnderstood("an order message without an ORC segment")
+    told = orders.told_orders(message, sender, source, sender.zone, ours)
+    if not told:
+        return Told(unused="nothing in it but what this node asked for itself")
     # What an order brings along is what the one who ordered knew, not all that there is.
     known = facts.told_facts(message, source, sender.zone, whole=False)
     known += facts.visit(message, source, sender.zone, is_over=False)

@@ -433,6 +433,13 @@ def test_the_order_of_another_study_under_the_same_accession_number_raises_and_n
     assert say("S", "20260102032000") is Lane.STAT
 
 
+def test_a_priority_that_this_node_asked_for_is_no_persons_when_it_comes_back(site: Site):
+    site.receive()
+    echo = obr(priority="S").replace("CT^CT head^L", "TRIAGE^Triage^99MATINS")
+    assert site.tell(message("ORM^O01", pid(), "ORC|XO|ACC1", echo)) == {MessageState.UNUSED: 1}
+    assert site.study().lane is Lane.ROUTINE
+
+
 def test_before_a_study_comes_the_more_urgent_of_order_and_object_counts(site: Site):
     site.tell(message("ORM^O01", pid(), ORDER, obr(priority="R")))
     site.receive(priority="STAT")
