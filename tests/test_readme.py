@@ -24,6 +24,7 @@ READMES = [
     "node/README.md",
     "node/DESTINATIONS.md",
     "node/ROUTES.md",
+    "node/NIGHT.md",
     "node/RANKING.md",
     "node/WORKLIST.md",
     "models/README.md",

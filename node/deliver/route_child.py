@@ -9,6 +9,7 @@ import sys
 import threading
 
 from node import log
+from node.deliver.digests import DigestQueue
 from node.deliver.lifeline import Pulse, end_with_the_room, owner_of, receive_errand
 from node.deliver.route import RouteQueue
 from node.domain.time import SystemClock
@@ -34,8 +35,9 @@ def main() -> int:
     db = open_database(errand.settings.data.folder, "deliver")
     owner = owner_of(os.getpid())
     queue = RouteQueue(db, SystemClock(), errand.settings, route, owner=owner, stop=stop, pulse=pulse)
+    letters = DigestQueue(db, SystemClock(), errand.settings, route, pulse=pulse)
     pulse.ready("")
-    run(db, queue.step, stop, pulse)
+    run(db, lambda: queue.step() or letters.step(), stop, pulse)
     db.close()
     return 0
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from typing import Any
 
 from node.config import DeliverSettings, Route
 from node.deliver.carriage import Lost, Unreachable
@@ -40,18 +41,36 @@ def check(route: Route) -> None:
 
 def message(route: Route, letter: Letter) -> bytes:
     """One notice as a mail; nothing of a study stands in its head but the lane."""
+    status = f"{letter.flag.kind.in_words}: " if letter.flag.kind.in_words else ""
+    what = "a trial of this route" if letter.trial else f"{status}{letter.flag.lane.value} study"
+    return _mail(route, what, letter.control_id, letter.at, _lines(letter))
+
+
+def digest(route: Route, numbers: Mapping[str, Any], control_id: str, at: datetime, link: str) -> bytes:
+    """One morning's digest as a mail."""
+    lines = [f"{key.replace('_', ' ').capitalize()}: {_counted(value)}" for key, value in numbers.items()]
+    more = [f"Page: {link}"] if link else []
+    return _mail(route, f"the night to {numbers['day']}", control_id, at, [*lines, *more, "", _NOTE])
+
+
+def _mail(route: Route, what: str, control_id: str, at: datetime, lines: Iterable[str]) -> bytes:
     mail = EmailMessage(policy=SMTP)
     mail["From"] = route.from_address
     mail["To"] = ", ".join(route.to)
-    status = f"{letter.flag.kind.in_words}: " if letter.flag.kind.in_words else ""
-    what = "a trial of this route" if letter.trial else f"{status}{letter.flag.lane.value} study"
     mail["Subject"] = f"Matins: {what}"
-    mail["Date"] = format_datetime(letter.at)
+    mail["Date"] = format_datetime(at)
     # The same notice has the same one however often it is sent (RFC 5322 §3.6.4).
-    mail["Message-ID"] = f"<{letter.control_id}@{route.from_address.rpartition('@')[2]}>"
+    mail["Message-ID"] = f"<{control_id}@{route.from_address.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content("\n".join(_lines(letter)) + "\n", cte="base64")
+    mail.set_content("\n".join(lines) + "\n", cte="base64")
     return mail.as_bytes()
+
+
+def _counted(value: object) -> str:
+    """A number, or a list of names or numbers by name, in words."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{number} {name}" for name, number in value.items()) or "none"
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 @contextmanager

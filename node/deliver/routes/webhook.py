@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 
@@ -82,6 +83,12 @@ def message(route: Route, letter: Letter) -> bytes:  # noqa: ARG001
     # What is not said is not there at all; a finding list that is empty says that none stands.
     kept = {key: value for key, value in told.items() if value not in ("", []) or key in ("findings", "lane")}
     return json.dumps(kept, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def digest(route: Route, numbers: Mapping[str, Any], control_id: str, at: datetime, link: str) -> bytes:  # noqa: ARG001
+    """The body of one morning's digest, as JSON."""
+    told = {"event": "digest", "id": control_id, "at": at.astimezone(UTC).isoformat(timespec="seconds"), **numbers}
+    return json.dumps({**told, **({"link": link} if link else {})}, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 @contextmanager
