@@ -20,7 +20,7 @@ def list_(config: Config = None, data: Data = None, as_json: Json = False) -> No
     identities.show(site.settings_from(config, data), as_json=as_json)
 
 
-@identity.command()
+@identity.command("separate")
 def separate(
     patient_id: Annotated[str, typer.Argument(metavar="ID", help="The Patient ID that was merged into another")],
     issuer: Annotated[str, typer.Option("--issuer", help="Its issuer")],
