@@ -101,6 +101,11 @@ class Settings(Section):
             unknown = sorted(set(peer.flags_to) - set(names))
             if unknown:
                 raise ValueError(f"flags_to of {peer.name} names no route: {', '.join(unknown)}")
+        managers = {route.name for route in self.routes if route.keeps_steps} & self.acknowledge.routes
+        if managers:
+            raise ValueError(
+                f"{min(managers)} is a manager of steps, which calls nobody: name another in [acknowledge]"
+            )
         unknown = sorted(self.acknowledge.routes - set(names))
         if unknown:
             raise ValueError(f"an escalation of [acknowledge] names no route: {', '.join(unknown)}")

@@ -5,6 +5,8 @@ Every step is an instance of UPS Push; setting it is a service of UPS Pull (PS3.
 
 from __future__ import annotations
 
+import logging
+
 from pydicom import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
@@ -18,6 +20,9 @@ from node.domain.dicom_json import Attributes, element
 from node.domain.ups import PULL, PUSH, Action, UpsState, UpsStatus
 from node.domain.ups_attributes import SPECIFIC_CHARACTER_SET
 
+# They quote the values that they complain about: names and IDs among them.
+for _quotes in ("pydicom", "pynetdicom"):
+    logging.getLogger(_quotes).setLevel(logging.CRITICAL)
 _STATE = Tag(0x00741000)
 #: Said of the service, not of the step: nothing gets in before a person has mended something.
 _LOCKED = frozenset({0x0118, 0x0122, 0x0124, 0x0211})

@@ -20,7 +20,7 @@ from node.deliver.dialogue import NotOffered, dialogue
 from node.deliver.route_steps import Steps
 from node.deliver.routes import Heard, Letter, Reply
 from node.domain.dicom_json import Attributes, coded, element
-from node.domain.notice import Flag
+from node.domain.notice import Flag, NoticeKind
 from node.domain.patient import UNDECODABLE
 from node.domain.priority import UPS_PRIORITY
 from node.domain.uid import derived_uid
@@ -46,6 +46,7 @@ from node.domain.ups_attributes import (
     WORKLIST_LABEL,
     completed_creation,
 )
+from node.errors import Unsuitable
 
 KIND = "ups"
 #: Not to be set once the step is there (PS3.4 Table CC.2.5-3).
@@ -55,7 +56,7 @@ _FIXED = (
 #: What of a step follows the study.
 _FOLLOWS = (PRIORITY, STEP_LABEL, COMMENTS, PARAMETERS)
 #: Steps of one study of which somebody there has canceled each: then it is told to a person.
-_MOST_STEPS = 20
+_MOST_STEPS = 5
 _LONGEST_LABEL, _LONGEST_COMMENT = 64, 10240
 _NOTE = "Research software, not a medical device. Preliminary; the radiologist's report alone counts."
 #: It has none with this UID: said by the service class, or in general (PS3.7 §C.5.7).
@@ -69,7 +70,13 @@ def check(route: Route) -> None:
 
 
 def message(route: Route, letter: Letter) -> bytes:
-    """What is asked for, as JSON: the step's UID comes of `seed` and `number`; `retired` are others to cancel."""
+    """What is asked for, as JSON: the step's UID comes of `seed` and `number`; `retired` are others to cancel.
+
+    Raises:
+        Unsuitable: it is no place of a study.
+    """
+    if letter.flag.kind is not NoticeKind.RANK:
+        raise Unsuitable("a manager of steps is told where studies stand, and of nothing else")
     flag, before = letter.flag, json.loads(letter.told) if letter.told else None
     attributes = _attributes(route, letter)
     fixed = json.dumps([attributes[tag] for tag in _FIXED], sort_keys=True)

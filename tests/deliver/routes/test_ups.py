@@ -9,17 +9,17 @@ from dataclasses import replace
 
 import pytest
 
-from node.config import Route
+from node.config import DeliverSettings, Route, Settings
 from node.deliver.carriage import Lost, Unreachable
 from node.deliver.lifeline import Pulse
 from node.deliver.route import RouteQueue
 from node.deliver.routes import Letter, Reply, kind_of, ups
-from node.domain.notice import Flag
+from node.domain.notice import Flag, NoticeKind
 from node.domain.priority import Lane
 from node.domain.report_state import ReportState
 from node.domain.study import StudyState
 from node.domain.ups import PUSH, UpsState
-from node.errors import Transient
+from node.errors import Transient, Unsuitable
 from node.loop import Stop
 from node.store import studies
 from node.store.database import Database
@@ -47,7 +47,6 @@ def send(found: Manager, said: Letter, **more: object) -> Reply:
     route = route_to(found, **more)
     kind = kind_of(route)
     assert kind is not None
-    from node.config import DeliverSettings
 
     with kind.opened(route, DeliverSettings()) as receiver:
         return receiver.send(kind.message(route, said), said.control_id, AT)
@@ -254,3 +253,16 @@ def _study(db: Database) -> studies.StudyRow:
     found = studies.study(db, STUDY)
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NoticeKind if kind is not NoticeKind.RANK])
+def test_a_manager_of_steps_is_told_of_places_alone(elsewhere: Manager, kind: NoticeKind) -> None:
+    with pytest.raises(Unsuitable):
+        ups.message(route_to(elsewhere), letter(route_to(elsewhere), replace(FLAG, kind=kind)))
+
+
+def test_nobody_is_called_through_a_manager_of_steps(elsewhere: Manager) -> None:
+    route = {"name": "LIST", "kind": "ups", "host": "127.0.0.1", "port": elsewhere.port, "ae_title": "MANAGER"}
+    step = {"after_min": 5, "route": "LIST"}
+    with pytest.raises(ValueError, match="LIST is a manager of steps, which calls nobody"):
+        Settings.model_validate({"routes": [route], "acknowledge": {"escalation": [step]}})
