@@ -19,6 +19,7 @@ from node.config import Settings
 from node.domain.account import Role
 from node.domain.time import Clock
 from node.errors import Transient
+from node.store import digests
 from node.store.database import Database
 from node.web import wording
 from node.web.deeds import Deeds
@@ -27,7 +28,7 @@ from node.web.feed import Feed
 from node.web.guard import Guard, names_of
 from node.web.sessions import Lockout, Sessions
 from node.web.shown import shown
-from node.workflow import retention
+from node.workflow import digest_told, retention
 from node.workflow.discrepancies import discrepancies_told
 from node.workflow.standing import health
 from node.workflow.story import Story, study_story, worklist_story
@@ -66,6 +67,19 @@ class Pages:
         # What somebody looks at stays.
         retention.look(self._db, self._clock.now(), story["study_instance_uid"])
         return self.page("study.html", request, study=story)
+
+    def digest(self, request: Request) -> Response:
+        """What the last night brought."""
+        found = digests.newest(self._db)
+        if found is None:
+            raise HTTPException(404, "No night has been written down yet.")
+        lines = list(digest_told.lines(self._db, digest_told.told(self._db, found)))
+        return self.page("digest.html", request, day=found.day.isoformat(), lines=lines)
+
+    def digest_json(self, _request: Request) -> Response:
+        """As `matins digest --json`."""
+        found = digests.newest(self._db)
+        return JSONResponse(digest_told.told(self._db, found) if found is not None else {})
 
     def worklist_json(self, _request: Request) -> Response:
         """As `matins worklist --json`."""
@@ -152,6 +166,8 @@ def _reading(pages: Pages, deeds: Deeds, feed: Feed) -> list[Route | Mount]:
         Route("/studies/{study_instance_uid}", pages.study),
         Route("/login", deeds.login_page),
         Route("/accounts", deeds.accounts_page),
+        Route("/digest", pages.digest),
+        Route("/api/digest", pages.digest_json),
         Route("/api/worklist", pages.worklist_json),
         Route("/api/studies/{study_instance_uid}", pages.study_json),
         Route("/api/discrepancies", pages.discrepancies_json),
