@@ -96,6 +96,21 @@ def outputs(db: Database, settings: Settings, row: Performance) -> list[Output]:
     return made
 
 
+def told(db: Database, study_instance_uid: str) -> list[dict[str, Any]]:
+    """The steps of others by which a study was to be read, as plain values, oldest first."""
+    return [
+        {
+            "manager": each.manager,
+            "step": each.ups,
+            "state": each.state.value,
+            "reason": each.reason,
+            "found_at": each.found.iso,
+            "ended_at": each.ended_at,
+        }
+        for each in performing.of_study(db, study_instance_uid)
+    ]
+
+
 def stop_retrieval(db: Database, now: Instant, row: Performance) -> None:
     """Ask for no more images of a step that is over; in the caller's transaction."""
     retrieval = retrievals.retrieval(db, row.retrieval_id) if row.retrieval_id else None

@@ -31,7 +31,7 @@ from node.store.outcomes import Outcome
 from node.store.procedure_steps import ProcedureStep
 from node.store.studies import StudyRow
 from node.triage.change_said import with_changes
-from node.workflow import history_story
+from node.workflow import history_story, performer
 from node.workflow.acknowledged import acknowledgements_told
 from node.workflow.changes_told import changes_told, comparisons_told
 from node.workflow.deliveries import deliveries
@@ -77,6 +77,7 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
         "series": _series(instances.of_study(db, study_instance_uid)),
         "artifacts": _artifacts(db, current),
         "notices": notices_told(db, study_instance_uid),
+        "asked_of_us": performer.told(db, study_instance_uid),
         **history_story.of_patient(db, row.patient, study_instance_uid),
         **priors_told(db, row),
         "events": [

@@ -34,6 +34,7 @@ from node.store.ups import UpsRow
 from node.workflow import performing as managing
 from node.workflow import ups as managed
 from node.workflow.policy import Policy
+from node.workflow.story import study_story
 from tests.fakes import STUDY, FakeClock, peers
 from tests.notices import PERSON, bleed, closed, read, routed
 from tests.ups_manager import LOSE, Manager, Step, manager
@@ -163,6 +164,10 @@ def test_a_step_is_claimed_performed_and_completed_with_its_results(
     assert text(items(output, "0040E021")[0], "00080054") == "PACS"
     turn(performer)
     assert elsewhere.services().count("IN PROGRESS") == 1
+    story = study_story(db, STUDY)
+    assert story is not None
+    (told,) = story["asked_of_us"]
+    assert (told["manager"], told["step"], told["state"]) == (HERE, STEP, "completed")
 
 
 #: Each request of a whole course.
