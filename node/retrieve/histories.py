@@ -96,7 +96,10 @@ class Histories:
         return not prefetch.until_hours_s(self._clock.now(), hours, zone)
 
     def handle(self, item: WorkItem) -> None:
-        """Ask for what is not known, and keep the answer in the transaction that finishes the item.
+        """Ask for what is not known, and keep the answer to each question with the word that it was asked.
+
+        Each in a transaction of its own, for there may be thousands of facts: whoever is killed in between has the
+        rest asked for, and nothing twice.
 
         Raises:
             Failed: the study is such that nothing may be asked.
@@ -121,8 +124,7 @@ class Histories:
         if answer.wait_s:
             self._left_alone_until_s = time.monotonic() + answer.wait_s
         course = _Course(study=study, patient=replace(patient, name="", **_identity(answer)), policy=self._policy())
-        with self._db.transaction():
-            self._take(item, course, due, answer)
+        self._take(item, course, due, answer)
 
     def _query(self, study: StudyRow, patient: Patient, due: _Due) -> HistoryQuery:
         server, today = self._server, self._clock.now().wall.astimezone().date()
@@ -152,22 +154,27 @@ class Histories:
         )
 
     def _take(self, item: WorkItem, course: _Course, due: _Due, answer: HistoryAnswer) -> None:
-        """Finish the item, or let it wait for what may still come, and keep what came."""
-        now, known = self._clock.now(), dict(due)
+        """Keep what came, and finish the item, or let it wait for what may still come."""
+        known = dict(due)
         answers = answer.resources or tuple(
             ResourceAnswer(resource=name, state=answer.state, reason=answer.reason) for name, _ in due
         )
+        for each in answers:
+            if not work_items.heartbeat(self._db, self._clock.now(), item, _LEASE_S):
+                return
+            with self._db.transaction():
+                self._keep(course, each, known.get(each.resource))
+        with self._db.transaction():
+            self._end(item, answer, answers)
+
+    def _end(self, item: WorkItem, answer: HistoryAnswer, answers: Sequence[ResourceAnswer]) -> None:
+        now, told = self._clock.now(), _summary(answers)
         tries = work_items.passing_faults(self._db, item) + 1
-        told = _summary(answers)
         if tries < _TRIES and (answer.again or any(each.again for each in answers)):
             wait_s = max(answer.wait_s, _AGAIN_S * tries**2)
-            moved = work_items.give_back(self._db, now, item, told, wait_s=wait_s)
+            work_items.give_back(self._db, now, item, told, wait_s=wait_s)
         else:
-            moved = work_items.finish(self._db, now, item, told)
-        if not moved:
-            return
-        for each in answers:
-            self._keep(course, each, known.get(each.resource))
+            work_items.finish(self._db, now, item, told)
 
     def _keep(self, course: _Course, answer: ResourceAnswer, before: Inquiry | None) -> None:
         """Learn what one resource tells, and keep that it was asked."""

@@ -23,12 +23,14 @@ from node.domain.told import ToldOrder
 from node.domain.work import WorkKind, WorkState
 from node.errors import Transient
 from node.loop import Stop, work_step
+from node.retrieve import histories
+from node.retrieve.counts import OWNER
 from node.retrieve.fhir.exchange import HistoryAnswer, HistoryQuery
 from node.retrieve.fhir.inquiry import history_of
 from node.retrieve.histories import Histories
 from node.store import events, history, inquiries, studies, work_items
 from node.store.database import Database
-from node.workflow import asking_history, history_story, merging, order_facts, ordered, reported
+from node.workflow import asking_history, history_story, merging, order_facts, ordered, recovery, reported
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy, load_policy
 from tests.fakes import PATIENT, STUDY, FakeClock, arrive, slice_of
@@ -316,6 +318,35 @@ def test_a_room_that_ends_counts_no_failure(room: Room) -> None:
     room._step()
     assert room.state() is WorkState.READY
     assert room.told() == {}
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def test_who_is_killed_between_two_answers_asks_for_the_rest_and_for_nothing_twice(
+    room: Room, server: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.close()
+    whole, origins = histories.learn, list[str]()
+
+    def learn(*given: Any, origin: str) -> list[str]:
+        origins.append(origin)
+        if len(origins) == 2:
+            raise Killed
+        return whole(*given, origin=origin)
+
+    monkeypatch.setattr(histories, "learn", learn)
+    with pytest.raises(Killed):
+        room.work()
+    recovery.take_back(room.db, room.clock.now(), OWNER, (WorkKind.HISTORY,))
+    room.work()
+    assert [[each.resource for each in query.asked] for query in room.queries] == [
+        ["Condition", "Observation"], ["Observation"],
+    ]  # fmt: skip
+    assert origins == ["fhir RECORDS Condition", "fhir RECORDS Observation", "fhir RECORDS Observation"]
+    assert room.state() is WorkState.FINISHED
+    assert set(room.told()) == {"Condition", "Observation"}
 
 
 def test_a_busy_server_is_left_alone(room: Room, server: Records) -> None:
