@@ -18,6 +18,8 @@ from node.store import foreign_table
 #: Columns, and which of them a file may lack.
 REQUIRED = ("patient_id", "issuer", "topic", "value")
 OPTIONAL = ("birth_date", "sex", "unit", "coded", "standing", "observed_at", "ended_at")
+#: Facts of one patient: all of them are looked at whenever a study of that patient is ranked.
+MOST_FACTS = 5000
 _LONGEST = {"patient_id": 64, "issuer": 64, "unit": 64, "value": 500}
 _SEXES = {"": "", "m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
 _PART_OF_A_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2]))?", re.ASCII)
@@ -68,13 +70,15 @@ class _Patients:
         """Take one row.
 
         Raises:
-            _Wrong: another row says something else of the same patient.
+            _Wrong: another row says something else of the same patient, or there are too many.
         """
         key = (patient.issuer, patient.patient_id)
         known, first = self.first.setdefault(key, (patient, line))
         doubt = conflict(known, patient)
         if doubt:
             raise _Wrong("patient_id", f"{doubt} from line {first}", "One Patient ID is one patient: correct either")
+        if len(self.facts.get(key, ())) >= MOST_FACTS:
+            raise _Wrong("patient_id", f"more than {MOST_FACTS} rows of one patient", "Leave out what no rule asks for")
         known = Patient(
             patient_id=patient.patient_id,
             issuer=patient.issuer,

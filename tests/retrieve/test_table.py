@@ -8,6 +8,7 @@ import pytest
 
 from node.domain.history import Standing
 from node.errors import Misconfigured
+from node.retrieve import table
 from node.retrieve.table import OPTIONAL, REQUIRED, Table, read_table
 
 HEADER = ",".join((*REQUIRED, *OPTIONAL))
@@ -166,3 +167,14 @@ def test_bytes_in_a_column_are_a_mistake(tmp_path: Path) -> None:
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE facts SET value = x'00ff'")
     assert columns(read_table(file)) == [(1, "value")]
+
+
+def test_a_patient_of_too_many_rows_is_a_mistake_and_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MOST_FACTS", 2)
+    found = read_table(
+        csv(tmp_path, *[ROW | {"value": f"number {number}"} for number in range(3)], ROW | {"patient_id": "P2"})
+    )
+    assert columns(found) == [(4, "patient_id")]
+    assert [len(facts) for _, facts in found.facts.values()] == [2, 1]
