@@ -41,6 +41,9 @@ from tests.site import Site  # noqa: E402
 _RESULTS = ROOT / "benchmarks" / "results" / "night.md"
 _LIMIT_S, _OWN_LIMIT_S = 60.0, 10.0
 _SAMPLE_S = 5.0
+_TOLD = "SELECT told_at, acknowledged_at FROM notice WHERE study_instance_uid = ? AND state = 'acknowledged'"
+#: Between a result and the notice of it.
+_AT_ONCE_S = 0.5
 _ALONE = "MATINS_NIGHT_ALONE"
 
 
@@ -68,7 +71,7 @@ class Flag:
 
     study: str
     first_s: float
-    #: The first message after the model's result, and how long it read; `None` where no model reads such studies: then
+    #: The message of the model's result, and how long it read; `None` where there was nothing to tell of it: then
     #: history that others told speaks.
     result_s: float | None
     model_s: float = 0.0
@@ -157,21 +160,25 @@ def send_all(hospital: Hospital, over_s: float) -> None:
 
 def flag_of(hospital: Hospital, study: Study) -> Flag | None:
     """When the RIS knew; `None` where there is nothing that it does not know from the order."""
-    last = hospital.ended[study.uid]
-    messages = [at for at, _ in hospital.ris.told_of(study.accession) if at >= last - 1.0]
-    if not messages:
+    last, rows = hospital.ended[study.uid], hospital.site.rows
+    told = rows(_TOLD, study.uid)
+    if not told:
         return None
-    rows = hospital.site.rows(
-        "SELECT finished_at, timings FROM outcome WHERE study_instance_uid = ? AND state = 'result'", study.uid
-    )
+    messages = [at for at, _ in hospital.ris.told_of(study.accession)]
+    read = rows("SELECT finished_at, timings FROM outcome WHERE study_instance_uid = ? AND state = 'result'", study.uid)
     first_s = min(messages) - last
-    if not rows:
+    if not read:
         return Flag(study.uid, first_s, None)
-    read_at = datetime.fromisoformat(rows[0]["finished_at"]).astimezone(UTC).timestamp()
-    after = [at for at in messages if at >= read_at]
-    timings = json.loads(rows[0]["timings"])
+    read_at, timings = moment(read[0]["finished_at"]), json.loads(read[0]["timings"])
+    # A notice is written in the transaction of what it tells.
+    after = [moment(row["acknowledged_at"]) for row in told if abs(moment(row["told_at"]) - read_at) < _AT_ONCE_S]
     model_s = sum(float(timings.get(key, 0.0)) for key in ("load_s", "prepare_s", "model_s", "finish_s"))
-    return Flag(study.uid, first_s, (min(after) - last) if after else first_s, model_s)
+    return Flag(study.uid, first_s, min(after) - last if after else None, model_s)
+
+
+def moment(text: str) -> float:
+    """Seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def slow(flags: Sequence[Flag]) -> list[str]:
@@ -215,7 +222,7 @@ def render(
         _row(f"flag with the model's result, of {len(read)}", [each.result_s or 0.0 for each in read]),
         _row("of which the model", [each.model_s for each in read]),
         _row("of which everything else, 1 s of quiet time too", [each.own_s for each in read]),
-        _row(f"flag by what others told, of {len(untold)} without a model", untold),
+        _row(f"flag by what others told, of {len(untold)} without a finding", untold),
         "",
         "| used by the node | |",
         "|---|--:|",
