@@ -105,10 +105,13 @@ class Peer(Section):
             raise ValueError("an ups_manager needs host and port, where its steps are asked for")
         if "source" in self.roles and not self.addresses:
             raise ValueError("a source needs addresses, the networks from which it may call")
-        if {"performer", "requester"} & set(self.roles) and not self.addresses:
-            raise ValueError("a performer or requester needs addresses, the networks from which it may call")
-        if self.stow_token_file and not {"source", "performer", "requester"} & set(self.roles):
-            raise ValueError("stow_token_file is for a source, performer or requester: others ask nothing over HTTP")
+        asks = {"performer", "reader", "requester"} & set(self.roles)
+        if asks and not self.addresses:
+            raise ValueError("a performer, reader or requester needs addresses, the networks from which it may call")
+        if self.stow_token_file and not asks and "source" not in self.roles:
+            raise ValueError(
+                "stow_token_file is for a source, performer, reader or requester: others ask nothing over HTTP"
+            )
         return self
 
     def _can_be_sent_to(self) -> None:

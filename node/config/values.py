@@ -38,11 +38,19 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 #: Name in the IANA database; empty where none is given.
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
-#: A worklist is a destination that is also told what was not read, and why. A performer pulls Unified Procedure Steps
-#: and works on them, a requester makes them. A modality_worklist says who is scheduled. An ups_manager
-#: has steps that we perform.
+#: A worklist is a destination that is also told what was not read, and why. A performer pulls the Unified Procedure
+#: Steps that requesters make, and works on them. A reader pulls those to read a study: who completes one has read it.
+#: A modality_worklist says who is scheduled. An ups_manager has steps that we perform.
 Role = Literal[
-    "source", "destination", "archive", "worklist", "performer", "requester", "modality_worklist", "ups_manager"
+    "source",
+    "destination",
+    "archive",
+    "worklist",
+    "performer",
+    "reader",
+    "requester",
+    "modality_worklist",
+    "ups_manager",
 ]
 
 

@@ -18,8 +18,12 @@ QUERY = "1.2.840.10008.5.1.4.34.6.5"
 GLOBAL_SUBSCRIPTION = "1.2.840.10008.5.1.4.34.5"
 FILTERED_GLOBAL_SUBSCRIPTION = "1.2.840.10008.5.1.4.34.5.1"
 
-#: Peers that ask for work, and those that do it.
-REQUESTER, PERFORMER = "requester", "performer"
+#: Peers that ask for work, those that do it, and those that read studies.
+REQUESTER, PERFORMER, READER = "requester", "performer", "reader"
+#: Peers that may work on a step.
+WORKING = (PERFORMER, READER)
+#: Peers that may know of a step.
+KNOWING = (REQUESTER, *WORKING)
 
 
 class UpsState(StrEnum):

@@ -17,8 +17,7 @@ from node.domain.time import Instant
 from node.domain.ups import (
     FILTERED_GLOBAL_SUBSCRIPTION,
     GLOBAL_SUBSCRIPTION,
-    PERFORMER,
-    REQUESTER,
+    KNOWING,
     TABLE,
     Action,
     UpsEvent,
@@ -47,6 +46,7 @@ from node.store.ups import UpsRow
 from node.workflow import reading_steps, reported
 from node.workflow import ups as steps
 from node.workflow.policy import Policy
+from node.workflow.steps_seen import may_see
 
 #: Status and reason.
 Answer = tuple[UpsStatus, str]
@@ -146,8 +146,11 @@ def watch(db: Database, now: Instant, settings: Settings, uid: str, action: Acti
     Whom all steps are reported to, `watch_what_stands` has watch those that there are.
     """
     peer = settings.peer_titled(text(told, RECEIVING_AE))
-    if peer is None or not {PERFORMER, REQUESTER} & set(peer.roles) or not (peer.host and peer.port):
-        return UpsStatus.RECEIVING_AE_UNKNOWN, "no performer or requester with host and port has the Receiving AE"
+    if peer is None or not set(KNOWING) & set(peer.roles) or not (peer.host and peer.port):
+        return (
+            UpsStatus.RECEIVING_AE_UNKNOWN,
+            "no performer, reader or requester with host and port has the Receiving AE",
+        )
     lock = text(told, DELETION_LOCK)
     if action is Action.SUBSCRIBE and lock not in ("TRUE", "FALSE"):
         return UpsStatus.INVALID_ATTRIBUTE_VALUE, "the Deletion Lock is neither TRUE nor FALSE"
@@ -156,7 +159,7 @@ def watch(db: Database, now: Instant, settings: Settings, uid: str, action: Acti
     if action is Action.SUSPEND_GLOBAL:
         return UpsStatus.NOT_FOR_THIS_INSTANCE, "only a global subscription can be suspended"
     row = ups.step(db, uid, shown_alone=True)
-    if row is None:
+    if row is None or not may_see(peer, row):
         return _UNKNOWN
     if action is Action.UNSUBSCRIBE:
         ups_watch.unsubscribe(db, uid, peer.name)
@@ -190,7 +193,7 @@ def watch_what_stands(db: Database, now: Instant, settings: Settings, uid: str, 
     if peer is None:
         return
     locked = text(told, DELETION_LOCK) == "TRUE"
-    matching = [row.sop_instance_uid for row in ups.shown(db) if matches(keys, row.attributes)]
+    matching = [row.sop_instance_uid for row in ups.shown(db) if may_see(peer, row) and matches(keys, row.attributes)]
     for piece in (matching[at : at + _WATCHED] for at in range(0, len(matching), _WATCHED)):
         with db.transaction():
             for row in ups.shown(db, uids=piece):

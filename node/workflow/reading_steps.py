@@ -15,7 +15,7 @@ from node.domain.report_state import ReportState
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.uid import derived_uid
-from node.domain.ups import PERFORMER, UpsState
+from node.domain.ups import READER, UpsState
 from node.domain.ups_attributes import (
     BIRTH_DATE,
     COMMENTS,
@@ -54,8 +54,8 @@ _NO_UNITS = coded("1", "UCUM", "no units")
 
 
 def are_wanted(policy: Policy) -> bool:
-    """Whether any peer may pull steps: where none does, none are made."""
-    return any(PERFORMER in peer.roles for peer in policy.settings.peers)
+    """Whether any peer may read studies: where none does, no steps to read one are made."""
+    return any(READER in peer.roles for peer in policy.settings.peers)
 
 
 def schedule(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
@@ -142,6 +142,7 @@ def _make(db: Database, now: Instant, policy: Policy, study: StudyRow, *, number
             created_at=now.iso,
             revision=study.revision,
         ),
+        policy.settings,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from node.config import Settings
 from node.domain.dicom_json import Attributes, coded, element, is_filled, items
 from node.domain.matching import matches
 from node.domain.time import Instant
@@ -28,14 +29,15 @@ from node.domain.ups_attributes import (
 from node.store import ups, ups_watch
 from node.store.database import Database
 from node.store.ups import UpsRow
+from node.workflow.steps_seen import may_see
 
 #: PS3.16 CID 9300, "Procedure Discontinuation Reason".
 UNSPECIFIED = coded("110513", "DCM", "Discontinued for unspecified reason")
 _KEPT = frozenset({SOP_CLASS_UID, SOP_INSTANCE_UID, STATE, MODIFIED})
 
 
-def create(db: Database, now: Instant, row: UpsRow) -> bool:
-    """Keep a new step, and tell those who watch all; `False` if there is one with this UID."""
+def create(db: Database, now: Instant, row: UpsRow, settings: Settings) -> bool:
+    """Keep a new step, and tell those who watch all and may know of it; `False` if there is one with this UID."""
     uid = row.sop_instance_uid
     said = row.attributes | {
         SOP_CLASS_UID: element("UI", PUSH),
@@ -46,7 +48,8 @@ def create(db: Database, now: Instant, row: UpsRow) -> bool:
     if not ups.add(db, now, replace(row, attributes=said)):
         return False
     for each in ups_watch.global_subscriptions(db):
-        if matches(each.keys, said):
+        peer = settings.peer_named(each.subscriber)
+        if peer is not None and may_see(peer, row) and matches(each.keys, said):
             locked = each.locked or ups_watch.subscriptions(db, uid).get(each.subscriber, False)
             ups_watch.subscribe(db, uid, each.subscriber, locked=locked)
     report_state(db, now, uid, said)

@@ -447,7 +447,7 @@ def test_a_requester_may_have_a_step_of_ours_canceled_in_our_own_list(db: Databa
 
 
 def test_steps_to_read_a_study_are_for_people(db: Database, clock: FakeClock) -> None:
-    listed = [*peers(), {"name": "READER", "ae_title": "READER1", "roles": ["performer"], "addresses": ["10.0.0.0/8"]}]
+    listed = [*peers(), {"name": "READER", "ae_title": "READER1", "roles": ["reader"], "addresses": ["10.0.0.0/8"]}]
     policy = routed(peers=listed, perform={**OURS, "models": {"DCM:110005": []}, "own_list": True}, routes=[])
     closed(db, clock, policy)
     turn(own(db, clock, policy))

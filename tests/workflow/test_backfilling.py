@@ -33,7 +33,7 @@ def site(*, flags: bool = False, **night: object) -> Policy:
     settings["night"] = {"timezone": "UTC", "backfill_free_percent": 0, **night}
     settings["data"] |= {"minimum_free_percent": 0}
     settings["quiet_s"] = 1.0
-    performer = {"name": "READER", "ae_title": "READER", "addresses": ["127.0.0.1/32"], "roles": ["performer"]}
+    performer = {"name": "READER", "ae_title": "READER", "addresses": ["127.0.0.1/32"], "roles": ["reader"]}
     settings["peers"] = [*({**each, "results_to": ["PACS"]} for each in settings["peers"]), performer]
     settings["routes"] = [{"name": "HOOK", "kind": "webhook", "url": "https://h.example.org", "secret_file": "s"}]
     for peer in settings["peers"]:

@@ -39,7 +39,7 @@ from tests.domain.test_ups_attributes import DONE
 from tests.fakes import STUDY, FakeClock, arrive, model, policy, slice_of
 
 PLACE = {"host": "127.0.0.1", "port": 104, "addresses": ["127.0.0.1/32"]}
-READER = {"name": "READER", "ae_title": "READER1", "roles": ["performer"], **PLACE}
+READER = {"name": "READER", "ae_title": "READER1", "roles": ["reader"], **PLACE}
 ARCHIVE = {"name": "ARCHIVE", "ae_title": "ARCHIVE1", "roles": ["archive", "destination", "source"], **PLACE}
 LOCK = "1.2.3.77.1"
 

@@ -17,7 +17,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from node.config import Peer
 from node.domain.dicom_json import Attributes, element
 from node.domain.uid import is_usable_uid
-from node.domain.ups import PULL, PUSH, WATCH, Action, UpsStatus
+from node.domain.ups import PULL, PUSH, WATCH, WORKING, Action, UpsStatus
 from node.domain.ups_attributes import DELETION_LOCK, RECEIVING_AE, TRANSACTION_UID
 from node.errors import Refused, Transient
 from node.receive import status
@@ -158,7 +158,7 @@ def _search(door: Door, peer: Peer, query: str) -> Answer:
     """Matching steps, all that they say (PS3.18 §11.9)."""
     given = parse_qsl(query, keep_blank_values=True, max_num_fields=100)
     numbers = {key: int(value) for key, value in given if key in ("limit", "offset") and value.isdigit()}
-    service.demand(peer, service.PERFORMERS)
+    service.demand(peer, WORKING)
     size = 0
 
     def told_of(held: Attributes) -> Attributes:

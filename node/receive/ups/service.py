@@ -13,11 +13,12 @@ from node.domain.uid import is_usable_uid
 from node.domain.ups import (
     FILTERED_GLOBAL_SUBSCRIPTION,
     GLOBAL_SUBSCRIPTION,
-    PERFORMER,
+    KNOWING,
     PULL,
     PUSH,
     REQUESTER,
     WATCH,
+    WORKING,
     Action,
     UpsState,
     UpsStatus,
@@ -40,6 +41,7 @@ from node.store.ups import UpsRow
 from node.workflow import performing
 from node.workflow import ups as steps
 from node.workflow.policy import Policies
+from node.workflow.steps_seen import may_see
 
 #: Which actions belong to a SOP class (PS3.4 Tables CC.2-1 to CC.2-3).
 _ACTIONS = {
@@ -47,9 +49,6 @@ _ACTIONS = {
     PULL: (Action.CHANGE_STATE,),
     WATCH: (Action.SUBSCRIBE, Action.UNSUBSCRIBE, Action.SUSPEND_GLOBAL, Action.REQUEST_CANCEL),
 }
-#: Who may work on the instances of others, and who may ask for work.
-PERFORMERS = _PERFORMS = (PERFORMER,)
-_REQUESTS, _EITHER = (REQUESTER,), (PERFORMER, REQUESTER)
 _WELL_KNOWN = (GLOBAL_SUBSCRIPTION, FILTERED_GLOBAL_SUBSCRIPTION)
 #: Bytes of what one step says, as text.
 _LONGEST_STEP = 2 << 20
@@ -95,7 +94,7 @@ def _told(request: Request) -> Attributes:
     if request.operation == "N-ACTION" and request.type_id not in _ACTIONS[request.abstract_syntax]:
         raise Refused(UpsStatus.NO_SUCH_ACTION, "no action of this SOP class")
     claims = request.operation == "N-SET" or request.type_id == Action.CHANGE_STATE
-    demand(request.peer, _REQUESTS if request.operation == "N-CREATE" else _PERFORMS if claims else _EITHER)
+    demand(request.peer, (REQUESTER,) if request.operation == "N-CREATE" else WORKING if claims else KNOWING)
     reads = request.operation != "N-GET"
     return encoding.read(request.content, request.transfer_syntax_uid) if reads else {}
 
@@ -108,11 +107,6 @@ def demand(peer: Peer, roles: tuple[str, ...]) -> None:
     """
     if not set(roles) & set(peer.roles):
         raise Refused(status.NOT_AUTHORISED, f"{peer.name} is no {' or '.join(roles)}")
-
-
-def may_see(peer: Peer, row: UpsRow) -> bool:
-    """Whether a peer may know of a step: not where it belongs to one hospital and the step to another."""
-    return not (peer.issuer and row.issuer) or peer.issuer == row.issuer or row.source == peer.name
 
 
 def _create(db: Database, now: Instant, settings: Settings, request: Request, told: Attributes) -> Reply:
@@ -135,7 +129,7 @@ def _create(db: Database, now: Instant, settings: Settings, request: Request, to
         generated={},
         created_at=now.iso,
     )
-    if not steps.create(db, now, row):
+    if not steps.create(db, now, row, settings):
         return _reply(UpsStatus.DUPLICATE_SOP_INSTANCE, "there is a step with this UID")
     return Reply(status=status.SUCCESS, sop_instance_uid=uid)
 
@@ -158,9 +152,11 @@ def _act(db: Database, now: Instant, settings: Settings, request: Request, told:
     uid, peer = request.sop_instance_uid, request.peer
     assert request.type_id is not None
     action = Action(request.type_id)
-    if action in (Action.SUBSCRIBE, Action.UNSUBSCRIBE, Action.SUSPEND_GLOBAL):
+    watches = action in (Action.SUBSCRIBE, Action.UNSUBSCRIBE, Action.SUSPEND_GLOBAL)
+    if not watches or uid not in _WELL_KNOWN:
+        _seen(db, request)
+    if watches:
         return _reply(*performing.watch(db, now, settings, uid, action, _keys(uid, told)))
-    _seen(db, request)
     policy = _policies_of(settings).current
     if action is Action.REQUEST_CANCEL:
         return _reply(*performing.request_cancel(db, now, policy, uid, told, ae_title=peer.ae_title))

@@ -8,16 +8,17 @@ from contextlib import closing
 from node.config import Peer, Settings
 from node.domain import matching
 from node.domain.dicom_json import Attributes, element, texts
-from node.domain.ups import PERFORMER, PUSH, REQUESTER, WATCH
+from node.domain.ups import KNOWING, PUSH, WATCH, WORKING
 from node.domain.ups_attributes import SOP_CLASS_UID, SOP_INSTANCE_UID, STATE, TIMEZONE_OFFSET, TRANSACTION_UID
 from node.errors import Refused
 from node.receive import status
 from node.receive.intakes import Part, Request
 from node.receive.keeper import Keeper
 from node.receive.ups import encoding
-from node.receive.ups.service import demand, may_see
+from node.receive.ups.service import demand
 from node.store import ups
 from node.store.database import open_database
+from node.workflow.steps_seen import may_see
 
 #: Longer ones would let matching take for ever.
 _LONGEST_KEY = 4096
@@ -29,11 +30,11 @@ def parts(settings: Settings, keeper: Keeper, request: Request) -> Iterator[Part
     """Answer one query, step by step.
 
     Raises:
-        Refused: 0x0124 the peer is no performer, on UPS Watch no requester either; 0xA700 more match than are told at
-            once; 0xA900 a key is too long; as `encoding.read`.
+        Refused: 0x0124 the peer is no performer or reader, on UPS Watch no requester either; 0xA700 more match than are
+            told at once; 0xA900 a key is too long; as `encoding.read`.
         Transient: the database stayed busy.
     """
-    demand(request.peer, (PERFORMER, REQUESTER) if request.abstract_syntax == WATCH else (PERFORMER,))
+    demand(request.peer, KNOWING if request.abstract_syntax == WATCH else WORKING)
     asked = encoding.read(request.content, request.transfer_syntax_uid)
     keys = {tag: key for tag, key in asked.items() if tag not in _NO_KEYS}
 

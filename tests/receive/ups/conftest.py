@@ -24,6 +24,7 @@ from tests.receive.objects import free_port
 
 ADDRESS = ["127.0.0.1/32"]
 READER, SECOND, ASKER, SCANNER, ABROAD = "READER", "SECOND", "ASKER", "SCANNER", "ABROAD"
+RADIOLOGY = "RADIOLOGY"
 LOCK, OTHER_LOCK = "1.2.3.77.1", "1.2.3.77.2"
 
 
@@ -32,6 +33,7 @@ def settings_of(folder: Path) -> Settings:
     peers = [
         {"name": READER, "ae_title": "READER1", "roles": ["performer"], **reached},
         {"name": SECOND, "ae_title": "SECOND1", "roles": ["performer"], "addresses": ADDRESS},
+        {"name": RADIOLOGY, "ae_title": "RADIOLOGY1", "roles": ["reader"], **reached},
         {"name": ASKER, "ae_title": "ASKER1", "roles": ["requester"], **reached},
         {"name": ABROAD, "ae_title": "ABROAD1", "roles": ["performer", "requester"], "issuer": "B", **reached},
         {"name": SCANNER, "ae_title": "SCANNER1", "roles": ["source"], "addresses": ADDRESS},
