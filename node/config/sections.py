@@ -22,7 +22,8 @@ class DataSettings(Section):
     #: it was sent, and an archive lists every instance. 0 keeps them for ever.
     keep_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     #: After so many days rows on which nothing rests are forgotten: superseded facts, notices before the last that was
-    #: acknowledged, questions to FHIR servers. 0 keeps them for ever.
+    #: acknowledged, questions to FHIR servers, steps of others that are over, orders of which no study came, how recent
+    #: words on unknown patients were. Events stay: they are the audit trail. 0 keeps them for ever.
     forget_days: Annotated[int, Field(ge=0, le=36_500)] = 400
 
 

@@ -19,3 +19,19 @@ def old_rows(db: Database) -> None:
         CREATE INDEX history_inquiry_age ON history_inquiry (asked_wall)
         """,
     )
+
+
+@MIGRATIONS()
+def old_words(db: Database) -> None:
+    """Steps that are over, orders and words of sources by when that was; and what may rest on them."""
+    create(
+        db,
+        """
+        CREATE INDEX performance_ended ON performance (ended_at) WHERE ended_at != '';
+        CREATE INDEX told_order_age ON told_order (recorded_at);
+        CREATE INDEX telling_age ON telling (told_at);
+        CREATE INDEX expected_study_accession ON expected_study (accession_number);
+        CREATE INDEX identity_move_of ON identity_move (issuer, patient_id);
+        CREATE INDEX identity_move_to ON identity_move (issuer, survivor_id)
+        """,
+    )
