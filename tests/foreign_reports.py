@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     BasicTextSRStorage,
@@ -173,6 +175,42 @@ def segmentation(uid: str, study: str, *, segments: Sequence[Term] = (NODULE,), 
         each.TrackingID, each.TrackingUID = f"{term[2]} {place}", f"2.25.{76 + place}"
         made.SegmentSequence.append(each)
     return made
+
+
+def masked(uid: str, images: Sequence[Dataset], *masks: NDArray[np.bool_]) -> Dataset:
+    """A binary Segmentation on these images, in the order of `masks` (slice, row, column), one a segment."""
+    first = images[0]
+    made = segmentation(uid, first.StudyInstanceUID, segments=[NODULE, EMBOLISM][: len(masks)])
+    for keyword in ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex"):
+        setattr(made, keyword, first.get(keyword))
+    made.FrameOfReferenceUID, made.Rows, made.Columns = first.FrameOfReferenceUID, first.Rows, first.Columns
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
+    made.BitsAllocated, made.BitsStored, made.HighBit = 1, 1, 0
+    series = Dataset()
+    series.SeriesInstanceUID, series.ReferencedInstanceSequence = first.SeriesInstanceUID, []
+    for image in images:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+        series.ReferencedInstanceSequence.append(reference)
+    made.ReferencedSeriesSequence = [series]
+    shown = [(segment, place) for segment, mask in enumerate(masks) for place in np.flatnonzero(mask.any(axis=(1, 2)))]
+    made.NumberOfFrames = len(shown)
+    made.PerFrameFunctionalGroupsSequence = [_frame(images[place], segment + 1) for segment, place in shown]
+    bits = np.packbits(np.stack([masks[segment][place] for segment, place in shown]), bitorder="little").tobytes()
+    made.add_new("PixelData", "OB", bits + bytes(len(bits) % 2))
+    return made
+
+
+def _frame(image: Dataset, segment: int) -> Dataset:
+    groups, position, orientation, measures, identified = (Dataset() for _ in range(5))
+    position.ImagePositionPatient = image.ImagePositionPatient
+    orientation.ImageOrientationPatient = image.ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = image.PixelSpacing, image.SliceThickness
+    measures.SpacingBetweenSlices = image.SliceThickness
+    identified.ReferencedSegmentNumber = segment
+    groups.PlanePositionSequence, groups.PlaneOrientationSequence = [position], [orientation]
+    groups.PixelMeasuresSequence, groups.SegmentIdentificationSequence = [measures], [identified]
+    return groups
 
 
 def pdf(uid: str, study: str, **changes: str) -> Dataset:

@@ -98,6 +98,8 @@ class PriorDocument:
     passages: tuple[Passage, ...] = ()
     coded: tuple[Coded, ...] = ()
     findings: tuple[PriorFinding, ...] = ()
+    #: Of a segmentation: Series Instance UIDs of the images that it says it was made on.
+    made_on: tuple[str, ...] = ()
     #: How many findings or measurements were left out, for there were too many.
     left_out: int = 0
 

@@ -6,7 +6,7 @@ that they name. Nothing is resampled: one that does not lie on the pixels of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels.utils import iter_pixels
 
 from node.domain.finding import Code
 from node.domain.geometry import Grid, stack
@@ -29,6 +30,8 @@ _OFF_SLICE = 0.1
 _OFF_PIXEL = 0.1
 #: Direction cosines within this of each other are the same.
 _SAME_DIRECTION = 1e-3
+#: Its slices may lie so much further apart than those of the images, or less: of one that is not here none would tell.
+_SAME_STEP = 0.1
 #: Larger ones are not opened: frames times pixels.
 _MOST_VOXELS = 1 << 31
 _MOST_SEGMENTS = 255
@@ -85,7 +88,7 @@ def read_segmentation(path: Path, sources: Sequence[Instance]) -> ReadSegmentati
 
 
 def _labels(
-    found: Dataset, frames: NDArray[np.uint8], grid: Grid, uids: Sequence[str], known: set[int]
+    found: Dataset, frames: Iterable[NDArray[np.uint8]], grid: Grid, uids: Sequence[str], known: set[int]
 ) -> NDArray[np.uint8]:
     labels = np.zeros(grid.shape, np.uint8)
     is_map = found.SegmentationType == "LABELMAP"
@@ -130,16 +133,28 @@ def _check(found: Dataset, sources: Sequence[Instance], grid: Grid) -> None:
         raise Unsuitable(f"{len(found.SegmentSequence)} segments: a mask holds one byte a voxel")
 
 
-def _frames(found: Dataset, path: Path) -> NDArray[np.uint8]:
-    """(frame, row, column), 0 and 1, or segment numbers."""
-    try:
+def _frames(found: Dataset, path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Frame after frame, (row, column): 0 and 1, or segment numbers."""
+    decoded = _decoded(found)
+    while True:
+        try:
+            frame = next(decoded, None)
+        except (ValueError, RuntimeError, NotImplementedError, AttributeError, EOFError) as error:
+            raise Failed(f"the pixels of {path.name} cannot be decoded ({type(error).__name__})") from error
+        if frame is None:
+            return
+        if int(frame.max(initial=0)) > _MOST_SEGMENTS:
+            raise Unsuitable("a label map with values beyond 255")
+        yield frame.astype(np.uint8, copy=False)
+
+
+def _decoded(found: Dataset) -> Iterator[NDArray[np.uint8]]:
+    # Bits of two frames in one byte are taken apart wrongly one by one (pydicom 3.0).
+    if found.BitsAllocated == 1 and int(found.Rows) * int(found.Columns) % 8:
         array = found.pixel_array
-    except (ValueError, RuntimeError, NotImplementedError, AttributeError, EOFError) as error:
-        raise Failed(f"the pixels of {path.name} cannot be decoded ({type(error).__name__})") from error
-    frames: NDArray[np.uint8] = array if array.ndim == 3 else array[None]
-    if int(frames.max(initial=0)) > _MOST_SEGMENTS:
-        raise Unsuitable("a label map with values beyond 255")
-    return frames.astype(np.uint8, copy=False)
+        yield from array if array.ndim == 3 else array[None]
+    else:
+        yield from iter_pixels(found)
 
 
 def _put_map(plane: NDArray[np.uint8], frame: NDArray[np.uint8], known: set[int]) -> None:
@@ -182,6 +197,7 @@ def _slice_of(found: Dataset, groups: Dataset, grid: Grid, uids: Sequence[str]) 
     lengths = np.linalg.norm(matrix[:3, 1:3], axis=0)
     if np.abs(expected - matrix[:3, 1:3]).max() > _SAME_DIRECTION * max(1.0, float(lengths.max())):
         raise Unsuitable("it does not lie on the pixels of the images")
+    _check_step(found, groups, grid)
     index = np.linalg.solve(matrix, np.array([*plane.position, 1.0]))[:3]
     place = round(float(index[0]))
     off_pixel = float(np.abs(index[1:]).max())
@@ -192,9 +208,8 @@ def _slice_of(found: Dataset, groups: Dataset, grid: Grid, uids: Sequence[str]) 
 
 def _plane(found: Dataset, groups: Dataset) -> Plane | None:
     """Where a frame lies, if it says so."""
-    every = (groups, *found.get("SharedFunctionalGroupsSequence", []))
     position, orientation, measures = (
-        next((each[keyword].value[0] for each in every if each.get(keyword)), None)
+        _group(found, groups, keyword)
         for keyword in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
     )
     if position is None or orientation is None or measures is None:
@@ -203,6 +218,20 @@ def _plane(found: Dataset, groups: Dataset) -> Plane | None:
     a, b, c, d, e, f = (float(each) for each in orientation.ImageOrientationPatient)
     row, column = (float(each) for each in measures.PixelSpacing)
     return Plane(position=(x, y, z), orientation=(a, b, c, d, e, f), spacing=(row, column))
+
+
+def _group(found: Dataset, groups: Dataset, keyword: str) -> Dataset | None:
+    """What a frame says in one functional group, itself or with all others."""
+    every = (groups, *found.get("SharedFunctionalGroupsSequence", []))
+    return next((each[keyword].value[0] for each in every if each.get(keyword)), None)
+
+
+def _check_step(found: Dataset, groups: Dataset, grid: Grid) -> None:
+    measures = _group(found, groups, "PixelMeasuresSequence")
+    told = measures.get("SpacingBetweenSlices") if measures is not None else None
+    step_mm = grid.spacing_mm[0]
+    if told and abs(abs(float(told)) - step_mm) > _SAME_STEP * step_mm:
+        raise Unsuitable(f"its slices lie {float(told):g} mm apart, those of the images {step_mm:g} mm")
 
 
 def _named(groups: Dataset, uids: Sequence[str]) -> int:

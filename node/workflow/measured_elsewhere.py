@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from node.domain.change import Change, Verdict
 from node.domain.finding import Finding, Measurement
+from node.domain.prior_document import DocumentKind
 from node.domain.work import OutcomeState
 from node.store import findings, outcomes, prior_findings
 from node.store.database import Database
@@ -85,7 +86,7 @@ def _maker(outcome: Outcome, row: PriorFindingRow) -> str:
     found = row.found
     name = (found.algorithm or row.made_by or "somebody who is not named")[:_LONGEST_NAME]
     if not row.ours or not found.model_digest:
-        return name
+        return f"{name}, whose mask was counted here" if row.kind is DocumentKind.SEGMENTATION else name
     is_same = (found.model_digest, found.card_digest) == (outcome.model_digest, outcome.card_digest)
     return f"{name} elsewhere, on images that were not laid on these" if is_same else f"{name} in another version"
 

@@ -60,6 +60,8 @@ def ask(
             row is not None
             and (row.instance_id, row.belongs_to) == (each.id, study.patient)
             and row.state is not DocumentState.NOT_BELIEVED
+            # It was read in part: the images that it lies on may have come since.
+            and (row.state is not DocumentState.READ or not row.reason or bool(each.freed_at))
             and not each.rejected
             and not again
         )
@@ -106,7 +108,8 @@ def complete(
 ) -> bool:
     """Keep what was read, tell history, and rank anew every study of the patient that waits; `False` if it was taken.
 
-    Without a document nothing that it may have said before is used any more. Whose study it is is looked at again.
+    Without a document nothing that it may have said before is used any more; with one, `reason` is what could not be
+    read of it. Whose study it is is looked at again.
     """
     if not work_items.finish(db, now, item, reason):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from pydicom.uid import EnhancedSRStorage
+from pydicom.uid import EnhancedSRStorage, SegmentationStorage
 
 from node.domain.finding import Code, Finding
 from node.domain.prior_document import PriorDocument, PriorFinding
@@ -22,12 +22,19 @@ from tests.workflow.test_comparing import BEFORE, NOW, measured, read
 OTHER = PriorDocument(made_by="Siemens syngo.via", completion="COMPLETE")
 
 
-def reported(db: Database, clock: FakeClock, *found: PriorFinding, number: int = 9, ours: bool = False) -> None:
+def reported(
+    db: Database,
+    clock: FakeClock,
+    *found: PriorFinding,
+    number: int = 9,
+    ours: bool = False,
+    sop_class_uid: str = EnhancedSRStorage,
+) -> None:
     """A prior with images that no model of ours has read, and a report on it that tells these findings."""
     order = Order(study_date="20251231")
     arrive(db, clock.now(), slice_of(1, study=BEFORE, series=f"{BEFORE}.1", order=order), retrieved=True)
     told = slice_of(
-        number, study=BEFORE, series=f"{BEFORE}.9", order=order, sop_class_uid=EnhancedSRStorage, modality="SR",
+        number, study=BEFORE, series=f"{BEFORE}.9", order=order, sop_class_uid=sop_class_uid, modality="SR",
         plane=None, pixels=None,
     )  # fmt: skip
     arrive(db, clock.now(), told, retrieved=True)
@@ -96,3 +103,9 @@ def test_a_prior_that_may_be_another_patients_shows_nothing(db: Database, clock:
     with db.transaction():
         studies.move(db, clock.now(), BEFORE, StudyState.HELD, "a conflict")
     assert told(db) == []
+
+
+def test_of_a_mask_it_says_that_its_volume_was_counted_here(db: Database, clock: FakeClock) -> None:
+    reported(db, clock, of_other(1180.0, algorithm="OtherNet"), sop_class_uid=SegmentationStorage)
+    read(db, clock, NOW, "20260101", measured(1439.0))
+    assert told(db) == [(1180.0, 1439.0, "not comparable", "made by OtherNet, whose mask was counted here")]

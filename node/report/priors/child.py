@@ -25,15 +25,15 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 
 from node.domain.prior_document import DETECTION_REPORTS, DocumentKind, PriorDocument
-from node.errors import Unsuitable
-from node.report.priors import measured, narrative, segments
+from node.errors import Failed, Unsuitable
+from node.report.priors import measured, narrative, segments, volumes
 from node.report.priors.messages import ANSWER, QUESTION, READY, Answer, Question
 from node.report.priors.tree import Node, key, plain, read_tree
 
 #: What an object can raise as a whole.
 _UNREADABLE = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, NotImplementedError, LookupError),
-    *(InvalidDicomError, OSError, EOFError, MemoryError, RecursionError, struct.error, Warning),
+    *(InvalidDicomError, OSError, EOFError, RecursionError, struct.error, Warning),
 )
 #: No report is larger, bytes; of a segmentation and a document only the beginning is read.
 MOST_BYTES = 32 << 20
@@ -54,8 +54,10 @@ def read(question: Question) -> Answer:
             # The rest of it, which pydicom would do without, may be what says "no".
             warnings.filterwarnings("error", message="End of file reached")
             return Answer(document=_document(question))
-    except Unsuitable as error:
+    except (Unsuitable, Failed) as error:
         return Answer(unreadable=str(error))
+    except MemoryError:
+        return Answer(unreadable="it takes more memory than an object may")
     except RecursionError:
         return Answer(unreadable="it is nested too deeply")
     except _UNREADABLE as error:
@@ -72,11 +74,14 @@ def _document(question: Question) -> PriorDocument:
         return replace(document, title=_text(dataset, "DocumentTitle"))
     if question.kind is DocumentKind.SEGMENTATION:
         found, left_out = segments.findings(dataset)
+        if question.images:
+            found = volumes.measured(found, dataset, Path(question.path), question.images)
         return replace(
             document,
             title=_text(dataset, "SeriesDescription") or _text(dataset, "ContentDescription"),
             by_device=any(each.algorithm for each in found),
             findings=found,
+            made_on=segments.made_on(dataset),
             left_out=left_out,
         )
     root = read_tree(dataset)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from node.domain.prior_document import DocumentKind, PriorDocument
+from node.domain.study import Instance
 
 #: The process's first line: its libraries are loaded and its limits are set.
 READY = b"ready\n"
@@ -20,6 +21,8 @@ class Question:
     kind: DocumentKind
     sop_class_uid: str
     sop_instance_uid: str
+    #: Of a segmentation, to have its segments measured: the images that it was made on, as far as their place goes.
+    images: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ class DocumentReader:
         child = self._started()
         assert child.stdin is not None
         with suppress(BrokenPipeError):
-            child.stdin.write(QUESTION.dump_json(question) + b"\n")
+            child.stdin.write(QUESTION.dump_json(question, exclude_defaults=True) + b"\n")
             child.stdin.flush()
         line = self._line(self._limit_s + _GRACE_S)
         if not line:

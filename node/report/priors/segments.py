@@ -22,6 +22,12 @@ def findings(dataset: Dataset) -> tuple[tuple[PriorFinding, ...], int]:
     return tuple(each for each in found if each is not None), max(0, len(items) - MOST_FINDINGS)
 
 
+def made_on(dataset: Dataset) -> tuple[str, ...]:
+    """Series Instance UIDs of the images that it names (PS3.3 §C.12.1.1.1): usable ones, each once."""
+    named = (str(each.get("SeriesInstanceUID", "") or "") for each in dataset.get("ReferencedSeriesSequence") or [])
+    return tuple(dict.fromkeys(uid for uid in named if is_usable_uid(uid)))
+
+
 def _finding(item: Dataset, segmentation_uid: str) -> PriorFinding | None:
     code = code_of(item, "SegmentedPropertyTypeCodeSequence")
     number = item.get("SegmentNumber")
