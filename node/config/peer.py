@@ -60,7 +60,8 @@ class Peer(Section):
     roles: tuple[Role, ...] = Field(default=(), strict=False)
     #: Names of the destinations that get the results of what this source sent; none by default.
     results_to: tuple[str, ...] = Field(default=(), strict=False)
-    #: Names of the routes that are told where the studies of this source stand; none by default.
+    #: Names of the routes that are told where the studies of this source stand, and of the readers that see
+    #: the steps to read them; none by default.
     flags_to: tuple[str, ...] = Field(default=(), strict=False)
     #: How results reach it: C-STORE to host and port, STOW-RS to `dicomweb`, or files in `folder`.
     send_by: Literal["dicom", "stow", "folder"] = "dicom"

@@ -97,10 +97,13 @@ class Settings(Section):
         names = [route.name for route in self.routes]
         if len(set(names)) < len(names):
             raise ValueError(f"two routes have the same name: {', '.join(sorted(names))}")
+        readers = {peer.name for peer in self.peers if "reader" in peer.roles}
+        if both := readers & set(names):
+            raise ValueError(f"a reader and a route have the same name: {', '.join(sorted(both))}")
         for peer in self.peers:
-            unknown = sorted(set(peer.flags_to) - set(names))
+            unknown = sorted(set(peer.flags_to) - set(names) - readers)
             if unknown:
-                raise ValueError(f"flags_to of {peer.name} names no route: {', '.join(unknown)}")
+                raise ValueError(f"flags_to of {peer.name} names neither route nor reader: {', '.join(unknown)}")
         managers = {route.name for route in self.routes if route.keeps_steps} & self.acknowledge.routes
         if managers:
             raise ValueError(

@@ -16,12 +16,13 @@ from node.domain.rule import ORDER
 from node.domain.study import StudyState
 from node.domain.time import Instant
 from node.domain.work import OutcomeState
-from node.store import acknowledgements, findings, identities, notices, outcomes, studies, versions
+from node.store import acknowledgements, findings, identities, notices, outcomes, studies
 from node.store.database import Database
 from node.store.notices import Notice
 from node.store.outcomes import Outcome
 from node.store.studies import StudyRow
 from node.triage.telling import RANK, URGENT, why_tell
+from node.workflow.hearers import hearers
 from node.workflow.policy import Policy
 
 #: Outcomes of a model that was meant to read and did not.
@@ -66,16 +67,8 @@ def tell(db: Database, now: Instant, policy: Policy, study_instance_uid: str) ->
 
 
 def routes_of(db: Database, policy: Policy, study_instance_uid: str) -> frozenset[str]:
-    """Names of the routes that may hear of a study: those that `flags_to` lists for *every* image's source.
-
-    An image that several peers sent lists what any of them does, as with results (`identity.destinations`).
-    """
-    allowed: frozenset[str] | None = None
-    for names in versions.study_sources(db, study_instance_uid):
-        sources = filter(None, map(policy.settings.peer_named, names))
-        listed = frozenset(route for source in sources for route in source.flags_to)
-        allowed = listed if allowed is None else allowed & listed
-    return allowed or frozenset()
+    """Names of the routes that may hear of a study, as `flags_to` of its sources lists them."""
+    return hearers(db, policy.settings, study_instance_uid)
 
 
 def flag_of(db: Database, policy: Policy, line: str, told_of: Sequence[StudyRow]) -> Flag:

@@ -46,7 +46,7 @@ from node.store.ups import UpsRow
 from node.workflow import reading_steps, reported
 from node.workflow import ups as steps
 from node.workflow.policy import Policy
-from node.workflow.steps_seen import may_see
+from node.workflow.steps_seen import as_seen
 
 #: Status and reason.
 Answer = tuple[UpsStatus, str]
@@ -159,7 +159,7 @@ def watch(db: Database, now: Instant, settings: Settings, uid: str, action: Acti
     if action is Action.SUSPEND_GLOBAL:
         return UpsStatus.NOT_FOR_THIS_INSTANCE, "only a global subscription can be suspended"
     row = ups.step(db, uid, shown_alone=True)
-    if row is None or not may_see(peer, row):
+    if row is None or as_seen(db, settings, peer, row) is None:
         return _UNKNOWN
     if action is Action.UNSUBSCRIBE:
         ups_watch.unsubscribe(db, uid, peer.name)
@@ -193,7 +193,8 @@ def watch_what_stands(db: Database, now: Instant, settings: Settings, uid: str, 
     if peer is None:
         return
     locked = text(told, DELETION_LOCK) == "TRUE"
-    matching = [row.sop_instance_uid for row in ups.shown(db) if may_see(peer, row) and matches(keys, row.attributes)]
+    seen = (found for row in ups.shown(db) if (found := as_seen(db, settings, peer, row)) is not None)
+    matching = [row.sop_instance_uid for row in seen if matches(keys, row.attributes)]
     for piece in (matching[at : at + _WATCHED] for at in range(0, len(matching), _WATCHED)):
         with db.transaction():
             for row in ups.shown(db, uids=piece):

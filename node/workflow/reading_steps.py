@@ -43,6 +43,7 @@ from node.store.ups import Reading, UpsRow
 from node.workflow import steps_told
 from node.workflow import ups as steps
 from node.workflow.policy import Policy
+from node.workflow.steps_seen import is_in_doubt
 
 _LONGEST_LABEL, _LONGEST_COMMENT = 64, 10240
 #: Of a study with more the step says the study alone.
@@ -75,7 +76,7 @@ def schedule(db: Database, now: Instant, policy: Policy, study_instance_uid: str
     if current is None or current.state.is_final:
         _make(db, now, policy, study, number=current.number + 1 if current else 1)
     else:
-        said = _said(policy, study, begun=datetime.fromisoformat(current.created_at))
+        said = _said(db, policy, study, begun=datetime.fromisoformat(current.created_at))
         changed = {tag: value for tag, value in said.items() if current.generated.get(tag) != value}
         if current.revision != study.revision:
             changed[INPUT] = element("SQ", *_input(db, policy, study))
@@ -122,7 +123,7 @@ def _why_not(study: StudyRow) -> str:
 
 
 def _make(db: Database, now: Instant, policy: Policy, study: StudyRow, *, number: int) -> None:
-    said = _said(policy, study, begun=now.wall)
+    said = _said(db, policy, study, begun=now.wall)
     images = {INPUT: element("SQ", *_input(db, policy, study))}
     label = policy.settings.ups.worklist_label
     steps.create(
@@ -146,7 +147,7 @@ def _make(db: Database, now: Instant, policy: Policy, study: StudyRow, *, number
     )
 
 
-def _said(policy: Policy, study: StudyRow, *, begun: datetime) -> Attributes:
+def _said(db: Database, policy: Policy, study: StudyRow, *, begun: datetime) -> Attributes:
     """What the step says of the study: the same as long as nothing of the study changes. `begun`: when it was made."""
     patient, order, settings = study.patient, study.order, policy.settings.ups
     expected_s = {
@@ -169,7 +170,8 @@ def _said(policy: Policy, study: StudyRow, *, begun: datetime) -> Attributes:
         STEP_LABEL: element("LO", label[:_LONGEST_LABEL].strip()),
         START: element("DT", steps.date_time(begun)),
         EXPECTED_COMPLETION: element("DT", steps.date_time(begun + timedelta(seconds=expected_s))),
-        READINESS: element("CS", "READY"),
+        # Who watches it is told so, and looks it up anew.
+        READINESS: element("CS", "UNAVAILABLE" if is_in_doubt(db, study) else "READY"),
         WORKITEM_CODE: element("SQ", coded("110005", "DCM", "Interpretation")),
         COMMENTS: element("LT", _comment(study)),
         PARAMETERS: element("SQ", _score(study)),

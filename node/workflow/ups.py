@@ -29,7 +29,7 @@ from node.domain.ups_attributes import (
 from node.store import ups, ups_watch
 from node.store.database import Database
 from node.store.ups import UpsRow
-from node.workflow.steps_seen import may_see
+from node.workflow.steps_seen import as_seen
 
 #: PS3.16 CID 9300, "Procedure Discontinuation Reason".
 UNSPECIFIED = coded("110513", "DCM", "Discontinued for unspecified reason")
@@ -49,7 +49,8 @@ def create(db: Database, now: Instant, row: UpsRow, settings: Settings) -> bool:
         return False
     for each in ups_watch.global_subscriptions(db):
         peer = settings.peer_named(each.subscriber)
-        if peer is not None and may_see(peer, row) and matches(each.keys, said):
+        seen = as_seen(db, settings, peer, replace(row, attributes=said)) if peer is not None else None
+        if seen is not None and matches(each.keys, seen.attributes):
             locked = each.locked or ups_watch.subscriptions(db, uid).get(each.subscriber, False)
             ups_watch.subscribe(db, uid, each.subscriber, locked=locked)
     report_state(db, now, uid, said)

@@ -36,7 +36,7 @@ def test_settings_reach_a_child_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("routes", "flags_to", "said"),
     [
-        ([RIS], ["PACS"], "flags_to of CT names no route: PACS"),
+        ([RIS], ["PACS"], "flags_to of CT names neither route nor reader: PACS"),
         ([RIS, RIS], [], "two routes have the same name"),
         ([{**RIS, "tls": "starttls"}], [], "starttls is for e-mail"),
         ([{**RIS, "phi": ["patient_id"]}], [], "matched by its accession number"),
@@ -51,3 +51,13 @@ def test_routes_that_cannot_be_meant_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         Settings.model_validate({"peers": [{**SCANNER, "flags_to": flags_to}], "routes": routes})
+
+
+def test_sources_name_readers_as_they_name_routes_and_no_other_peer() -> None:
+    reader = {"name": "READING-ROOM", "ae_title": "R", "addresses": ["127.0.0.1/32"], "roles": ["reader"]}
+    scanner = {**SCANNER, "flags_to": ["READING-ROOM"]}
+    assert Settings.model_validate({"peers": [scanner, reader]}).peers[0].flags_to == ("READING-ROOM",)
+    with pytest.raises(ValueError, match="neither route nor reader"):
+        Settings.model_validate({"peers": [scanner, {**reader, "roles": ["performer"]}]})
+    with pytest.raises(ValueError, match="a reader and a route have the same name"):
+        Settings.model_validate({"peers": [scanner, reader], "routes": [{**RIS, "name": "READING-ROOM"}]})

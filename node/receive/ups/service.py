@@ -41,7 +41,7 @@ from node.store.ups import UpsRow
 from node.workflow import performing
 from node.workflow import ups as steps
 from node.workflow.policy import Policies
-from node.workflow.steps_seen import may_see
+from node.workflow.steps_seen import as_seen
 
 #: Which actions belong to a SOP class (PS3.4 Tables CC.2-1 to CC.2-3).
 _ACTIONS = {
@@ -76,7 +76,7 @@ def answer(settings: Settings, keeper: Keeper, request: Request) -> Reply:
     # The listener's own connection does not sync its commits: its rows are rebuilt from the objects, these cannot be.
     with closing(open_database(keeper.db.folder, keeper.db.room)) as db:
         if request.operation == "N-GET":
-            return _get(db, request)
+            return _get(db, settings, request)
         with db.transaction():
             reply = _OPERATIONS[request.operation](db, keeper.clock.now(), settings, request, told)
         uid = request.sop_instance_uid
@@ -134,15 +134,15 @@ def _create(db: Database, now: Instant, settings: Settings, request: Request, to
     return Reply(status=status.SUCCESS, sop_instance_uid=uid)
 
 
-def _set(db: Database, now: Instant, settings: Settings, request: Request, told: Attributes) -> Reply:  # noqa: ARG001
-    row = _seen(db, request)
+def _set(db: Database, now: Instant, settings: Settings, request: Request, told: Attributes) -> Reply:
+    row = _seen(db, settings, request)
     if len(str(row.attributes)) + len(str(told)) > _LONGEST_STEP:
         raise Refused(status.RESOURCE_LIMITATION, "the step would become larger than any that is kept")
     return _reply(*performing.set_attributes(db, now, request.sop_instance_uid, told))
 
 
-def _get(db: Database, request: Request) -> Reply:
-    attributes = _seen(db, request).attributes
+def _get(db: Database, settings: Settings, request: Request) -> Reply:
+    attributes = _seen(db, settings, request).attributes
     asked = [f"{tag:08X}" for tag in request.attributes]
     told = {tag: attributes[tag] for tag in asked or attributes if tag in attributes and tag != TRANSACTION_UID}
     return Reply(status=status.SUCCESS, content=encoding.written(told, request.transfer_syntax_uid))
@@ -154,7 +154,7 @@ def _act(db: Database, now: Instant, settings: Settings, request: Request, told:
     action = Action(request.type_id)
     watches = action in (Action.SUBSCRIBE, Action.UNSUBSCRIBE, Action.SUSPEND_GLOBAL)
     if not watches or uid not in _WELL_KNOWN:
-        _seen(db, request)
+        _seen(db, settings, request)
     if watches:
         return _reply(*performing.watch(db, now, settings, uid, action, _keys(uid, told)))
     policy = _policies_of(settings).current
@@ -171,14 +171,15 @@ def _act(db: Database, now: Instant, settings: Settings, request: Request, told:
 _OPERATIONS: dict[str, _Operation] = {"N-CREATE": _create, "N-SET": _set, "N-ACTION": _act}
 
 
-def _seen(db: Database, request: Request) -> UpsRow:
-    """The step that is meant.
+def _seen(db: Database, settings: Settings, request: Request) -> UpsRow:
+    """The step that is meant, as the peer sees it.
 
     Raises:
         Refused: 0xC307, there is none that the peer may know of.
     """
     row = ups.step(db, request.sop_instance_uid, shown_alone=True)
-    if row is None or not may_see(request.peer, row):
+    row = as_seen(db, settings, request.peer, row) if row is not None else None
+    if row is None:
         raise Refused(UpsStatus.NO_SUCH_UPS, "no step with this UID is managed here")
     return row
 

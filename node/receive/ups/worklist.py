@@ -18,7 +18,7 @@ from node.receive.ups import encoding
 from node.receive.ups.service import demand
 from node.store import ups
 from node.store.database import open_database
-from node.workflow.steps_seen import may_see
+from node.workflow.steps_seen import as_seen
 
 #: Longer ones would let matching take for ever.
 _LONGEST_KEY = 4096
@@ -64,8 +64,10 @@ def found(
     with closing(open_database(keeper.db.folder, keeper.db.room)) as db:
         matched: list[Attributes] = []
         for row in ups.shown(db, uids=_plain(keys, SOP_INSTANCE_UID), states=_plain(keys, STATE)):
-            if may_see(peer, row) and matching.matches(keys, row.attributes):
-                matched.append(told_of(row.attributes))
+            seen = as_seen(db, settings, peer, row) if matching.matches(keys, row.attributes) else None
+            # What it does not show is not found by either.
+            if seen is not None and (seen is row or matching.matches(keys, seen.attributes)):
+                matched.append(told_of(seen.attributes))
             if len(matched) > most:
                 raise Refused(status.TOO_MANY_MATCHES, f"more than {most} steps match")
     return matched

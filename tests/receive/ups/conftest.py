@@ -36,7 +36,8 @@ def settings_of(folder: Path) -> Settings:
         {"name": RADIOLOGY, "ae_title": "RADIOLOGY1", "roles": ["reader"], **reached},
         {"name": ASKER, "ae_title": "ASKER1", "roles": ["requester"], **reached},
         {"name": ABROAD, "ae_title": "ABROAD1", "roles": ["performer", "requester"], "issuer": "B", **reached},
-        {"name": SCANNER, "ae_title": "SCANNER1", "roles": ["source"], "addresses": ADDRESS},
+        {"name": SCANNER, "ae_title": "SCANNER1", "roles": ["source"], "addresses": ADDRESS, "flags_to": [RADIOLOGY]},
+        {"name": "ELSEWHERE", "ae_title": "ELSEWHERE1", "roles": ["source"], "addresses": ADDRESS},
     ]
     return Settings.model_validate(
         {

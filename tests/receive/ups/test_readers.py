@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from node.config import Settings
+from node.domain.patient import Patient
 from node.domain.report_state import ReportState
+from node.domain.study import StudyState
 from node.domain.ups import PUSH, WATCH, UpsState
 from node.store import studies, ups, ups_watch
 from node.store.database import Database
+from node.workflow import merging
 from node.workflow.closing import close_due
 from node.workflow.policy import Policy
+from node.workflow.steps_seen import as_seen
 from tests.fakes import STUDY, FakeClock, arrive, slice_of
 from tests.receive.ups.conftest import ASKER, LOCK, RADIOLOGY, READER, SCANNER, SECOND, Calling, creation, done
 
@@ -23,9 +29,9 @@ def reading(settings: Settings, db: Database) -> str:
     return closed(settings, db)
 
 
-def closed(settings: Settings, db: Database) -> str:
+def closed(settings: Settings, db: Database, *, source: str = SCANNER) -> str:
     clock = FakeClock()
-    arrive(db, clock.now(), slice_of(1), source=SCANNER)
+    arrive(db, clock.now(), slice_of(1), source=source)
     clock.forward(4000)
     close_due(db, clock.now(), Policy(settings, (), ()))
     latest = ups.reading(db, STUDY)
@@ -95,3 +101,82 @@ def test_whoever_watches_all_watches_what_it_may_know_of(
     row = ups.step(db, uid)
     assert row is not None
     assert row.state is UpsState.SCHEDULED
+
+
+def hospital_says(db: Database, settings: Settings, name: str, birth_date: str) -> None:
+    """The hospital's system tells whom the Patient ID means."""
+    clock = FakeClock()
+    clock.forward(5000)
+    with db.transaction():
+        told = Patient(patient_id="P1", issuer="A", name=name, birth_date=birth_date)
+        merging.correct(db, clock.now(), Policy(settings, (), ()), told, (), told_by="hl7 RIS")
+
+
+def hold(db: Database, settings: Settings) -> None:
+    with db.transaction():
+        studies.move(db, FakeClock().now(), STUDY, StudyState.HELD, "two patients")
+
+
+def dispute(db: Database, settings: Settings) -> None:
+    hospital_says(db, settings, "Roe^Richard", "19330303")
+
+
+@pytest.mark.parametrize("doubt", [hold, dispute])
+def test_the_step_of_a_study_whose_patient_is_in_doubt_is_offered_to_nobody(
+    calling: Calling, settings: Settings, db: Database, reading: str, doubt: Callable[[Database, Settings], None]
+) -> None:
+    reader = calling(RADIOLOGY)
+    assert len(reader.find(PatientID="P1")) == 1
+    doubt(db, settings)
+    assert reader.find(ProcedureStepState="") == []
+    assert reader.get(reading)[0] == 0xC307
+    assert reader.claim(reading) == 0xC307
+
+
+@pytest.mark.parametrize("doubt", [hold, dispute])
+def test_a_claimed_step_names_nobody_while_the_patient_is_in_doubt(
+    calling: Calling, settings: Settings, db: Database, reading: str, doubt: Callable[[Database, Settings], None]
+) -> None:
+    reader = calling(RADIOLOGY)
+    assert reader.claim(reading) == 0x0000
+    doubt(db, settings)
+    assert reader.find(PatientID="P1") == []
+    [found] = reader.find(**dict.fromkeys(("PatientName", "PatientBirthDate", "InputReadinessState"), ""))
+    said = [str(found[keyword].value or "") for keyword in ("PatientName", "PatientBirthDate", "InputReadinessState")]
+    assert said == ["", "", "UNAVAILABLE"]
+    _, seen = reader.get(reading)
+    assert seen is not None
+    assert "Doe" not in str(seen)
+    assert (seen.PatientID or "", list(seen.ReferencedRequestSequence)) == ("", [])
+
+
+def test_a_step_is_offered_again_once_the_hospital_agrees(
+    calling: Calling, settings: Settings, db: Database, reading: str
+) -> None:
+    reader = calling(RADIOLOGY)
+    reader.act(3, reading, WATCH, ReceivingAE="RADIOLOGY1", DeletionLock="FALSE")
+    dispute(db, settings)
+    hospital_says(db, settings, "Doe^Jane", "19800101")
+    readiness = [each.content["00404041"]["Value"][0] for each in ups_watch.next_notices(db, RADIOLOGY, limit=9)]
+    assert readiness == ["READY", "UNAVAILABLE", "READY"]
+    assert reader.claim(reading) == 0x0000
+
+
+def test_a_reader_sees_studies_of_the_sources_that_name_it(calling: Calling, settings: Settings, db: Database) -> None:
+    uid = closed(settings, db, source="ELSEWHERE")
+    reader = calling(RADIOLOGY)
+    assert reader.find(ProcedureStepState="") == []
+    assert reader.claim(uid) == 0xC307
+
+
+def test_a_reader_of_one_hospital_sees_no_study_of_no_hospital(settings: Settings, db: Database, reading: str) -> None:
+    row, reader = ups.step(db, reading), settings.peer_named(RADIOLOGY)
+    assert row is not None
+    assert reader is not None
+    seen = {
+        issuer: as_seen(db, settings, reader.model_copy(update={"issuer": issuer}), row) is not None
+        for issuer in ("", "A", "B")
+    }
+    assert seen == {"": True, "A": True, "B": False}
+    db.execute("UPDATE study SET patient = json_set(patient, '$.issuer', '')")
+    assert as_seen(db, settings, reader.model_copy(update={"issuer": "A"}), row) is None
