@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from node.config import Settings
@@ -12,7 +11,7 @@ from node.domain.work import WorkHours, WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import Handling
 from node.retrieve import calls
-from node.retrieve.counts import OWNER
+from node.retrieve.inquiry import handling_of
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, StudyQuery
 from node.store import backfills, work_items
@@ -20,7 +19,6 @@ from node.store.database import Database
 from node.store.work_items import WorkItem
 from node.workflow import night_hours
 
-_LEASE_S = 60.0
 #: Two hours and a half of growing waits; then a person looks.
 _TRIES = 38
 
@@ -39,14 +37,7 @@ class Backfills:
 
     def handling(self) -> Handling:
         """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.BACKFILL,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=self._fail,
-            died=self._died,
-        )
+        return handling_of(self._db, self._clock, WorkKind.BACKFILL, self.handle, self._fail, died=self._died)
 
     def handle(self, item: WorkItem) -> None:
         """Ask, and keep what is listed in the transaction that finishes the item.

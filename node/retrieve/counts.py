@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from node.config import Peer, Settings
@@ -12,14 +11,11 @@ from node.domain.work import ResultState, WorkKind
 from node.errors import Failed
 from node.loop import Handling
 from node.retrieve.calls import archives, count_question
-from node.retrieve.inquiry import answers
+from node.retrieve.inquiry import answers, handling_of
 from node.retrieve.question import Question
 from node.store import instances, outbox, studies, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
-
-OWNER = "retrieve:"
-_LEASE_S = 60.0
 
 #: Asks one peer about one study: the count, or `Failed`, or `Transient`.
 Ask = Callable[[Question], int]
@@ -36,13 +32,12 @@ class Counts:
 
     def handling(self) -> Handling:
         """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.EXPECTED_COUNT,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=lambda item, error: self._finish(item, str(error)),
-            died=lambda item, reason: _give_up_or_retry(self._db, self._clock, item, reason),
+        return handling_of(
+            self._db,
+            self._clock,
+            WorkKind.EXPECTED_COUNT,
+            self.handle,
+            lambda item, error: self._finish(item, str(error)),
         )
 
     def handle(self, item: WorkItem) -> None:
@@ -93,7 +88,3 @@ def own_results_at(db: Database, peer: Peer, study_instance_uid: str) -> int:
         if row.destination == peer.name and row.sent_at and row.state is not ResultState.WITHDRAWN
     }
     return len(there - here)
-
-
-def _give_up_or_retry(db: Database, clock: Clock, item: WorkItem, reason: str) -> None:
-    work_items.give_up_or_retry(db, clock.now(), item, reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from node.errors import Failed, Transient
 from node.loop import Handling, Stop
 from node.retrieve import calls, making_way
 from node.retrieve.answers import FoundInstance
+from node.retrieve.inquiry import handling_of
 from node.retrieve.making_way import Overtaken
 from node.retrieve.question import Errand, NotOffered, Portion, Reply, Tally, Way
 from node.store import events, retrievals, work_items
@@ -28,8 +28,6 @@ from node.store.retrievals import Retrieval
 from node.store.work_items import WorkItem
 from node.workflow import prefetch
 
-OWNER = "retrieve:"
-_LEASE_S = 60.0
 #: How often what did not come is asked for again in one try.
 _ROUNDS = 3
 #: After the archive is done: for what is on its way to be indexed, seconds since something last was.
@@ -95,12 +93,12 @@ class Fetches:
 
     def handling(self) -> Handling:
         """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.FETCH,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=lambda item, error: self._end(item, RetrievalState.FAILED, str(error)),
+        return handling_of(
+            self._db,
+            self._clock,
+            WorkKind.FETCH,
+            self.handle,
+            lambda item, error: self._end(item, RetrievalState.FAILED, str(error)),
             died=self._died,
             subject_prefix=retrievals.subject_prefix(self._peer.name),
         )

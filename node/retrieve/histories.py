@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +18,8 @@ from node.domain.told import ToldOrder
 from node.domain.work import WorkKind
 from node.errors import Failed, Transient
 from node.loop import Handling, Stop
-from node.retrieve.counts import OWNER
 from node.retrieve.fhir.exchange import AskedResource, FhirCall, HistoryAnswer, HistoryQuery, ResourceAnswer
+from node.retrieve.inquiry import LEASE_S, handling_of
 from node.store import events, inquiries, work_items
 from node.store.database import Database
 from node.store.studies import StudyRow
@@ -29,7 +28,6 @@ from node.workflow import asking_history, expecting, order_facts, ordered, prefe
 from node.workflow.history import learn
 from node.workflow.policy import Policy
 
-_LEASE_S = 60.0
 _TRIES = 3
 #: Until the second try; longer until the third.
 _AGAIN_S = 10.0
@@ -78,13 +76,12 @@ class Histories:
 
     def handling(self) -> Handling:
         """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.HISTORY,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=lambda item, error: self._finish(item, str(error)),
-            died=self._died,
+        return handling_of(
+            self._db,
+            self._clock,
+            WorkKind.HISTORY,
+            self.handle,
+            lambda item, error: self._finish(item, str(error)),
             subject_prefix=asking_history.subject_prefix(self._server.name),
         )
 
@@ -160,7 +157,7 @@ class Histories:
             ResourceAnswer(resource=name, state=answer.state, reason=answer.reason) for name, _ in due
         )
         for each in answers:
-            if not work_items.heartbeat(self._db, self._clock.now(), item, _LEASE_S):
+            if not work_items.heartbeat(self._db, self._clock.now(), item, LEASE_S):
                 return
             with self._db.transaction():
                 self._keep(course, each, known.get(each.resource))
@@ -232,9 +229,6 @@ class Histories:
 
     def _finish(self, item: WorkItem, reason: str) -> None:
         work_items.finish(self._db, self._clock.now(), item, f"{reason}; nothing is asked")
-
-    def _died(self, item: WorkItem, reason: str) -> None:
-        work_items.give_up_or_retry(self._db, self._clock.now(), item, reason)
 
 
 def _identity(answer: HistoryAnswer) -> dict[str, str]:

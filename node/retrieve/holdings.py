@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from node.config import Settings
@@ -12,14 +11,11 @@ from node.domain.work import WorkKind
 from node.errors import Failed
 from node.loop import Handling
 from node.retrieve import calls
-from node.retrieve.counts import OWNER
-from node.retrieve.inquiry import answers
+from node.retrieve.inquiry import answers, handling_of
 from node.retrieve.question import ContentsQuery, Reply
 from node.store import retention, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem
-
-_LEASE_S = 60.0
 
 #: Asks one archive which instances a study has.
 Ask = Callable[[ContentsQuery], Reply]
@@ -36,14 +32,7 @@ class Holdings:
 
     def handling(self) -> Handling:
         """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.ARCHIVED,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=self._finish,
-            died=self._died,
-        )
+        return handling_of(self._db, self._clock, WorkKind.ARCHIVED, self.handle, self._finish)
 
     def handle(self, item: WorkItem) -> None:
         """Ask, and keep what is listed in the transaction that finishes the item.
@@ -75,6 +64,3 @@ class Holdings:
 
     def _finish(self, item: WorkItem, error: Exception) -> None:
         work_items.finish(self._db, self._clock.now(), item, f"{error}; nothing is freed")
-
-    def _died(self, item: WorkItem, reason: str) -> None:
-        work_items.give_up_or_retry(self._db, self._clock.now(), item, reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,8 +14,7 @@ from node.errors import Failed
 from node.loop import Handling
 from node.retrieve import calls
 from node.retrieve.answers import FoundStudy
-from node.retrieve.counts import OWNER
-from node.retrieve.inquiry import answers
+from node.retrieve.inquiry import answers, handling_of
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, SeriesQuery, StudyQuery
 from node.store import events, identities, retrievals, studies, work_items
@@ -26,8 +24,6 @@ from node.store.work_items import WorkItem
 from node.triage.priors import Current, Offered, Standing, Verdict, applying, first_day, to_look_into, verdicts
 from node.workflow import expecting, prefetch
 from node.workflow.prefetch import Candidate
-
-_LEASE_S = 60.0
 
 #: Asks one archive which studies match, or which series one has.
 Ask = Callable[[StudyQuery | SeriesQuery], Reply]
@@ -44,13 +40,8 @@ class Priors:
 
     def handling(self) -> Handling:
         """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.PRIORS,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=lambda item, error: self._finish(item, str(error)),
-            died=self._died,
+        return handling_of(
+            self._db, self._clock, WorkKind.PRIORS, self.handle, lambda item, error: self._finish(item, str(error))
         )
 
     def handle(self, item: WorkItem) -> None:
@@ -151,9 +142,6 @@ class Priors:
 
     def _finish(self, item: WorkItem, reason: str) -> None:
         work_items.finish(self._db, self._clock.now(), item, f"{reason}; no prior is fetched")
-
-    def _died(self, item: WorkItem, reason: str) -> None:
-        work_items.give_up_or_retry(self._db, self._clock.now(), item, reason)
 
 
 def _candidate(peer: Peer, found: FoundStudy) -> Candidate:

@@ -23,11 +23,12 @@ from node.loop import Herald, Stop, run, stop_on_signals, work_step
 from node.retrieve import calls
 from node.retrieve.asking import CHILD, ask
 from node.retrieve.backfills import Backfills
-from node.retrieve.counts import OWNER, Counts
+from node.retrieve.counts import Counts
 from node.retrieve.fetches import Fetches
 from node.retrieve.fhir.exchange import HistoryAnswer, HistoryQuery
 from node.retrieve.histories import Histories
 from node.retrieve.holdings import Holdings
+from node.retrieve.inquiry import OWNER
 from node.retrieve.own_steps import OwnList
 from node.retrieve.peer_steps import PeerList
 from node.retrieve.performer import Manager, Performer

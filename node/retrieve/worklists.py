@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
@@ -13,7 +12,7 @@ from node.domain.work import WorkKind
 from node.errors import Failed, Transient
 from node.loop import Handling
 from node.retrieve import calls
-from node.retrieve.counts import OWNER
+from node.retrieve.inquiry import handling_of
 from node.retrieve.question import Reply, WorklistQuery
 from node.retrieve.scheduled import FoundStep
 from node.store import events, work_items
@@ -23,7 +22,6 @@ from node.triage.nights import moment_of
 from node.workflow import expecting
 from node.workflow.policy import Policy
 
-_LEASE_S = 60.0
 #: Two hours and a half of growing waits: a worklist that is being backed up by night is back by then.
 _TRIES = 38
 #: Studies that one transaction writes.
@@ -44,14 +42,7 @@ class Worklists:
 
     def handling(self) -> Handling:
         """How the loop treats these items."""
-        return Handling(
-            kind=WorkKind.WORKLIST,
-            owner=f"{OWNER}{os.getpid()}",
-            lease_s=_LEASE_S,
-            handle=self.handle,
-            reject=self._fail,
-            died=self._died,
-        )
+        return handling_of(self._db, self._clock, WorkKind.WORKLIST, self.handle, self._fail)
 
     def handle(self, item: WorkItem) -> None:
         """Ask, and keep who is scheduled; the item is finished with the last of them.
@@ -90,9 +81,6 @@ class Worklists:
         now, reason = self._clock.now(), str(error)
         if work_items.park(self._db, now, item, reason):
             events.record(self._db, now, "worklist", item.subject, after="not asked", reason=reason)
-
-    def _died(self, item: WorkItem, reason: str) -> None:
-        work_items.give_up_or_retry(self._db, self._clock.now(), item, reason)
 
 
 def scheduled_by(peer: Peer, policy: Policy, steps: Iterable[FoundStep]) -> tuple[list[Scheduled], int]:

@@ -24,10 +24,10 @@ from node.domain.work import WorkKind, WorkState
 from node.errors import Transient
 from node.loop import Stop, work_step
 from node.retrieve import histories
-from node.retrieve.counts import OWNER
 from node.retrieve.fhir.exchange import HistoryAnswer, HistoryQuery
 from node.retrieve.fhir.inquiry import history_of
 from node.retrieve.histories import Histories
+from node.retrieve.inquiry import OWNER
 from node.store import events, history, inquiries, studies, work_items
 from node.store.database import Database
 from node.workflow import asking_history, history_story, merging, order_facts, ordered, recovery, reported
