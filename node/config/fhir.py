@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -23,16 +23,7 @@ FhirResource = Literal[
     "ServiceRequest",
     "DiagnosticReport",
 ]
-_ALL: tuple[FhirResource, ...] = (
-    "Condition",
-    "MedicationStatement",
-    "MedicationRequest",
-    "Observation",
-    "AllergyIntolerance",
-    "Procedure",
-    "ServiceRequest",
-    "DiagnosticReport",
-)
+_ALL: tuple[FhirResource, ...] = get_args(FhirResource)
 #: Codes of http://terminology.hl7.org/CodeSystem/observation-category.
 ObservationCategory = Literal[
     "laboratory", "vital-signs", "social-history", "survey", "exam", "procedure", "imaging", "therapy", "activity"

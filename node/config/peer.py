@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, model_validator
 
 from node.config.security import BoundCertificate, OptionalFile, User
-from node.config.values import AeTitle, Network, Port, Role, Section
+from node.config.values import AeTitle, Network, Port, Role, Section, TimeZone
 
 _WEB_ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~/%-]*)?")
 
@@ -27,15 +26,6 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 #: What a viewer shows: Segmentations, reports, Secondary Captures, presentation states, key objects, parametric maps,
 #: RT structure sets, documents.
 Shown = Literal["SEG", "SR", "SC", "PR", "KO", "PM", "RTSTRUCT", "DOC"]
-
-
-def _timezone(text: str) -> str:
-    if text:
-        try:
-            ZoneInfo(text)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("a zone of the IANA database, as Europe/Berlin") from error
-    return text
 
 
 class Peer(Section):
@@ -80,7 +70,7 @@ class Peer(Section):
     #: "ohif": measurements that OHIF takes into its list; one archive never gets both.
     profile: Literal["standard", "ohif"] = "standard"
     #: Zone of its clocks, as "Europe/Berlin", where its objects name no offset (0008,0201).
-    timezone: Annotated[str, AfterValidator(_timezone)] = ""
+    timezone: TimeZone = ""
     #: "ask" for storage commitment, "query" back what was sent, "auto" the first that it offers, or "none".
     confirm: Literal["auto", "ask", "query", "none"] = "auto"
     #: Whether its own patient and study are asked for (C-FIND) before anything of the study is sent there.
