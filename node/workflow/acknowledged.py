@@ -22,6 +22,18 @@ def acknowledgements_told(db: Database, rows: Sequence[StudyRow]) -> dict[str, S
     return {row.study_instance_uid: _told(row, standing[row.study_instance_uid]) for row in rows}
 
 
+def finding_told(row: Acknowledgement) -> Story:
+    """Which finding it is, and who asks for somebody to see it."""
+    return {
+        "model": row.key.model,
+        "code_value": row.code.value,
+        "coding_scheme_designator": row.code.scheme,
+        "code_meaning": row.code.meaning,
+        "lane": row.lane.value if row.lane else "",
+        "asked_by": row.asked_by,
+    }
+
+
 def _told(study: StudyRow, rows: Sequence[Acknowledgement]) -> Story | None:
     if not rows:
         return None
@@ -34,18 +46,7 @@ def _told(study: StudyRow, rows: Sequence[Acknowledgement]) -> Story | None:
     )
     return {
         **_one(study, first),
-        "findings": [
-            {
-                "model": row.key.model,
-                "code_value": row.code.value,
-                "coding_scheme_designator": row.code.scheme,
-                "code_meaning": row.code.meaning,
-                "lane": row.lane.value if row.lane else "",
-                "asked_by": row.asked_by,
-                **_one(study, row),
-            }
-            for row in rows
-        ],
+        "findings": [{**finding_told(row), **_one(study, row)} for row in rows],
     }
 
 

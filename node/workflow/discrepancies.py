@@ -10,6 +10,7 @@ from node.errors import Failed
 from node.store import acknowledgements, events, studies
 from node.store.acknowledgements import Acknowledgement
 from node.store.database import Database
+from node.workflow.acknowledged import finding_told
 from node.workflow.acknowledging import DISCREPANCY
 
 #: Of what a person says, characters.
@@ -57,12 +58,7 @@ def _told(row: Acknowledgement, study: studies.StudyRow) -> dict[str, Any]:
         "owner": row.owner,
         "found_at": row.asked_at,
         "due_at": row.due_at,
-        "model": row.key.model,
-        "code_value": row.code.value,
-        "coding_scheme_designator": row.code.scheme,
-        "code_meaning": row.code.meaning,
-        "lane": row.lane.value if row.lane else "",
-        "asked_by": row.asked_by,
+        **finding_told(row),
         "closed_by": row.closed_by,
         "closed_at": row.closed_at,
         "closed_because": row.closed_because,
