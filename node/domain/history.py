@@ -71,4 +71,3 @@ TOLD_TOPICS = {
 LISTED_TOPICS = frozenset({*TOLD_TOPICS, "allergy", "medical_alert"}) - {"service"}
 #: The closed vocabulary.
 TOPICS = frozenset({*FACT_ATTRIBUTES, *TOLD_TOPICS})
-FACT_CODES = TOPICS

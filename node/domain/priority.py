@@ -38,8 +38,6 @@ HL7_PRIORITY = {Lane.STAT: "S", Lane.URGENT: "A", Lane.ROUTINE: "R"}
 _REQUESTED_FROM_HL7 = {"S": "STAT", "A": "HIGH", "P": "HIGH", "T": "HIGH", "R": "ROUTINE"}
 #: FHIR R4 request-priority, as orders write it → Requested Procedure Priority.
 REQUESTED_FROM_FHIR = {"stat": "STAT", "asap": "HIGH", "urgent": "HIGH", "routine": "ROUTINE"}
-#: FHIR R4 request-priority.
-FHIR_PRIORITY = {Lane.STAT: "stat", Lane.URGENT: "urgent", Lane.ROUTINE: "routine"}
 
 
 def is_requested_priority(value: str) -> bool:

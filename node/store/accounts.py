@@ -17,11 +17,6 @@ def add(db: Database, account: Account) -> bool:
     return bool(made.rowcount)
 
 
-def replace_secret(db: Database, login: str, secret: str) -> None:
-    """Keep another password of an account."""
-    db.execute("UPDATE account SET secret = ? WHERE login = ?", (secret, login))
-
-
 def remove(db: Database, login: str) -> bool:
     """Remove an account, in the caller's transaction; `False` if there is none."""
     return bool(db.execute("DELETE FROM account WHERE login = ?", (login,)).rowcount)

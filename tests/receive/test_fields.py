@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import KeyObjectSelectionDocumentStorage, MRImageStorage
 
-from node.domain.history import FACT_CODES
+from node.domain.history import TOPICS
 from node.domain.patient import Patient
 from node.domain.rejection import MOST_REFERENCES, Reference, RejectionTitle
 from node.domain.study import Instance
@@ -176,7 +176,7 @@ def test_what_the_data_set_says_of_the_patient_is_a_fact_each():
     }
     assert {fact.observed_at for fact in found.order.facts} == {"2026-01-01"}
     assert {fact.source for fact in found.order.facts} == {"dataset"}
-    assert {fact.code for fact in found.order.facts} <= FACT_CODES
+    assert {fact.code for fact in found.order.facts} <= TOPICS
     assert found.order.requested_priority == "STAT"
 
 

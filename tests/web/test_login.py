@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,8 +207,11 @@ def test_a_session_ends_when_it_is_ended_idle_old_or_without_its_account(site: S
         browser.get("/")
     assert not is_in(browser)
     browser = logged_in()
+    known = accounts.account(site.db, "maria")
+    assert known is not None
     with site.db.transaction():
-        accounts.replace_secret(site.db, "maria", workflow.derived("another one altogether", cost=2))
+        accounts.remove(site.db, "maria")
+        accounts.add(site.db, replace(known, secret=workflow.derived("another one altogether", cost=2)))
     assert not is_in(browser)
 
 
