@@ -243,8 +243,11 @@ def _named(groups: Dataset, uids: Sequence[str]) -> int:
 
 
 def _segment(item: Dataset) -> ReadSegment:
+    number = int(item.SegmentNumber)
+    if not 0 <= number <= _MOST_SEGMENTS:
+        raise Unsuitable(f"a segment has the number {number}: a mask holds one byte a voxel")
     return ReadSegment(
-        number=int(item.SegmentNumber),
+        number=number,
         label=str(item.get("SegmentLabel", "")),
         type=_code(item, "SegmentedPropertyTypeCodeSequence"),
         category=_code(item, "SegmentedPropertyCategoryCodeSequence"),

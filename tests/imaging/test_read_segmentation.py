@@ -55,6 +55,7 @@ def test_what_we_wrote_is_read_back_voxel_by_voxel_on_the_images(made, kind: str
         (lambda seg: setattr(seg, "NumberOfFrames", 1), "1 frames, but"),
         (lambda seg: delattr(seg, "SegmentSequence"), "without SegmentSequence"),
         (lambda seg: setattr(seg.SegmentSequence[0], "SegmentNumber", 7), "not described"),
+        (lambda seg: setattr(seg.SegmentSequence[0], "SegmentNumber", 300), "has the number 300"),
         (lambda seg: delattr(seg.SegmentSequence[0], "SegmentNumber"), "lacks what it must have"),
     ],
 )

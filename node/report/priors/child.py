@@ -35,7 +35,7 @@ _UNREADABLE = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, NotImplementedError, LookupError),
     *(InvalidDicomError, OSError, EOFError, RecursionError, struct.error, Warning),
 )
-#: No report is larger, bytes; of a segmentation and a document only the beginning is read.
+#: No report is larger, bytes; of a document only the beginning is read, of a segmentation too before it is measured.
 MOST_BYTES = 32 << 20
 #: What follows says nothing of segments, or is a document's own bytes.
 _FRAMES, _ENCAPSULATED = 0x52009229, 0x00420011
