@@ -21,6 +21,7 @@ from node.store.database import Database
 from node.store.hl7_messages import MessageState
 from tests.receive.authorities import Hospital
 from tests.receive.hl7.messages import RIS, Client, framed, message, pid, settings_of
+from tests.receive.ports import opening
 from tests.site import wait_until
 
 PATIENT = Patient(patient_id="P1", issuer="A", birth_date="19700101", sex="F")
@@ -35,17 +36,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def opened(keeper: Keeper) -> Iterator[Callable[[Settings], Hl7Port]]:
     """Opens the port with other settings."""
-    running: list[Hl7Port] = []
-
-    def open_with(settings: Settings) -> Hl7Port:
-        made = hl7.start(settings, keeper)
-        assert isinstance(made, Hl7Port)
-        running.append(made)
-        return made
-
-    yield open_with
-    for each in running:
-        each.stop(0.0)
+    with opening(hl7.start, Hl7Port, keeper) as open_with:
+        yield open_with
 
 
 @pytest.fixture

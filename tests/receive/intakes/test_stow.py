@@ -25,6 +25,7 @@ from node.store.instances import HeldInstance
 from node.store.spool import Spool
 from tests.receive.authorities import SCANNER_NAME, Hospital
 from tests.receive.objects import PEER, encoded, mr_slice, part10, settings_for
+from tests.receive.ports import opening
 from tests.receive.stow.bodies import (
     FAILED,
     OTHER,
@@ -75,17 +76,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def opened(keeper: Keeper) -> Iterator[Callable[[Settings], HttpPort]]:
     """Opens the port with other settings."""
-    running: list[HttpPort] = []
-
-    def open_with(settings: Settings) -> HttpPort:
-        made = stow.start(settings, keeper)
-        assert isinstance(made, HttpPort)
-        running.append(made)
-        return made
-
-    yield open_with
-    for each in running:
-        each.stop(0.0)
+    with opening(stow.start, HttpPort, keeper) as open_with:
+        yield open_with
 
 
 @pytest.fixture
