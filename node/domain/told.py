@@ -36,6 +36,9 @@ class ToldOrder:
 
     accession_number: str = ""
     study_instance_uid: str = ""
+    #: Placer and Filler Order Number (ORC-2, ORC-3), by which several orders of one study are told from each other.
+    placer_number: str = ""
+    filler_number: str = ""
     #: Requested Procedure Priority (0040,1003); `None` where nothing is said of it.
     priority: str | None = None
     #: Nobody wants it any more.

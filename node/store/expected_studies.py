@@ -21,11 +21,17 @@ _CAME = (
     " AND json_extract(s.\"order\", '$.accession_number') = e.accession_number AND s.issuer = e.issuer"
     " AND s.patient_id = e.patient_id))"
 )
-#: Nobody wants it any more, as the RIS has said since.
+_ORDERED = (
+    "{0}.issuer = e.issuer AND {0}.patient_id = e.patient_id"
+    " AND (({0}.study_instance_uid != '' AND {0}.study_instance_uid = e.study_instance_uid)"
+    " OR ({0}.accession_number != '' AND {0}.accession_number = e.accession_number))"
+)
+_NUMBER = "coalesce(nullif({0}.placer_number, ''), {0}.filler_number)"
+#: Nobody wants it any more, as the RIS has said since: of several orders none.
 _CANCELLED = (
-    "EXISTS (SELECT 1 FROM told_order t WHERE t.cancelled = 1 AND t.issuer = e.issuer AND t.patient_id = e.patient_id"
-    " AND ((t.study_instance_uid != '' AND t.study_instance_uid = e.study_instance_uid)"
-    " OR (t.accession_number != '' AND t.accession_number = e.accession_number)))"
+    f"EXISTS (SELECT 1 FROM told_order t WHERE t.cancelled = 1 AND {_ORDERED.format('t')} AND NOT EXISTS ("
+    f"SELECT 1 FROM told_order o WHERE o.cancelled = 0 AND {_ORDERED.format('o')}"
+    f" AND {_NUMBER.format('o')} NOT IN ('', {_NUMBER.format('t')})))"
 )
 
 

@@ -23,6 +23,9 @@ class OrderRow:
     patient: Patient
     accession_number: str
     study_instance_uid: str
+    #: Placer and Filler Order Number; empty where nobody has told any.
+    placer_number: str
+    filler_number: str
     #: Requested Procedure Priority (0040,1003); empty where nothing was said of it, or the order was cancelled.
     priority: str
     #: When it came here (ISO 8601 UTC).
@@ -33,35 +36,66 @@ class OrderRow:
     report_at: str
     told_by: str
 
+    @property
+    def number(self) -> str:
+        """What the order is told from others of its study by; empty where nobody has told any."""
+        return self.placer_number or self.filler_number
+
 
 def keep(db: Database, now: Instant, patient: Patient, order: ToldOrder, *, at: str, told_by: str) -> OrderRow:
     """Keep what is said of an order: of its priority only if that is no older than what is known (`at`, or unknown).
 
+    An order is the same as one of the same accession number and study whose placer's number it has, or whose filler's
+    where one of them has no other; what has no number yet gets it, and what comes without one is of the only one.
     A report state is not taken back by a lesser one here: `workflow.reported` judges that for a study.
     """
     key = (patient.issuer, patient.patient_id, order.accession_number, order.study_instance_uid)
+    found = _known(db, key, order)
+    if found is None:
+        made = db.execute(
+            "INSERT INTO told_order (issuer, patient_id, accession_number, study_instance_uid, told_by, recorded_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (*key, told_by, now.iso),
+        )
+        found = made.lastrowid
     db.execute(
-        "INSERT INTO told_order (issuer, patient_id, accession_number, study_instance_uid, birth_date, sex, told_by,"
-        " recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET told_by = excluded.told_by,"
-        " recorded_at = excluded.recorded_at, birth_date = coalesce(nullif(excluded.birth_date, ''), birth_date),"
-        " sex = coalesce(nullif(excluded.sex, ''), sex)",
-        (*key, patient.birth_date, patient.sex, told_by, now.iso),
+        "UPDATE told_order SET told_by = ?, recorded_at = ?, birth_date = coalesce(nullif(?, ''), birth_date),"
+        " sex = coalesce(nullif(?, ''), sex), placer_number = coalesce(nullif(?, ''), placer_number),"
+        " filler_number = coalesce(nullif(?, ''), filler_number) WHERE id = ?",
+        (told_by, now.iso, patient.birth_date, patient.sex, order.placer_number, order.filler_number, found),
     )
-    where = "issuer = ? AND patient_id = ? AND accession_number = ? AND study_instance_uid = ?"
     if order.priority is not None or order.cancelled:
         db.execute(
             "UPDATE told_order SET priority = ?, cancelled = ?, priority_at = ?, priority_recorded_at = ?"
-            f" WHERE {where} AND (? = '' OR priority_at <= ?)",
-            ("" if order.cancelled else order.priority or "", order.cancelled, at, now.iso, *key, at, at),
+            " WHERE id = ? AND (? = '' OR priority_at <= ?)",
+            ("" if order.cancelled else order.priority or "", order.cancelled, at, now.iso, found, at, at),
         )
     if order.report is not None:
         db.execute(
-            f"UPDATE told_order SET report_state = ?, report_at = ? WHERE {where} AND report_state != ?",
-            (order.report, at or now.iso, *key, ReportState.FINAL),
+            "UPDATE told_order SET report_state = ?, report_at = ? WHERE id = ? AND report_state != ?",
+            (order.report, at or now.iso, found, ReportState.FINAL),
         )
-    row = db.row(f"SELECT * FROM told_order WHERE {where}", key)
+    row = db.row("SELECT * FROM told_order WHERE id = ?", (found,))
     assert row is not None
     return _order(row)
+
+
+def _known(db: Database, key: tuple[str, str, str, str], order: ToldOrder) -> int | None:
+    """The row of the order that is meant, of those of one patient, accession number and study."""
+    rows = db.rows(
+        "SELECT id, placer_number, filler_number FROM told_order WHERE issuer = ? AND patient_id = ?"
+        " AND accession_number = ? AND study_instance_uid = ? ORDER BY id",
+        key,
+    )
+    placer, filler = order.placer_number, order.filler_number
+    unnamed = [row["id"] for row in rows if not (row["placer_number"] or row["filler_number"])]
+    if not (placer or filler):
+        return unnamed[0] if unnamed else rows[0]["id"] if len(rows) == 1 else None
+    by_placer = [row["id"] for row in rows if placer and row["placer_number"] == placer]
+    by_filler = [
+        row["id"] for row in rows if filler and row["filler_number"] == filler and not (placer and row["placer_number"])
+    ]
+    return next(iter([*by_placer, *by_filler, *unnamed]), None)
 
 
 def forget_report(db: Database, order_id: int) -> None:
@@ -107,6 +141,8 @@ def _order(row: sqlite3.Row) -> OrderRow:
         ),
         accession_number=row["accession_number"],
         study_instance_uid=row["study_instance_uid"],
+        placer_number=row["placer_number"],
+        filler_number=row["filler_number"],
         priority=row["priority"],
         priority_recorded_at=row["priority_recorded_at"],
         cancelled=bool(row["cancelled"]),

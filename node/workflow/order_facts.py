@@ -32,9 +32,10 @@ def of_studies(db: Database, rows: Sequence[StudyRow]) -> dict[str, list[OrderRo
 def requested_priorities(db: Database, rows: Sequence[StudyRow]) -> dict[str, str]:
     """Requested Procedure Priority (0040,1003) of each study by UID, as the RIS and the objects say it.
 
-    What the RIS says after the study came takes the place of what the objects say; of what it said before, and of what
-    it says of another UID under the same accession number, the more urgent counts. A cancelled order says nothing: the
-    images are there, and somebody may wait for them.
+    What the RIS says after the study came takes the place of what the objects say; of what it said before, of several
+    orders, and of what it says of another UID under the same accession number, the more urgent counts. Where orders
+    name the study by its UID, those under its accession number alone are not asked. A cancelled order says nothing:
+    the images are there, and somebody may wait for them.
     """
     told = of_studies(db, rows)
     return {row.study_instance_uid: _priority(row, told[row.study_instance_uid]) for row in rows}
@@ -68,16 +69,26 @@ def _priority(row: StudyRow, told: Sequence[OrderRow]) -> str:
 
 def _by_own_orders(row: StudyRow, told: Sequence[OrderRow]) -> str:
     said = row.order.requested_priority
-    latest = max(
-        (each for each in told if each.priority_recorded_at),
-        key=lambda each: (each.priority_recorded_at, each.id),
-        default=None,
-    )
-    if latest is None or not latest.priority:
-        return said
-    if latest.priority_recorded_at > row.first_received.iso:
-        return latest.priority
-    return min(filter(None, (said, latest.priority)), key=lambda text: lane_of_requested_priority(text).order)
+    in_force = _in_force(told)
+    if naming := [each for each in in_force if each.number and each.study_instance_uid]:
+        in_force = naming
+    asked = [each.priority for each in in_force]
+    if not any(each.priority_recorded_at > row.first_received.iso for each in in_force):
+        asked.append(said)
+    return min(filter(None, asked), key=lambda text: lane_of_requested_priority(text).order, default="")
+
+
+def _in_force(told: Sequence[OrderRow]) -> list[OrderRow]:
+    """The newest word on each order that is not cancelled; what has no number is of the order that was told next."""
+    spoken = sorted((each for each in told if each.priority_recorded_at), key=_newness)
+    newest = {each.number: each for each in spoken}
+    if spoken and spoken[-1].number:
+        newest.pop("", None)
+    return [each for each in newest.values() if each.priority]
+
+
+def _newness(each: OrderRow) -> tuple[str, int]:
+    return each.priority_recorded_at, each.id
 
 
 def _is_of(row: StudyRow, order: OrderRow) -> bool:

@@ -46,7 +46,9 @@ def take(
 def arrived(db: Database, now: Instant, policy: Policy, study_instance_uid: str) -> None:
     """A study has closed: what was said of its report before it came is so. In the caller's transaction."""
     study = studies.study(db, study_instance_uid)
-    for row in order_facts.of_studies(db, [study])[study_instance_uid] if study is not None else ():
+    told = order_facts.of_studies(db, [study])[study_instance_uid] if study is not None else []
+    # The latest word last: of several orders it is the one that stands.
+    for row in sorted(told, key=lambda each: each.report_at):
         if study is not None and row.report_state is not None and _was_made_before(study, row.report_at):
             _take_report(db, now, policy, study, row.study_instance_uid, row.report_state, told_by=row.told_by)
 

@@ -253,3 +253,24 @@ def test_work_in_spare_time_is_claimed_after_what_somebody_waits_for(db: Databas
         *(["c"], [], ["b"], [], ["a"])
     ]
     assert not work_hours.is_awaited(db, clock.now(), WorkKind.PRIORS)
+
+
+def test_a_study_is_still_expected_where_one_of_its_orders_stands(db: Database, clock: FakeClock) -> None:
+    from node.domain.told import ToldOrder
+    from node.workflow import ordered
+
+    made = settings(db)
+    step(db, clock, made, Ris(step_of(accession_number="A1")))
+    day = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+
+    def cancelled(number: str, *, cancels: bool = True) -> int:
+        told = ToldOrder(
+            accession_number="A1", placer_number=number, cancelled=cancels, priority=None if cancels else "HIGH"
+        )
+        with db.transaction():
+            ordered.take(db, clock.forward(1), Policy(made, (), ()), PATIENT, told, at="", told_by="hl7 RIS")
+        return expected_studies.counts(db, *day).cancelled
+
+    assert [cancelled("1", cancels=False), cancelled("2"), cancelled("1"), cancelled("3", cancels=False)] == [
+        *(0, 0, 1, 0)
+    ]

@@ -31,6 +31,8 @@ _TEXT_TYPES = frozenset(("TX", "FT", "ST", "CE", "CWE"))
 _MOST_ORDERS = 200
 #: Accession Number (0008,0050) is an SH: characters.
 _LONGEST_SH = 16
+#: Characters of an order's number that are kept (EI of HL7 v2.5.1: 22 for both components; others write more).
+_LONGEST_NUMBER = 128
 
 
 @dataclass(slots=True)
@@ -56,7 +58,7 @@ class _Group:
 def told_orders(
     message: Message, sender: Hl7Sender, source: str, zone: ZoneInfo | None, ours: frozenset[str]
 ) -> tuple[ToldOrder, ...]:
-    """What an order message says of each of its orders; several under one accession number are one.
+    """What an order message says of each of its orders; several of one number, or of none, are one.
 
     `ours`: as in `told_results`: a priority that this node has asked for is no person's when it comes back.
     """
@@ -72,6 +74,8 @@ def told_orders(
             ToldOrder(
                 accession_number=_accession(group, sender),
                 study_instance_uid=_study(group),
+                placer_number=_number(group, 2),
+                filler_number=_number(group, 3),
                 priority=None if cancelled else _priority(group, sender),
                 cancelled=cancelled,
                 facts=facts,
@@ -121,10 +125,11 @@ def _agreed(reports: Sequence[ToldOrder]) -> list[ToldOrder]:
 
 
 def _gathered(told: Sequence[ToldOrder]) -> Iterable[ToldOrder]:
-    """Orders of one study as one: the most urgent counts, all reasons do, and it is cancelled where all of them are."""
-    together: dict[tuple[str, str], list[ToldOrder]] = {}
+    """Parts of one order as one: the most urgent counts, all reasons do, and it is cancelled where all of them are."""
+    together: dict[tuple[str, str, str, str], list[ToldOrder]] = {}
     for each in told:
-        together.setdefault((each.accession_number, each.study_instance_uid), []).append(each)
+        key = (each.accession_number, each.study_instance_uid, each.placer_number, each.filler_number)
+        together.setdefault(key, []).append(each)
     for parts in together.values():
         priorities = [each.priority for each in parts if each.priority is not None]
         reasons = [each.facts for each in parts if each.facts is not None]
@@ -154,6 +159,16 @@ def _groups(message: Message, first: str) -> Iterable[_Group]:
 def _accession(group: _Group, sender: Hl7Sender) -> str:
     found = next((text for place in sender.accession if (text := group.text(place))), "")
     return found if len(found) <= _LONGEST_SH and "\\" not in found else ""
+
+
+def _number(group: _Group, field_number: int) -> str:
+    """Placer (2) or Filler Order Number (3) with its namespace (EI.1, EI.2); empty where there is none."""
+    for name in ("ORC", "OBR"):
+        for each in group.elements(name, field_number)[:1]:
+            parts = [each.text(1), each.text(2)]
+            if parts[0]:
+                return "^".join(filter(None, parts))[:_LONGEST_NUMBER]
+    return ""
 
 
 def _study(group: _Group) -> str:

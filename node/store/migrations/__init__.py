@@ -30,6 +30,7 @@ from node.store.migrations import acknowledgements  # isort: skip
 from node.store.migrations import asides  # isort: skip
 from node.store.migrations import performing  # isort: skip
 from node.store.migrations import forgetting  # isort: skip
+from node.store.migrations import order_numbers  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -48,6 +49,7 @@ __all__ = [
     "journal",
     "nights",
     "notices",
+    "order_numbers",
     "performing",
     "priors",
     "ranking",

@@ -420,6 +420,58 @@ def test_several_orders_under_one_accession_number_are_one_and_none_takes_from_a
     assert site.study().lane is Lane.URGENT
 
 
+def test_orders_of_one_accession_number_that_come_apart_take_nothing_from_each_other(site: Site):
+    site.receive()
+
+    def say(control: str, number: str, priority: str, reason: str, minute: int) -> Lane:
+        order = (f"ORC|{control}|{number}^HIS", obr(priority=priority, reason=reason))
+        site.tell(message("ORM^O01", pid(), *order, at=f"2026010203{minute:02}00"))
+        return site.study().lane
+
+    assert say("NW", "1", "S", "^Thunderclap headache", 10) is Lane.STAT
+    assert say("NW", "2", "R", "^Neck pain", 11) is Lane.STAT
+    assert [value for _, value in site.known()] == ["Thunderclap headache", "Neck pain"]
+    assert say("CA", "2", "", "", 12) is Lane.STAT
+    assert [value for _, value in site.known()] == ["Thunderclap headache"]
+    assert say("NW", "3", "A", "^Fall", 13) is Lane.STAT
+    assert say("CA", "1", "", "", 14) is Lane.URGENT
+    assert [value for _, value in site.known()] == ["Fall"]
+    assert say("CA", "3", "", "", 15) is Lane.ROUTINE
+
+
+def test_an_order_is_the_same_by_either_of_its_numbers_with_which_it_comes(site: Site):
+    site.receive(priority="HIGH")
+
+    def say(numbers: str, priority: str, minute: int) -> Lane:
+        site.tell(message("ORM^O01", pid(), f"ORC|XO|{numbers}", obr(priority=priority), at=f"2026010203{minute:02}00"))
+        return site.study().lane
+
+    # One that has no number yet, then the placer's, then both, then the filler's alone, then none again.
+    lanes = [say(numbers, *said) for numbers, said in zip(
+        ("", "1", "1|F7", "|F7", "", "1"), [("S", 1), ("R", 2), ("S", 3), ("R", 4), ("S", 5), ("R", 6)], strict=True
+    )]  # fmt: skip
+    assert lanes == [Lane.STAT, Lane.ROUTINE, Lane.STAT, Lane.ROUTINE, Lane.STAT, Lane.ROUTINE]
+    assert len(site.db.rows("SELECT id FROM told_order")) == 1
+
+
+def test_of_several_orders_the_one_that_names_the_study_counts_for_it(site: Site):
+    site.receive()
+    named = ("ORC|NW|2", obr(priority="A"), f"ZDS|{STUDY}^RADIS^Application^DICOM")
+    site.tell(message("ORM^O01", pid(), "ORC|NW|1", obr(priority="S")))
+    assert site.study().lane is Lane.STAT
+    site.tell(message("ORM^O01", pid(), *named, at="20260102030100"))
+    assert site.study().lane is Lane.URGENT
+    site.tell(message("ORM^O01", pid(), "ORC|CA|2", obr(), named[2], at="20260102030200"))
+    assert site.study().lane is Lane.STAT
+
+
+def test_what_was_told_of_an_order_before_it_had_a_number_is_of_the_first_that_has_one(site: Site):
+    site.receive()
+    site.tell(message("ORM^O01", pid(), "ORC|NW|", obr(priority="S", reason="^Fall")))
+    site.tell(message("ORM^O01", pid(), "ORC|CA|1", obr(), at="20260102030100"))
+    assert (site.study().lane, site.known()) == (Lane.ROUTINE, [])
+
+
 def test_the_order_of_another_study_under_the_same_accession_number_raises_and_never_lowers(site: Site):
     site.receive(priority="HIGH")
 
