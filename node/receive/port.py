@@ -8,15 +8,17 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import structlog
 
 from node.loop import describe_error
 from node.receive.acceptor import Listener
 from node.receive.association import Door, outlived
+from node.receive.certificate import Certificate
+from node.receive.tls import Credentials, secure, shake_hands
 
 _TURN_S = 0.5
 #: An accepting loop that has not gone round for so long hangs.
@@ -28,25 +30,43 @@ _END_S = 10.0
 log = structlog.get_logger()
 
 
-class Visit(Protocol):
+class Visit(ABC):
     """One connection, from its first byte to its end."""
 
-    @property
-    def address(self) -> str:
-        """Where it comes from."""
-        ...
+    def __init__(self, connection: socket.socket, address: str, door: Door, credentials: Credentials | None) -> None:
+        #: Where it comes from.
+        self.address = address
+        self._socket = connection
+        self._door = door
+        self._credentials = credentials
 
+    @abstractmethod
     def run(self) -> None:
         """Serve it."""
-        ...
 
     def shutdown(self, how: int, /) -> None:
         """End it, from any thread."""
-        ...
+        with suppress(OSError, ValueError):
+            self._socket.shutdown(how)
 
     def close(self) -> None:
         """Let go of it."""
-        ...
+        with suppress(OSError):
+            self._socket.close()
+
+    def _secure(self, patience_s: float) -> Certificate | None:
+        """Shake hands where the port is a secure one; what the peer has proved to hold.
+
+        Raises:
+            HandshakeFailed: it has not, or not within `patience_s` seconds.
+        """
+        with suppress(OSError):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._credentials is None:
+            return None
+        tls_socket = secure(self._credentials.context(), self._socket)
+        self._socket = tls_socket
+        return shake_hands(tls_socket, patience_s)
 
 
 class Port:

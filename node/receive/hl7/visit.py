@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from contextlib import suppress
 from functools import cached_property
 
@@ -18,21 +17,19 @@ from node.receive.hl7.applying import Applier
 from node.receive.hl7.keeping import MessageKeeper
 from node.receive.hl7.mllp import Broken, Frames, Overlong
 from node.receive.hl7.syntax import NotUnderstood, Segment, header_of
-from node.receive.tls import Credentials, HandshakeFailed, secure, shake_hands
+from node.receive.port import Visit
+from node.receive.tls import Credentials, HandshakeFailed
 
 log = structlog.get_logger()
 
 
-class Hl7Visit:
-    """One connection, from its first byte to its end."""
+class Hl7Visit(Visit):
+    """A connection on which messages come."""
 
     def __init__(
         self, connection: socket.socket, address: str, door: Door, credentials: Credentials | None, applier: Applier
     ) -> None:
-        self.address = address
-        self._socket = connection
-        self._door = door
-        self._credentials = credentials
+        super().__init__(connection, address, door, credentials)
         self._applier = applier
         self._admitted = False
         self._certificate: Certificate | None = None
@@ -41,7 +38,10 @@ class Hl7Visit:
         """Take its messages, one after the other."""
         limits = self._door.settings.receive.hl7
         try:
-            self._secure()
+            with suppress(OSError):
+                # Connections are open for days: the kernel sees when nobody is at the other end any more.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._certificate = self._secure(self._door.settings.receive.artim_s)
             frames = Frames(
                 self._socket,
                 most_bytes=limits.maximum_message_bytes,
@@ -60,30 +60,9 @@ class Hl7Visit:
         finally:
             self._keeper.close()
 
-    def shutdown(self, how: int, /) -> None:
-        """End the connection; for other threads."""
-        with suppress(OSError, ValueError):
-            self._socket.shutdown(how)
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        with suppress(OSError):
-            self._socket.close()
-
     @cached_property
     def _keeper(self) -> MessageKeeper:
         return MessageKeeper(self._door)
-
-    def _secure(self) -> None:
-        """Shake hands where the port is a secure one."""
-        with suppress(OSError):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Connections are open for days: the kernel sees when nobody is at the other end any more.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._credentials is not None:
-            tls_socket: ssl.SSLSocket = secure(self._credentials.context(), self._socket)
-            self._socket = tls_socket
-            self._certificate = shake_hands(tls_socket, self._door.settings.receive.artim_s)
 
     def _serve(self, frames: Frames) -> bool:
         """Take one message; say whether another may follow."""

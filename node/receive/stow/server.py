@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
-from contextlib import suppress
 
 import structlog
 
@@ -15,11 +13,11 @@ from node.receive import status
 from node.receive.acceptor import Listener
 from node.receive.association import Door
 from node.receive.certificate import Certificate
-from node.receive.port import Port
+from node.receive.port import Port, Visit
 from node.receive.stow.caller import Callers, Denial
 from node.receive.stow.exchange import Answer, Asked, Broken, Exchange, Patience
 from node.receive.stow.service import store, understood
-from node.receive.tls import HandshakeFailed, secure, shake_hands
+from node.receive.tls import HandshakeFailed
 
 WORKITEMS = "/workitems"
 
@@ -43,14 +41,14 @@ class HttpPort(Port):
             where=f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.port}/studies",
             is_listed=callers.is_listed,
             stranger="no source that stores over HTTP has this address; the connection was closed unread",
-            visit=lambda connection, address: Visit(
+            visit=lambda connection, address: HttpVisit(
                 connection, address, door, callers, patience, listener, self.stopping
             ),
         )
 
 
-class Visit:
-    """One connection, from its first byte to its end."""
+class HttpVisit(Visit):
+    """A connection on which requests come."""
 
     def __init__(
         self,
@@ -62,18 +60,15 @@ class Visit:
         listener: Listener,
         stopping: threading.Event,
     ) -> None:
-        self.address = address
-        self._socket = connection
-        self._door = door
+        super().__init__(connection, address, door, listener.credentials)
         self._callers = callers
         self._patience = patience
-        self._credentials = listener.credentials
         self._stopping = stopping
 
     def run(self) -> None:
         """Answer its requests, one after the other."""
         try:
-            certificate = self._secured()
+            certificate = self._secure(self._patience.head_s)
             exchange = Exchange(self._socket, self._patience)
             while self._serve(exchange, certificate) and not self._stopping.is_set():
                 # Between two requests it is one of those that wait.
@@ -83,26 +78,6 @@ class Visit:
             self._door.closed(self.address, f"TLS: {error.reason}", alert=error.alert)
         except Broken as error:
             log.info("http_broken", address=self.address, reason=error.reason)
-
-    def shutdown(self, how: int, /) -> None:
-        """End the connection; for other threads."""
-        with suppress(OSError, ValueError):
-            self._socket.shutdown(how)
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        with suppress(OSError):
-            self._socket.close()
-
-    def _secured(self) -> Certificate | None:
-        """Shake hands where the port is a secure one; what the peer has proved to hold."""
-        with suppress(OSError):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._credentials is None:
-            return None
-        tls_socket: ssl.SSLSocket = secure(self._credentials.context(), self._socket)
-        self._socket = tls_socket
-        return shake_hands(tls_socket, self._patience.head_s)
 
     def _serve(self, exchange: Exchange, certificate: Certificate | None) -> bool:
         """Answer one request; say whether another may follow."""
