@@ -66,22 +66,26 @@ def study_of(answer: Dataset) -> FoundStudy | None:
     uid = text_of(answer, "StudyInstanceUID")
     if not is_usable_uid(uid):
         return None
-    patient = Patient(
-        patient_id=text_of(answer, "PatientID"),
-        issuer=text_of(answer, "IssuerOfPatientID"),
-        name=text_of(answer, "PatientName"),
-        birth_date=text_of(answer, "PatientBirthDate"),
-        sex=text_of(answer, "PatientSex"),
-    )
     return FoundStudy(
         study_instance_uid=uid,
-        patient=patient,
+        patient=patient_of(answer),
         accession_number=text_of(answer, "AccessionNumber"),
         study_date=text_of(answer, "StudyDate"),
         study_time=text_of(answer, "StudyTime"),
         study_description=text_of(answer, "StudyDescription"),
         modalities=texts_of(answer, "ModalitiesInStudy"),
         instances=instances_of(answer),
+    )
+
+
+def patient_of(answer: Dataset) -> Patient:
+    """Whom an answer is about, as it tells."""
+    return Patient(
+        patient_id=text_of(answer, "PatientID"),
+        issuer=text_of(answer, "IssuerOfPatientID"),
+        name=text_of(answer, "PatientName"),
+        birth_date=text_of(answer, "PatientBirthDate"),
+        sex=text_of(answer, "PatientSex"),
     )
 
 

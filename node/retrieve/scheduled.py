@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from node.domain.patient import Patient
 from node.domain.uid import is_usable_uid
-from node.retrieve.answers import MALFORMED, text_of, texts_of
+from node.retrieve.answers import MALFORMED, patient_of, text_of, texts_of
 
 #: Accession Number (0008,0050) is an SH: characters (PS3.5 §6.2).
 _LONGEST_SH = 16
@@ -38,14 +38,7 @@ def steps_of(answer: Dataset) -> tuple[FoundStep, ...]:
     uid = text_of(answer, "StudyInstanceUID")
     if not is_usable_uid(uid):
         return ()
-    patient = Patient(
-        patient_id=text_of(answer, "PatientID"),
-        issuer=text_of(answer, "IssuerOfPatientID"),
-        name=text_of(answer, "PatientName"),
-        birth_date=text_of(answer, "PatientBirthDate"),
-        sex=text_of(answer, "PatientSex"),
-    )
-    accession = text_of(answer, "AccessionNumber")
+    patient, accession = patient_of(answer), text_of(answer, "AccessionNumber")
     return tuple(
         FoundStep(
             study_instance_uid=uid,

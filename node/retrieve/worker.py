@@ -123,21 +123,16 @@ def give_up_unknown(db: Database, clock: Clock, settings: Settings) -> None:
 def _fetching(settings: Settings, peer: Peer, clock: Clock, stop: Stop) -> threading.Thread:
     """Start the thread of one archive."""
 
-    def fetch() -> None:
-        db = open_database(settings.data.folder, "retrieve")
-
+    def fetch(db: Database) -> Callable[[], bool]:
         fetches = Fetches(db, clock, settings, peer, partial(ask, CHILD, stop=stop, alive=lambda: None), stop)
         claim = work_step(db, clock, fetches.handling())
 
         def step() -> bool:
             return bool(work_items.open_subjects(db, WorkKind.FETCH, limit=1)) and claim()
 
-        run(db, step, stop, _Mute())
-        db.close()
+        return step
 
-    thread = threading.Thread(target=fetch, name=f"fetch from {peer.name}", daemon=True)
-    thread.start()
-    return thread
+    return _thread(settings, f"fetch from {peer.name}", fetch, stop)
 
 
 def asking_of(
@@ -151,8 +146,7 @@ def asking_of(
             raise Transient("the process that asks gave no answer")
         return reply.history
 
-    def keep_asking() -> None:
-        db = open_database(settings.data.folder, "retrieve")
+    def keep_asking(db: Database) -> Callable[[], bool]:
         histories = Histories(db, clock, policy, server, answered, stop)
         claim = work_step(db, clock, histories.handling())
         looked_s = -_LOOK_S
@@ -166,12 +160,9 @@ def asking_of(
                 asking_history.ask_again(db, clock.now(), server)
             return bool(work_items.open_subjects(db, WorkKind.HISTORY, limit=1)) and claim()
 
-        run(db, step, stop, _Mute())
-        db.close()
+        return step
 
-    thread = threading.Thread(target=keep_asking, name=f"ask {server.name}", daemon=True)
-    thread.start()
-    return thread
+    return _thread(settings, f"ask {server.name}", keep_asking, stop)
 
 
 def _performing(
@@ -179,8 +170,7 @@ def _performing(
 ) -> threading.Thread:
     """Start the thread that performs the steps of one manager; of our own list, where it is none of the peers."""
 
-    def perform() -> None:
-        db = open_database(settings.data.folder, "retrieve")
+    def perform(db: Database) -> Callable[[], bool]:
         manager: Manager = OwnList(db, clock, policy)
         if peer is not None:
             manager = PeerList(settings, peer, partial(ask, CHILD, stop=stop, alive=lambda: None))
@@ -193,10 +183,22 @@ def _performing(
                 # As it is set up it never answers; it may be set up otherwise.
                 raise Transient(str(error)) from error
 
-        run(db, step, stop, _Mute())
+        return step
+
+    return _thread(settings, f"perform for {peer.name if peer else 'us'}", perform, stop)
+
+
+def _thread(
+    settings: Settings, name: str, making: Callable[[Database], Callable[[], bool]], stop: Stop
+) -> threading.Thread:
+    """Start a thread that takes one step after the other; what they need is made in it, on its own connection."""
+
+    def work() -> None:
+        db = open_database(settings.data.folder, "retrieve")
+        run(db, making(db), stop, _Mute())
         db.close()
 
-    thread = threading.Thread(target=perform, name=f"perform for {peer.name if peer else 'us'}", daemon=True)
+    thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     return thread
 
