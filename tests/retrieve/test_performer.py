@@ -409,18 +409,18 @@ def own(db: Database, clock: FakeClock, policy: Policy) -> Performer:
     return Performer(db, clock, lambda: policy, "", OwnList(db, clock, lambda: policy))
 
 
-def made_by_a_peer(db: Database, now: Instant) -> None:
+def made_by_a_peer(db: Database, now: Instant, policy: Policy) -> None:
     said = step_of()
     with db.transaction():
         managed.create(db, now, UpsRow(
             sop_instance_uid=STEP, state=UpsState.SCHEDULED, transaction_uid="", performer="", source="RIS", issuer="A",
             study_instance_uid="", number=0, attributes=said, generated={}, created_at=now.iso,
-        ))  # fmt: skip
+        ), policy.settings)  # fmt: skip
 
 
 def test_a_step_in_our_own_list_is_performed_without_a_network(db: Database, clock: FakeClock) -> None:
     policy = policy_of(own_list=True)
-    made_by_a_peer(db, clock.now())
+    made_by_a_peer(db, clock.now(), policy)
     closed(db, clock, policy)
     turn(own(db, clock, policy))
     read(db, clock, policy, bleed())
@@ -434,7 +434,7 @@ def test_a_step_in_our_own_list_is_performed_without_a_network(db: Database, clo
 
 def test_a_requester_may_have_a_step_of_ours_canceled_in_our_own_list(db: Database, clock: FakeClock) -> None:
     policy = policy_of(own_list=True)
-    made_by_a_peer(db, clock.now())
+    made_by_a_peer(db, clock.now(), policy)
     closed(db, clock, policy)
     turn(own(db, clock, policy))
     with db.transaction():
