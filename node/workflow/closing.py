@@ -75,6 +75,7 @@ def close(db: Database, now: Instant, policy: Policy, study: StudyRow, verdict: 
         prefetch.ask_for_priors(db, now, policy, uid)
     asking_history.ask_for_history(db, now, policy, uid)
     ranking.rerank_with_patient(db, now, policy, uid, before=study.patient)
+    comparing.let_go(db, now, policy, uid)
     ordered.arrived(db, now, policy, uid)
     reading.settle(db, now, uid)
 
