@@ -123,7 +123,7 @@ def test_each_room_is_announced_when_it_is_ready_and_then_all_of_them(night: Cal
 
 
 def test_rooms_end_in_good_order_when_the_supervisor_is_asked_to_stop(night: Callable[..., Night]) -> None:
-    one = night({"listen": "good", "web": "good"})
+    one = night({"listen": "good", "web": "good"}, Patience(start_s=60, drain_s=60))
     one.until(lambda: "all rooms ready" in one.lines)
     pids = [pid for room in one.traces for pid in one.starts(room)]
     one.stop.set()

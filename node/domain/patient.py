@@ -45,9 +45,11 @@ class Patient:
 
     @property
     def is_identified(self) -> bool:
-        """Whether (Patient ID, issuer) may stand for one person: no placeholder, no wildcard."""
+        """Whether (Patient ID, issuer) may stand for one person: no placeholder, no wildcard, not "-" or "..."."""
         text = self.patient_id.strip().upper()
-        return text not in PLACEHOLDERS and not any(mark in text for mark in (*_WILDCARDS, UNDECODABLE))
+        if text in PLACEHOLDERS or not any(map(str.isalnum, text)):
+            return False
+        return not any(mark in text for mark in (*_WILDCARDS, UNDECODABLE))
 
 
 def readable_name(decoded: str, *, ascii_only: bool) -> str:

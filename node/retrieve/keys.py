@@ -73,6 +73,8 @@ def _check_text(what: str, text: str, longest: int) -> None:
         raise Failed(f"the {what} has spaces at its ends or characters that cannot be printed")
     if any(mark in text for mark in _MARKS):
         raise Failed(f"the {what} contains *, ? or \\, which an archive takes for a pattern")
+    if not any(map(str.isalnum, text)):
+        raise Failed(f"the {what} has neither letter nor digit: it stands for nothing in particular")
     if len(text) > longest:
         raise Failed(f"the {what} is longer than {longest} characters")
 

@@ -26,6 +26,8 @@ KEYWORDS = ("StudyInstanceUID", "AccessionNumber", "PatientID", "StudyDate", "Mo
         *({"accession_number": each} for each in ("*", "A*", "A?", "A\\B", " A", "A ", "A\n", "\x1b[0m", "A" * 17)),
         *({"patient_id": each} for each in ("*", "P*", "UNKNOWN", "unknown", "0", "N/A", "test", "P\\Q", "P" * 65)),
         *({"since": each} for each in ("2026", "20261301", "20260101-", "2026-01-01", "-", "*", "today")),
+        *({"accession_number": each} for each in ("-", "--", "./.", "_")),
+        *({"patient_id": each} for each in ("-", "---", "?-", ".")),
         {"since": "20260102", "until": "20260101"},
         *({"since": "20260101", "modality": each} for each in ("*", "M?", "MR\\CT", "mr", " MR")),
     ],
