@@ -16,8 +16,8 @@ from node.domain.time import SystemClock
 from node.errors import Failed, Misconfigured, Transient
 from node.loop import Stop
 from node.retrieve import calls
-from node.retrieve.answers import FoundStudy
 from node.retrieve.asking import CHILD, ask
+from node.retrieve.found import FoundStudy
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, StudyQuery
 from node.store import retrievals

@@ -2,63 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 import unicodedata
-from dataclasses import dataclass, field
 
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 from node.domain.patient import Patient
 from node.domain.uid import is_usable_uid, is_valid_uid
+from node.retrieve.found import MALFORMED, FoundInstance, FoundSeries, FoundStudy
 
-#: What reading a value that a stranger wrote can raise.
-MALFORMED = (
-    *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, NotImplementedError),
-    *(LookupError, EOFError, RecursionError, struct.error),
-)
 #: Longest text that is kept of any attribute, characters (LO has 64, a person's name 3 × 64; PS3.5 §6.2).
 _LONGEST_TEXT = 200
 _MOST_VALUES = 50
 #: Numbers of instances are an IS (PS3.5 §6.2); no study has more than this.
 _MOST_INSTANCES = 10_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundStudy:
-    """One study as an archive describes it; absent text is "", an absent number `None`."""
-
-    study_instance_uid: str
-    patient: Patient = field(default_factory=Patient)
-    accession_number: str = ""
-    #: YYYYMMDD, and HHMMSS as far as it is told.
-    study_date: str = ""
-    study_time: str = ""
-    study_description: str = ""
-    #: Modalities in Study (0008,0061).
-    modalities: tuple[str, ...] = ()
-    #: Number of Study Related Instances (0020,1208).
-    instances: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundInstance:
-    """One instance of a study, as an archive lists it."""
-
-    series_instance_uid: str
-    sop_instance_uid: str
-    #: Empty where the archive does not tell it.
-    sop_class_uid: str = ""
-    modality: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundSeries:
-    """One series of a study, as an archive lists it; absent text is ""."""
-
-    series_instance_uid: str
-    modality: str = ""
-    body_part: str = ""
 
 
 def study_of(answer: Dataset) -> FoundStudy | None:

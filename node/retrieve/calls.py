@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from node.config import Peer, Settings
-from node.retrieve.answers import FoundInstance
+from node.retrieve.found import FoundInstance
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import (
     ContentsQuery,

@@ -26,7 +26,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from node.errors import Failed, Transient
-from node.retrieve.answers import MALFORMED
+from node.retrieve.found import MALFORMED
 from node.retrieve.question import Call, NotOffered, StepsErrand, WorklistQuery
 
 PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4 §C.4.1.1.4, §C.4.2.1.5

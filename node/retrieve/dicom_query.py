@@ -15,17 +15,9 @@ from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from node.errors import Failed, Transient
-from node.retrieve.answers import (
-    FoundInstance,
-    FoundSeries,
-    FoundStudy,
-    instance_of,
-    instances_of,
-    series_of,
-    study_of,
-    text_of,
-)
+from node.retrieve.answers import instance_of, instances_of, series_of, study_of, text_of
 from node.retrieve.conversation import PENDING, Conversation, conversation
+from node.retrieve.found import FoundInstance, FoundSeries, FoundStudy
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Call, ContentsQuery, Question, Reply, SeriesQuery, StudyQuery
 

@@ -20,8 +20,9 @@ from python_multipart.multipart import MultipartParser
 
 from node import __version__
 from node.errors import Failed, Transient
-from node.retrieve.answers import MALFORMED, FoundInstance, FoundSeries, instance_of, series_of
+from node.retrieve.answers import instance_of, series_of
 from node.retrieve.dicom_query import STUDY_KEYWORDS, believed_count, believed_studies
+from node.retrieve.found import MALFORMED, FoundInstance, FoundSeries
 from node.retrieve.hand_over import HandOver
 from node.retrieve.keys import StudyKeys
 from node.retrieve.parts import Parts

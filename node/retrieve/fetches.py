@@ -17,7 +17,7 @@ from node.domain.work import WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import Handling, Stop
 from node.retrieve import calls, making_way
-from node.retrieve.answers import FoundInstance
+from node.retrieve.found import FoundInstance
 from node.retrieve.inquiry import handling_of
 from node.retrieve.making_way import Overtaken
 from node.retrieve.question import Errand, NotOffered, Portion, Reply, Tally, Way

@@ -12,7 +12,8 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from node.errors import Transient
-from node.retrieve.answers import MALFORMED, text_of
+from node.retrieve.answers import text_of
+from node.retrieve.found import MALFORMED
 from node.retrieve.question import Transfer
 from node.store.inbox import hand_over, waiting_bytes
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from node.domain.patient import Patient
 from node.domain.uid import is_usable_uid
 from node.errors import Failed
-from node.retrieve.answers import FoundStudy
+from node.retrieve.found import FoundStudy
 
 #: `*` and `?` are wildcards (PS3.4 §C.2.2.2.4), `\` makes a list of values.
 _MARKS = "*?\\"

@@ -14,8 +14,9 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore
 
 from node.errors import Failed, Transient
 from node.retrieve.conversation import PENDING, conversation
+from node.retrieve.found import FoundStep
 from node.retrieve.question import Reply, WorklistQuery
-from node.retrieve.scheduled import FoundStep, steps_of
+from node.retrieve.scheduled import steps_of
 
 FIND = str(ModalityWorklistInformationFind)
 #: PS3.4 Table K.4-1.

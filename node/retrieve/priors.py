@@ -13,7 +13,7 @@ from node.domain.work import WorkKind
 from node.errors import Failed
 from node.loop import Handling
 from node.retrieve import calls
-from node.retrieve.answers import FoundStudy
+from node.retrieve.found import FoundStudy
 from node.retrieve.inquiry import answers, handling_of
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, SeriesQuery, StudyQuery

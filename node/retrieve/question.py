@@ -10,10 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from node.domain.dicom_json import Attributes
 from node.domain.uid import is_usable_uid
 from node.errors import Failed
-from node.retrieve.answers import FoundInstance, FoundSeries, FoundStudy
 from node.retrieve.fhir.exchange import Capability, CapabilityQuery, HistoryAnswer, HistoryQuery
+from node.retrieve.found import FoundInstance, FoundSeries, FoundStep, FoundStudy
 from node.retrieve.keys import StudyKeys
-from node.retrieve.scheduled import FoundStep
 
 
 def _uid(text: str) -> str:

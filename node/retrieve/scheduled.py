@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
-from node.domain.patient import Patient
 from node.domain.uid import is_usable_uid
-from node.retrieve.answers import MALFORMED, patient_of, text_of, texts_of
+from node.retrieve.answers import patient_of, text_of, texts_of
+from node.retrieve.found import MALFORMED, FoundStep
 
 #: Accession Number (0008,0050) is an SH: characters (PS3.5 §6.2).
 _LONGEST_SH = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundStep:
-    """One Scheduled Procedure Step; absent text is ""."""
-
-    study_instance_uid: str
-    patient: Patient = field(default_factory=Patient)
-    accession_number: str = ""
-    modality: str = ""
-    #: YYYYMMDD, and HHMMSS as far as it is told, by the clock of whoever tells it.
-    start_date: str = ""
-    start_time: str = ""
-    description: str = ""
-    #: Requested Procedure Priority (0040,1003).
-    requested_priority: str = ""
-    #: Reason for the Requested Procedure (0040,1002).
-    reason: str = ""
 
 
 def steps_of(answer: Dataset) -> tuple[FoundStep, ...]:

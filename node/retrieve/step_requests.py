@@ -13,8 +13,8 @@ from node.domain.dicom_json import Attributes, element
 from node.domain.ups import PULL, PUSH, WATCH, Action
 from node.domain.ups_attributes import SPECIFIC_CHARACTER_SET
 from node.errors import Transient
-from node.retrieve.answers import MALFORMED
 from node.retrieve.conversation import PENDING, Conversation, Request, conversation
+from node.retrieve.found import MALFORMED
 from node.retrieve.question import Reply, StepAnswer, StepRequest, StepsErrand
 
 #: Steps that one look takes notice of.

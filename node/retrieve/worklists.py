@@ -12,9 +12,9 @@ from node.domain.work import WorkKind
 from node.errors import Failed, Transient
 from node.loop import Handling
 from node.retrieve import calls
+from node.retrieve.found import FoundStep
 from node.retrieve.inquiry import handling_of
 from node.retrieve.question import Reply, WorklistQuery
-from node.retrieve.scheduled import FoundStep
 from node.store import events, work_items
 from node.store.database import Database
 from node.store.work_items import WorkItem

@@ -20,7 +20,7 @@ from node.domain.work import OutcomeState, ResultState, WorkKind
 from node.errors import Failed, Transient
 from node.receive.arrival import Received, arrive
 from node.receive.recover import rebuild, reconcile
-from node.retrieve.answers import FoundInstance
+from node.retrieve.found import FoundInstance
 from node.retrieve.holdings import Holdings
 from node.retrieve.question import ContentsQuery, Reply
 from node.store import artifacts, instances, outbox, outcomes, retention, studies, tallies, work_items

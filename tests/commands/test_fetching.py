@@ -7,7 +7,7 @@ import pytest
 from node.commands.fetching import Wanted, archives_meant, find
 from node.config import Settings
 from node.errors import Failed, Misconfigured, Transient
-from node.retrieve.answers import FoundStudy
+from node.retrieve.found import FoundStudy
 from node.retrieve.keys import StudyKeys
 from node.retrieve.question import Reply, StudyQuery
 

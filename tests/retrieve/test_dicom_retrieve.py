@@ -14,10 +14,10 @@ from node.demo.collection import Collection
 from node.demo.sender import Address, send
 from node.errors import Failed, Transient
 from node.loop import Stop
-from node.retrieve.answers import FoundInstance
 from node.retrieve.asking import CHILD, ask
 from node.retrieve.calls import portions_of
 from node.retrieve.dicom_retrieve import identifier_of, retrieve
+from node.retrieve.found import FoundInstance
 from node.retrieve.question import NotOffered, Portion, Tally, Transfer, Way
 from node.store.inbox import Inbox
 from tests.receive.objects import STUDY, mr_slice

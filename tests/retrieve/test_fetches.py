@@ -12,8 +12,8 @@ from node.domain.retrieval import Purpose, RetrievalState, Wanted
 from node.domain.work import WorkHours, WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import Stop, work_step
-from node.retrieve.answers import FoundInstance
 from node.retrieve.fetches import Fetches
+from node.retrieve.found import FoundInstance
 from node.retrieve.question import ContentsQuery, Errand, NotOffered, Portion, Reply, Tally, Transfer, Way
 from node.retrieve.worker import give_up_unknown
 from node.store import events, retrievals, studies, work_items

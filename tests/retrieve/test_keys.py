@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from node.domain.patient import Patient
 from node.errors import Failed
-from node.retrieve.answers import FoundStudy
 from node.retrieve.dicom_query import study_identifier
+from node.retrieve.found import FoundStudy
 from node.retrieve.keys import StudyKeys
 
 UID = "1.2.3"

@@ -13,7 +13,7 @@ from node.domain.study import Order
 from node.domain.work import WorkKind, WorkState
 from node.errors import Failed, Transient
 from node.loop import work_step
-from node.retrieve.answers import FoundSeries, FoundStudy
+from node.retrieve.found import FoundSeries, FoundStudy
 from node.retrieve.priors import Priors
 from node.retrieve.question import Reply, SeriesQuery, StudyQuery
 from node.store import events, retrievals, studies, work_items

@@ -14,10 +14,9 @@ from node.domain.study import Order
 from node.domain.work import WorkHours, WorkKind, WorkState
 from node.errors import Transient
 from node.loop import work_step
-from node.retrieve.answers import FoundStudy
+from node.retrieve.found import FoundStep, FoundStudy
 from node.retrieve.priors import Priors
 from node.retrieve.question import Reply, WorklistQuery
-from node.retrieve.scheduled import FoundStep
 from node.retrieve.worklists import Worklists
 from node.store import expected_studies, history, retrievals, studies, work_hours, work_items
 from node.store.database import Database

@@ -11,7 +11,6 @@ from node.domain.history import Fact
 from node.domain.inquiry import InquiryState
 from node.domain.report_state import ReportState
 from node.errors import Failed, Transient
-from node.retrieve.answers import MALFORMED
 from node.retrieve.fhir import medications, observations, orders
 from node.retrieve.fhir.bundle import ANOTHER_PATIENT, Found, is_about, search
 from node.retrieve.fhir.elements import Json, record, records, text
@@ -26,6 +25,7 @@ from node.retrieve.fhir.exchange import (
 from node.retrieve.fhir.facts import Reader, Reading, of_allergy, of_condition, of_procedure
 from node.retrieve.fhir.rest import Busy, Declined, Rest, reached
 from node.retrieve.fhir.whom import Meant, meant, token
+from node.retrieve.found import MALFORMED
 
 #: More facts of one resource than this say no more.
 _MOST_FACTS = 1000

@@ -17,9 +17,9 @@ import httpx
 
 from node import __version__
 from node.errors import Failed, Transient
-from node.retrieve.answers import MALFORMED
 from node.retrieve.fhir.elements import code, records
 from node.retrieve.fhir.exchange import FhirCall
+from node.retrieve.found import MALFORMED
 
 _JSON = "application/fhir+json"
 _OK, _NOT_MODIFIED = 200, 304
