@@ -112,7 +112,7 @@ def test_a_model_that_dies_three_times_over_a_study_fails_it_with_the_reason(sit
 
 def test_a_result_of_the_study_that_is_only_read_ahead_is_never_recorded(site: Site):
     first, second = site.waits(FIRST), site.waits(SECOND)
-    room = site.room(fake("neighbour"))
+    room = site.room(fake("neighbour"), time_limit_s=10)
     assert site.step(room)
     reason = "the model process answered something that was not asked"
     assert site.outcome(first).reason == reason
