@@ -56,7 +56,10 @@ def worklist_story(db: Database, *, limit: int | None = None, now: Instant | Non
     number = events.newest_number(db)
     rows = studies.worklist(db, every=every)
     places = _with_acknowledgements(db, rows[:limit], places_told(db, rows[:limit], now))
-    told = [{"place": number, **_told(db, row, places)} for number, row in enumerate(rows[:limit], start=1)]
+    told = [
+        {"place": number, **_told(db, row, places, outcomes.current(db, row.study_instance_uid))}
+        for number, row in enumerate(rows[:limit], start=1)
+    ]
     return {"studies": told, "total": len(rows), "event_number": number}
 
 
@@ -65,8 +68,9 @@ def study_story(db: Database, study_instance_uid: str) -> Story | None:
     row = studies.study(db, study_instance_uid)
     if row is None:
         return None
-    told = _told(db, row, _with_acknowledgements(db, [row], places_told(db, [row])))
+    # Read once: another may come between two looks.
     current = outcomes.current(db, study_instance_uid)
+    told = _told(db, row, _with_acknowledgements(db, [row], places_told(db, [row])), current)
     for outcome, each in zip(current, told["outcomes"], strict=True):
         each["explanations"] = explanations(db, outcome.id)
     return {
@@ -126,10 +130,9 @@ def _with_acknowledgements(db: Database, rows: Sequence[StudyRow], places: Mappi
     return {uid: {**place, "acknowledgement": told[uid]} for uid, place in places.items()}
 
 
-def _told(db: Database, row: StudyRow, places: Mapping[str, Story]) -> Story:
+def _told(db: Database, row: StudyRow, places: Mapping[str, Story], current: Sequence[Outcome]) -> Story:
     uid = row.study_instance_uid
     tally = instances.tally(db, uid)
-    current = outcomes.current(db, uid)
     results = outbox.of_study(db, uid)
     committed = commitments.confirmations_of_study(db, uid)
     compared = comparisons_told(db, row)
