@@ -187,7 +187,8 @@ def test_of_an_emergency_without_an_id_nobody_is_asked_anything(hospital: Hospit
     assert all(
         "E1" in str(path) + str(keys) or "key-E1" in str(keys) for _, path, keys, _ in hospital.records.asked[asked:]
     )
-    assert [each.PatientID for each in hospital.archive.asked[queried:]] == ["E1"]
+    asked_of = wait_until("the archive was asked", lambda: hospital.archive.asked[queried:])
+    assert [each.PatientID for each in asked_of] == ["E1"]
 
 
 def test_two_hospitals_with_one_number_share_nothing(hospital: Hospital) -> None:
