@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, TypeAdapter
 
 from node.catalogue.toml_file import read_document, validate
+from node.domain.colour import Colour
 from node.domain.model_card import Task
 from node.domain.preparation import Architecture, Preparation
 
@@ -155,6 +156,30 @@ class Judging:
     tolerance_mm: Annotated[float, Field(gt=0)] = 1.0
 
 
+class Members(StrEnum):
+    """Which networks become the model."""
+
+    #: That of the first seed and fold.
+    FIRST = "first"
+    #: Those of all seeds of the first fold, their shares averaged.
+    SEEDS = "seeds"
+    #: Those of all folds of the first seed, their shares averaged.
+    FOLDS = "folds"
+    #: One more, trained on every case there is; the figures are those of the folds.
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporting:
+    """The `[export]` table: what becomes of the trained networks."""
+
+    __pydantic_config__: ClassVar = _FORBID
+
+    members: Members = Members.FIRST
+    #: Largest size of the weights together, in half precision.
+    largest_mb: Annotated[float, Field(gt=0)] = 10.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A whole recipe. Tables that are left out are derived from the data sheet."""
@@ -168,6 +193,8 @@ class Recipe:
     card: str = ""
     #: Classes in the order of the network's outputs; empty: as the data set has them.
     classes: tuple[str, ...] = ()
+    #: Of single images: "grey" or "rgb".
+    colour: Colour = Colour.GREY
     split: Splitting = field(default_factory=Splitting)
     preparation: Preparation | None = None
     network: Architecture | None = None
@@ -175,6 +202,7 @@ class Recipe:
     augmentation: Augmentation | None = None
     training: Training = field(default_factory=Training)
     evaluation: Judging = field(default_factory=Judging)
+    export: Exporting = field(default_factory=Exporting)
 
 
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)

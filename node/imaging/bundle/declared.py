@@ -20,7 +20,7 @@ def sections(card: ModelCard) -> dict[str, Any]:
     """
     said = card.preparation
     found: dict[str, Any] = {
-        "preprocessing": {"_target_": "Compose", "transforms": _before(said, images=not card.needs_volume)},
+        "preprocessing": {"_target_": "Compose", "transforms": preprocessing(said, images=not card.needs_volume)},
         "inferer": _inferer(said),
     }
     if card.task is Task.SEGMENTATION:
@@ -46,7 +46,8 @@ def configuration(card: ModelCard, folder: Path, device: str) -> Configuration:
     return Configuration(folder=folder, content=content, metadata=metadata, head=head)
 
 
-def _before(said: Preparation, *, images: bool) -> list[dict[str, Any]]:
+def preprocessing(said: Preparation, *, images: bool) -> list[dict[str, Any]]:
+    """Return the steps from what is loaded under the key "image" to what the network is given, without a batch."""
     steps: list[dict[str, Any]] = [{"_target_": "EnsureChannelFirstd", "keys": _IMAGE}]
     if images:
         # A picture comes column by column; turned and mirrored its rows come first, and it is known where they lie.

@@ -1,0 +1,116 @@
+"""Cases as a network is given them: prepared by the very steps that the node takes before it reads a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle.config_parser import ConfigParser
+from numpy.typing import NDArray
+
+from node.domain.colour import Colour
+from node.domain.preparation import Preparation
+from node.errors import Failed
+from node.imaging import colours
+from node.imaging.bundle import declared
+from node.imaging.bundle.exact import from_image, from_volumes
+from node.learn.case import Pixels
+
+_IMAGE, _LABELS = "image", "label"
+#: Step → how labels go through it; a step that is not here changes values, and labels do not take it.
+_OF_LABELS: Mapping[str, Mapping[str, Any]] = {
+    "EnsureChannelFirstd": {},
+    "Rotate90d": {},
+    "Flipd": {},
+    "Orientationd": {},
+    "Spacingd": {"mode": "nearest"},
+    "Resized": {"mode": "nearest-exact"},
+    "ResizeWithPadOrCropd": {},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One case as the network is given it."""
+
+    #: (channel, …) float32.
+    image: torch.Tensor
+    #: (…) uint8, of a segmentation.
+    labels: torch.Tensor | None = None
+
+
+def preparer(preparation: Preparation, *, images: bool, colour: Colour = Colour.GREY) -> Callable[[Pixels], Prepared]:
+    """Return what prepares a case: a single image, shown from 0 to 1 (in colour 0 to 255), or a volume.
+
+    The function that comes back raises `Failed` where a step cannot be taken, or leaves values that are not numbers.
+    """
+    steps = declared.preprocessing(preparation, images=images)
+    plain = _resolved(steps)
+    paired = _resolved([_with_labels(step) for step in steps])
+
+    def prepare(pixels: Pixels) -> Prepared:
+        given: dict[str, Any] = {_IMAGE: _loaded(pixels, preparation, colour)}
+        if pixels.labels is not None:
+            given[_LABELS] = _labels(pixels)
+        try:
+            done = (plain if pixels.labels is None else paired)(given)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise Failed(f"cannot be prepared: {str(error).splitlines()[0][:200]}") from error
+        image = done[_IMAGE].as_tensor().float().contiguous()
+        if not bool(torch.isfinite(image).all()):
+            raise Failed("holds values that are not numbers once it is prepared")
+        labels = done[_LABELS].as_tensor()[0].round().to(torch.uint8).contiguous() if _LABELS in done else None
+        return Prepared(image=image, labels=labels)
+
+    return prepare
+
+
+def shown(image: NDArray[Any], colour: Colour) -> NDArray[Any]:
+    """Return a picture as the node shows a DICOM image to a network: grey (row, column) float32 from 0 to 1, or RGB.
+
+    Sixteen bits are taken whole; real numbers from their least to their greatest.
+    """
+    if colour is Colour.RGB:
+        eight = image if image.dtype == np.uint8 else (shown(image, Colour.GREY) * 255).round().astype(np.uint8)
+        return eight if eight.ndim == 3 else np.repeat(eight[..., None], 3, axis=-1)
+    grey: NDArray[Any] = colours.brightness(image) if image.ndim == 3 else image
+    if grey.dtype == np.uint8:
+        return grey.astype(np.float32) / np.float32(255)
+    if grey.dtype.kind in "iu":
+        return grey.astype(np.float32) / np.float32(np.iinfo(grey.dtype).max)
+    low, high = float(grey.min()), float(grey.max())
+    return ((grey - low) / ((high - low) or 1.0)).astype(np.float32)
+
+
+def _loaded(pixels: Pixels, preparation: Preparation, colour: Colour) -> Any:
+    if pixels.volume is not None:
+        return from_volumes([pixels.volume.array], pixels.volume.grid)
+    assert pixels.image is not None
+    array = shown(pixels.image, colour)
+    if array.ndim == 2 and preparation.channels == 3:
+        array = np.repeat(array[..., None], 3, axis=-1)
+    return from_image(array)
+
+
+def _labels(pixels: Pixels) -> Any:
+    assert pixels.labels is not None
+    if pixels.volume is not None:
+        return from_volumes([pixels.labels], pixels.volume.grid)
+    return from_image(pixels.labels)
+
+
+def _with_labels(step: dict[str, Any]) -> dict[str, Any]:
+    name = str(step["_target_"])
+    if name not in _OF_LABELS:
+        return step
+    paired = {**step, "keys": [_IMAGE, _LABELS]}
+    return paired | {key: [step.get(key), value] for key, value in _OF_LABELS[name].items()}
+
+
+def _resolved(steps: list[dict[str, Any]]) -> Callable[[Any], Any]:
+    content = {"steps": {"_target_": "Compose", "transforms": steps}}
+    made: Callable[[Any], Any] = ConfigParser(content).get_parsed_content("steps")
+    return made
