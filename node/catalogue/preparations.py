@@ -15,7 +15,7 @@ from node.errors import Misconfigured
 _PAIRS = ("LR", "PA", "IS")
 _ACTIVATIONS = ("softmax", "sigmoid", "none")
 _BLENDS = ("gaussian", "constant")
-_NETWORKS = ("monai.networks.nets.", "torch.nn.")
+_NETWORKS = ("monai.networks.nets.", "torch.nn.", "node.imaging.networks.")
 
 
 def check_preparation(card: ModelCard, complaint: Complaint) -> None:
@@ -55,7 +55,7 @@ def check_preparation(card: ModelCard, complaint: Complaint) -> None:
     if card.architecture is not None:
         full = components.resolved(card.architecture.name) or ""
         if not full.startswith(_NETWORKS):
-            problem = f'"{card.architecture.name}" is no network of MONAI'
+            problem = f'"{card.architecture.name}" is no network of MONAI nor of ours'
             raise complaint("architecture.name", problem, "Name one of monai.networks.nets, such as UNet")
 
 

@@ -1,4 +1,4 @@
-"""What a configuration may build: the names of MONAI's and PyTorch's parts, known without importing either."""
+"""What a configuration may build: the names of MONAI's, PyTorch's and our own parts, known without importing any."""
 
 from __future__ import annotations
 

@@ -188,3 +188,15 @@ def test_a_bare_name_means_one_part_alone() -> None:
     assert components.resolved("Encoder") is None
     assert components.resolved("Conv3d") is None
     assert components.resolved("torch.nn.Conv3d") == "torch.nn.Conv3d"
+
+
+def test_a_network_of_ours_may_be_built_by_its_whole_name_alone() -> None:
+    ours = "node.imaging.networks.efficientnet_lite.EfficientNetLite"
+    assert components.resolved(ours) == ours
+    assert complaints({"network_def": {"_target_": ours}}) == []
+    assert components.resolved("EfficientNetLite") is None
+
+
+@pytest.mark.parametrize("target", ["node.imaging.formats.network_of", "node.store.files.write_durably", "node.cli.app"])
+def test_nothing_else_of_ours_may_be_built(target: str) -> None:
+    assert complaints({"network_def": {"_target_": target}}) == [f"network_def builds {target}"]
