@@ -197,6 +197,8 @@ def test_a_network_of_ours_may_be_built_by_its_whole_name_alone() -> None:
     assert components.resolved("EfficientNetLite") is None
 
 
-@pytest.mark.parametrize("target", ["node.imaging.formats.network_of", "node.store.files.write_durably", "node.cli.app"])
+@pytest.mark.parametrize(
+    "target", ["node.imaging.formats.network_of", "node.store.files.write_durably", "node.cli.app"]
+)
 def test_nothing_else_of_ours_may_be_built(target: str) -> None:
     assert complaints({"network_def": {"_target_": target}}) == [f"network_def builds {target}"]
