@@ -1,7 +1,8 @@
 """An evaluation: every figure of a model with its interval, as a frozen value and as `evaluation.json`.
 
-The file holds the fields below, and those of `figures`, under their own names, one JSON object a dataclass. What is not defined (the AUC of one
-class alone, a distance to an empty mask) is `null`; no number is NaN or infinite. Figures are named:
+The file holds the fields below, and those of `figures`, under their own names, one JSON object a dataclass. What is
+not defined (the AUC of one class alone, a distance to an empty mask) is `null`; no number is NaN or infinite. Figures
+are named:
 
 - over all classes: accuracy, balanced_accuracy, precision_macro, precision_weighted, recall_macro, recall_weighted,
   specificity_macro, specificity_weighted, f1_macro, f1_weighted, auc_macro, average_precision_macro, brier, log_loss;
