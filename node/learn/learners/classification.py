@@ -1,0 +1,170 @@
+"""Classification: an image, or a volume, into one of several classes that exclude each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from node.domain.preparation import Architecture, Preparation, Values
+from node.errors import Misconfigured
+from node.imaging.formats import built
+from node.learn.augmenting import changed, mixed
+from node.learn.case import Dataset
+from node.learn.fitting import SCORE, random_of
+from node.learn.learners import Example, Material
+from node.learn.prediction import Prediction
+from node.learn.recipe import Augmentation, Balance, Recipe
+
+#: Images that are read at once when nothing is learnt from them.
+_AT_ONCE = 64
+
+
+def derived(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """See `Teacher`."""
+    is_volume = dataset.read(dataset.cases[0]).volume is not None
+    preparation = recipe.preparation
+    if preparation is None:
+        size = (64, 64, 64) if is_volume else (224, 224)
+        preparation = Preparation(size=size, values=Values.ZSCORE)
+    network = recipe.network
+    if network is None:
+        axes = 3 if is_volume else 2
+        arguments = {
+            "spatial_dims": axes,
+            "n_input_channels": preparation.channels,
+            "num_classes": len(dataset.classes),
+        }
+        network = Architecture(name="resnet18", arguments=arguments)
+    augmentation = recipe.augmentation or Augmentation(
+        rotate_deg=10, translate=0.05, zoom=(0.9, 1.1), contrast=0.2, brightness=0.1
+    )
+    return dataclasses.replace(recipe, preparation=preparation, network=network, augmentation=augmentation)
+
+
+def learner(material: Material, seed: int) -> Classifier:
+    """See `Teacher`."""
+    return Classifier(material, seed)
+
+
+class Classifier:
+    """See `Learner`."""
+
+    def __init__(self, material: Material, seed: int) -> None:
+        recipe = material.recipe
+        assert recipe.network is not None
+        assert recipe.augmentation is not None
+        torch.manual_seed(seed)
+        self.network = built(recipe.network)
+        self._recipe, self._seed = recipe, seed
+        self._augmentation = recipe.augmentation
+        self._train, self._validation = material.train, material.validation
+        self._labels = np.array([_label(each) for each in self._train])
+        self._classes = len(material.classes)
+        counts = np.bincount(self._labels, minlength=self._classes)
+        if not counts.all():
+            missing = material.classes[int(np.argmin(counts))]
+            raise Misconfigured("recipe.toml", "split", f"no case of {missing} is trained on", "Split anew")
+        self._weights = torch.from_numpy((len(self._labels) / (self._classes * counts)).astype(np.float32))
+
+    @property
+    def steps(self) -> int:
+        """See `Learner`."""
+        return self._recipe.training.steps or -(-len(self._train) // self._recipe.training.batch)
+
+    def groups(self) -> Sequence[tuple[Sequence[nn.Parameter], float]]:
+        """See `Learner`."""
+        return [(list(self.network.parameters()), 1.0)]
+
+    def begin(self, epoch: int) -> None:  # noqa: ARG002
+        """See `Learner`."""
+        self.network.train()
+
+    def batch(self, epoch: int, index: int, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Learner`; (batch, channel, …) images and (batch, class) truths."""
+        chosen = [self._train[place] for place in self._places(epoch, index)]
+        images = torch.stack([changed(each.prepared.image, None, self._augmentation, random)[0] for each in chosen])
+        labels = torch.tensor([_label(each) for each in chosen])
+        truths = functional.one_hot(labels, self._classes).float()
+        return mixed(images, truths, self._augmentation.mix, random)
+
+    def loss(self, network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], device: torch.device) -> torch.Tensor:
+        """See `Learner`: cross-entropy with the truths, which mixing may have made shares."""
+        images, truths = (each.to(device) for each in batch)
+        weights = self._weights.to(device) if self._recipe.training.balance is Balance.LOSS else None
+        answer = network(images).float()
+        return functional.cross_entropy(answer, truths, weight=weights, label_smoothing=self._recipe.training.smoothing)
+
+    def judge(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
+        """See `Learner`: the score is the mean log likelihood of the truth, classes weighing the same."""
+        if not self._validation:
+            return {}
+        flips = self._recipe.evaluation.flips
+        logits = torch.cat(list(_logits([network], self._validation, flips, device)))
+        labels = torch.tensor([_label(each) for each in self._validation])
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+        per_class = [losses[labels == each].mean() for each in range(self._classes) if bool((labels == each).any())]
+        right = (logits.argmax(1) == labels).float()
+        return {SCORE: -float(torch.stack(per_class).mean()), "accuracy": float(right.mean())}
+
+    def _places(self, epoch: int, index: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """Which cases are in a batch: every one once an epoch, or each class as often as any other."""
+        count, batch = len(self._train), self._recipe.training.batch
+        random = random_of(self._seed, epoch)
+        wanted = self.steps * batch
+        if self._recipe.training.balance is Balance.SAMPLER:
+            each = -(-wanted // self._classes)
+            drawn = [_drawn(np.flatnonzero(self._labels == label), each, random) for label in range(self._classes)]
+            order = np.stack(drawn, axis=1).ravel()
+        else:
+            order = _drawn(np.arange(count), wanted if self._recipe.training.steps else count, random)
+        return order[index * batch : (index + 1) * batch]
+
+
+def predict(
+    networks: Sequence[nn.Module], recipe: Recipe, examples: Sequence[Example], device: torch.device
+) -> Iterator[Prediction]:
+    """See `Teacher`: the logits are those of the averaged shares."""
+    rows = torch.cat(list(_logits(networks, examples, recipe.evaluation.flips, device)))
+    for example, row in zip(examples, rows, strict=True):
+        yield Prediction(
+            key=example.case.key,
+            group=example.group,
+            part="test",
+            attributes=example.case.attributes,
+            truth=_label(example),
+            logits=tuple(float(each) for each in row),
+        )
+
+
+@torch.no_grad()
+def _logits(
+    networks: Sequence[nn.Module], examples: Sequence[Example], flips: Sequence[int], device: torch.device
+) -> Iterator[torch.Tensor]:
+    """(batch, class) float32: the logarithm of shares averaged over networks, and over the image mirrored or not."""
+    for first in range(0, len(examples), _AT_ONCE):
+        images = torch.stack([each.prepared.image for each in examples[first : first + _AT_ONCE]]).to(device)
+        views = [images, *(images.flip(axis + 2) for axis in flips)]
+        answers = [network(view).float() for network in networks for view in views]
+        if len(answers) == 1:
+            yield answers[0].cpu()
+        else:
+            yield torch.stack([answer.softmax(1) for answer in answers]).mean(0).clamp_min(1e-12).log().cpu()
+
+
+def _label(example: Example) -> int:
+    assert example.case.label is not None
+    return example.case.label
+
+
+def _drawn(
+    places: np.ndarray[Any, np.dtype[np.intp]], count: int, random: np.random.Generator
+) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Draw without putting back, beginning anew when all are drawn."""
+    rounds = [random.permutation(places) for _ in range(-(-count // len(places)))]
+    return np.concatenate(rounds)[:count]

@@ -1,0 +1,79 @@
+"""The folder of a run: what was asked, what there was to learn from, what was learnt, and how well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.learn import checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One training of a run: a seed on a fold."""
+
+    folder: Path
+    seed: int
+    fold: int
+
+    @property
+    def weights(self) -> Path:
+        """The network as it was kept, single precision."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def predictions(self) -> Path:
+        """What it said of validation and test; written last, so that a member that has them is done."""
+        return self.folder / "predictions.jsonl"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has nothing left to do."""
+        return self.predictions.exists() and self.weights.exists()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were gone through so far."""
+        return len(checkpoint.history(self.folder))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Paths of a run."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe with all that was derived."""
+        return self.folder / "recipe.toml"
+
+    @property
+    def sheet(self) -> Path:
+        """The data sheet."""
+        return self.folder / "sheet.json"
+
+    @property
+    def split(self) -> Path:
+        """The split."""
+        return self.folder / "split.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """All figures."""
+        return self.folder / "evaluation.json"
+
+    @property
+    def together(self) -> Path:
+        """What the networks that become the model say together of the test part."""
+        return self.folder / "together.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The model's folder."""
+        return self.folder / "model"
+
+    def member(self, seed: int, fold: int) -> Member:
+        """The training of a seed on a fold; -1 is the one on all cases."""
+        name = f"fold-{fold}" if fold >= 0 else "whole"
+        return Member(folder=self.folder / f"seed-{seed}" / name, seed=seed, fold=fold)
