@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast
 
 import torch
@@ -42,6 +43,8 @@ class Material:
     train: tuple[Example, ...]
     #: May be empty: then nothing chooses.
     validation: tuple[Example, ...]
+    #: Folder of the recipe: weights that training begins from may lie beside it.
+    beside: Path = Path()
 
 
 class Teacher(Protocol):

@@ -20,6 +20,7 @@ from node.learn.fitting import SCORE, random_of
 from node.learn.learners import Example, Material
 from node.learn.prediction import Prediction
 from node.learn.recipe import Augmentation, Balance, Recipe
+from node.learn.starting import begin_from, freshly, let_go, paces, stages_of
 
 #: Images that are read at once when nothing is learnt from them.
 _AT_ONCE = 64
@@ -61,6 +62,9 @@ class Classifier:
         assert recipe.augmentation is not None
         torch.manual_seed(seed)
         self.network = built(recipe.network)
+        if recipe.start is not None:
+            if begin_from(self.network, recipe.start, material.beside):
+                freshly(stages_of(self.network)[-1], torch.Generator().manual_seed(seed))
         self._recipe, self._seed = recipe, seed
         self._augmentation = recipe.augmentation
         self._train, self._validation = material.train, material.validation
@@ -79,11 +83,11 @@ class Classifier:
 
     def groups(self) -> Sequence[tuple[Sequence[nn.Parameter], float]]:
         """See `Learner`."""
-        return [(list(self.network.parameters()), 1.0)]
+        return paces(self.network, self._recipe.start)
 
-    def begin(self, epoch: int) -> None:  # noqa: ARG002
+    def begin(self, epoch: int) -> None:
         """See `Learner`."""
-        self.network.train()
+        let_go(self.network, self._recipe.start, epoch)
 
     def batch(self, epoch: int, index: int, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Learner`; (batch, channel, …) images and (batch, class) truths."""
