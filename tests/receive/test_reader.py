@@ -9,7 +9,8 @@ import pytest
 from pydicom.uid import RLELossless
 
 from node.errors import Transient
-from node.receive.protocol import Job
+from node.limited_process import LimitedProcess
+from node.receive.protocol import READY, Job
 from node.receive.reader import HeaderReader
 from tests.receive.objects import compressed, mr_slice, part10
 
@@ -21,11 +22,12 @@ class PoisonedReader(HeaderReader):
 
     def __init__(self, limit_s: float = 1.0) -> None:
         super().__init__(MEMORY, limit_s)
-        self._command = (sys.executable, "-m", "tests.receive.poisoned", str(MEMORY), str(limit_s))
+        command = (sys.executable, "-m", "tests.receive.poisoned", str(MEMORY), str(limit_s))
+        self._child = LimitedProcess(command, READY, limit_s, "the describing child")
 
     @property
     def pid(self) -> int:
-        assert self._child is not None
+        assert self._child.pid
         return self._child.pid
 
 
