@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node.domain.dicom_json import Attributes, element, is_filled, items, text
+from node.domain.patient import UNDECODABLE, Patient
 from node.domain.ups import UpsState, UpsStatus
 
 SPECIFIC_CHARACTER_SET, TIMEZONE_OFFSET = "00080005", "00080201"
@@ -98,6 +99,30 @@ def completed_creation(attributes: Attributes, *, worklist_label: str) -> Attrib
     if not is_filled(made, WORKLIST_LABEL):
         made[WORKLIST_LABEL] = element("LO", worklist_label)
     return made
+
+
+def of_patient(patient: Patient) -> Attributes:
+    """Whom a step is about, as far as that is sure: no ID that stands for nobody, no name that could not be read."""
+    identified = patient.is_identified
+    return {
+        PATIENT_NAME: element("PN", "" if UNDECODABLE in patient.name else patient.name),
+        PATIENT_ID: element("LO", patient.patient_id if identified else ""),
+        ISSUER_OF_PATIENT_ID: element("LO", patient.issuer if identified else ""),
+        BIRTH_DATE: element("DA", patient.birth_date),
+        SEX: element("CS", patient.sex),
+    }
+
+
+def of_request(study_instance_uid: str, accession_number: str) -> Attributes:
+    """On whose behalf: the Referenced Request Sequence, empty where no order is known."""
+    request = {
+        STUDY_INSTANCE_UID: element("UI", study_instance_uid),
+        "00080050": element("SH", accession_number),
+        "00321064": element("SQ"),
+        "00401001": element("SH"),
+        "00321060": element("LO"),
+    }
+    return {REFERENCED_REQUEST: element("SQ", *([request] if accession_number else []))}
 
 
 def unmet(attributes: Mapping[str, Any], after: UpsState) -> str:

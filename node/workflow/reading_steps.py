@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from node.domain.dicom_json import Attributes, coded, element
-from node.domain.patient import UNDECODABLE
 from node.domain.priority import UPS_PRIORITY, Lane
 from node.domain.report_state import ReportState
 from node.domain.study import StudyState
@@ -17,24 +16,20 @@ from node.domain.time import Instant
 from node.domain.uid import derived_uid
 from node.domain.ups import READER, UpsState
 from node.domain.ups_attributes import (
-    BIRTH_DATE,
     COMMENTS,
     EXPECTED_COMPLETION,
     INPUT,
-    ISSUER_OF_PATIENT_ID,
     PARAMETERS,
-    PATIENT_ID,
-    PATIENT_NAME,
     PRIORITY,
     READINESS,
-    REFERENCED_REQUEST,
-    SEX,
     START,
     STEP_LABEL,
     STUDY_INSTANCE_UID,
     WORKITEM_CODE,
     WORKLIST_LABEL,
     completed_creation,
+    of_patient,
+    of_request,
 )
 from node.store import events, instances, studies, ups, ups_watch
 from node.store.database import Database
@@ -156,15 +151,10 @@ def _said(db: Database, policy: Policy, study: StudyRow, *, begun: datetime) -> 
         Lane.ROUTINE: settings.expected_routine_s,
     }[study.lane]
     label = " ".join(filter(None, ("Read", study.modality, order.study_description)))
-    identified = patient.is_identified
     return {
-        PATIENT_NAME: element("PN", "" if UNDECODABLE in patient.name else patient.name),
-        PATIENT_ID: element("LO", patient.patient_id if identified else ""),
-        ISSUER_OF_PATIENT_ID: element("LO", patient.issuer if identified else ""),
-        BIRTH_DATE: element("DA", patient.birth_date),
-        SEX: element("CS", patient.sex),
+        **of_patient(patient),
         STUDY_INSTANCE_UID: element("UI", study.study_instance_uid),
-        REFERENCED_REQUEST: element("SQ", *_request(study)),
+        **of_request(study.study_instance_uid, study.order.accession_number),
         PRIORITY: element("CS", UPS_PRIORITY[study.lane]),
         WORKLIST_LABEL: element("LO", settings.worklist_label),
         STEP_LABEL: element("LO", label[:_LONGEST_LABEL].strip()),
@@ -192,14 +182,6 @@ def _score(study: StudyRow) -> Attributes:
         "004008EA": element("SQ", _NO_UNITS),
         "0040A30A": element("DS", round(study.score, 3)),
     }
-
-
-def _request(study: StudyRow) -> list[Attributes]:
-    if not study.order.accession_number:
-        return []
-    empty = {"00321064": element("SQ"), "00401001": element("SH"), "00321060": element("LO")}
-    accession = {"00080050": element("SH", study.order.accession_number)}
-    return [{STUDY_INSTANCE_UID: element("UI", study.study_instance_uid), **accession, **empty}]
 
 
 def _input(db: Database, policy: Policy, study: StudyRow) -> list[Attributes]:

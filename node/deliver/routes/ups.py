@@ -21,7 +21,6 @@ from node.deliver.route_steps import Steps
 from node.deliver.routes import Heard, Letter, Reply
 from node.domain.dicom_json import Attributes, coded, element
 from node.domain.notice import Flag, NoticeKind
-from node.domain.patient import UNDECODABLE
 from node.domain.priority import UPS_PRIORITY
 from node.domain.uid import derived_uid
 from node.domain.ups import PULL, PUSH, UpsState, UpsStatus
@@ -45,6 +44,8 @@ from node.domain.ups_attributes import (
     WORKITEM_CODE,
     WORKLIST_LABEL,
     completed_creation,
+    of_patient,
+    of_request,
 )
 from node.errors import Unsuitable
 
@@ -198,18 +199,13 @@ def _reason(text: str) -> Attributes:
 
 def _attributes(route: Route, letter: Letter) -> Attributes:
     flag, patient = letter.flag, letter.flag.patient
-    identified = patient.is_identified
     trial = "Trial of Matins: nothing to read"
     label = trial if letter.trial else " ".join(filter(None, ("Read", flag.modality, flag.study_description)))
     said = {
         STATE: element("CS", UpsState.SCHEDULED),
-        PATIENT_NAME: element("PN", "" if UNDECODABLE in patient.name else patient.name),
-        PATIENT_ID: element("LO", patient.patient_id if identified else ""),
-        ISSUER_OF_PATIENT_ID: element("LO", patient.issuer if identified else ""),
-        BIRTH_DATE: element("DA", patient.birth_date),
-        SEX: element("CS", patient.sex),
+        **of_patient(patient),
         STUDY_INSTANCE_UID: element("UI", flag.study_instance_uid),
-        REFERENCED_REQUEST: element("SQ", *_request(flag)),
+        **of_request(flag.study_instance_uid, flag.accession_number),
         PRIORITY: element("CS", UPS_PRIORITY[flag.lane]),
         WORKLIST_LABEL: element("LO", route.worklist_label),
         STEP_LABEL: element("LO", label[:_LONGEST_LABEL].strip()),
@@ -238,11 +234,3 @@ def _score(flag: Flag) -> Attributes:
         "004008EA": element("SQ", coded("1", "UCUM", "no units")),
         "0040A30A": element("DS", round(flag.score, 3)),
     }
-
-
-def _request(flag: Flag) -> list[Attributes]:
-    if not flag.accession_number:
-        return []
-    empty = {"00321064": element("SQ"), "00401001": element("SH"), "00321060": element("LO")}
-    accession = {"00080050": element("SH", flag.accession_number)}
-    return [{STUDY_INSTANCE_UID: element("UI", flag.study_instance_uid), **accession, **empty}]
