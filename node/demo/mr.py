@@ -55,11 +55,6 @@ def interleaved(instances: Sequence[Dataset]) -> list[Dataset]:
     return [*instances[::2], *instances[1::2]]
 
 
-def total_bytes(instances: Iterable[Dataset]) -> int:
-    """Bytes of pixel data in all."""
-    return sum(len(instance.PixelData) for instance in instances)
-
-
 def _series_header(study: Dataset, number: int, series_uid: str, acquisition: Acquisition) -> Dataset:
     header = _copied(study)
     header.SOPClassUID = MRImageStorage

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from node.domain.geometry import Grid, to_patient
+from node.domain.geometry import to_patient
 from node.imaging.explain import Prepared
 from node.imaging.resample import Ranges, cover, part, resample
 
@@ -67,8 +67,3 @@ def centre_of(labels: NDArray[np.uint8], number: int) -> tuple[float, float, flo
     if not len(found[0]):
         return None
     return float(found[0].mean()), float(found[1].mean()), float(found[2].mean())
-
-
-def as_given(grid: Grid) -> bool:
-    """Whether a grid is that of an image without place in space."""
-    return bool((grid.matrix == np.eye(4)).all())

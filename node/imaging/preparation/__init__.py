@@ -45,11 +45,6 @@ class Prepared:
         """The grid of the tensor, LPS."""
         return self.lattice.grid
 
-    @property
-    def source_grid(self) -> Grid:
-        """The grid of the first volume."""
-        return self.lattice.source
-
 
 def prepare(volumes: Sequence[Volume], plan: Plan, device: str | torch.device = "cpu") -> Prepared:
     """Bring volumes, one a channel, to the network's grid and values; those on another grid first to the first one's.
