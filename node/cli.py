@@ -16,13 +16,13 @@ from node.commands import options
 from node.commands.account_family import accounts
 from node.commands.history_family import history
 from node.commands.identity_family import identity
+from node.commands.learn_family import learn
 from node.commands.model_family import models
 from node.commands.night_family import nights
 from node.commands.options import Config, Data, Json, Quiet, Study, family
 from node.commands.reading_family import reading
 from node.commands.route_family import routes
 from node.commands.simulation import simulate
-from node.learn.training import Kind, TrainingPlan
 
 app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
 rules = family("Rules of this node.")
@@ -30,7 +30,7 @@ _FAMILIES = {"models": models, "history": history, "identity": identity, "rules"
 for _name, _family in _FAMILIES.items():
     app.add_typer(_family, name=_name)
 app.add_typer(accounts, name="accounts")
-app.registered_commands += reading.registered_commands + nights.registered_commands
+app.registered_commands += reading.registered_commands + nights.registered_commands + learn.registered_commands
 app.command()(simulate)
 
 
@@ -211,24 +211,6 @@ def demo(
     from node.demo.night import run_night
 
     raise typer.Exit(run_night(keep=keep, open_browser=open_browser))
-
-
-@app.command()
-def train(
-    kind: Annotated[Kind, typer.Argument(help="What the model is to do")],
-    dataset: Annotated[Path, typer.Option("--dataset", help="Folder with images and labels")],
-    model: Annotated[Path, typer.Option("--model", help="Folder of the new model; made by the training")],
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data set")] = 50,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed and data give the same model")] = 0,
-    config: Config = None,
-    data: Data = None,
-) -> None:
-    """Train a model. This version can train none of the kinds yet: it says so and ends with exit code 1."""
-    from node.commands import site
-    from node.learn.training import train as run_training
-
-    site.settings_from(config, data)
-    run_training(TrainingPlan(kind=kind, dataset=dataset, model=model, epochs=epochs, seed=seed))
 
 
 @app.command()

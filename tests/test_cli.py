@@ -460,14 +460,6 @@ def test_the_settings_are_those_here_else_the_checkouts(tmp_path: Path, monkeypa
     assert config_file(Path("x.toml")) == Path("x.toml")
 
 
-def test_training_says_what_it_cannot_do(tmp_path: Path) -> None:
-    options = ["--dataset", str(tmp_path), "--model", str(tmp_path / "new"), *own_config()]
-    result = CliRunner().invoke(app, ["train", "segmentation", *options])
-    assert result.exit_code == 1
-    assert "cannot train a segmentation model" in result.stderr
-    assert not (tmp_path / "new").exists()
-
-
 def test_a_room_is_reached_without_typer() -> None:
     code = (
         "import sys; from node import __main__ as door; import node.commands.room as room;"

@@ -214,4 +214,13 @@ def read_recipe(file: Path) -> Recipe:
     Raises:
         Misconfigured: with the file, the key and the remedy.
     """
-    return validate(_RECIPE, read_document(file), file)
+    return recipe_of(read_document(file), file)
+
+
+def recipe_of(document: dict[str, Any], file: Path) -> Recipe:
+    """Check a recipe as it was read from `file`, or put together.
+
+    Raises:
+        Misconfigured: with the file, the key and the remedy.
+    """
+    return validate(_RECIPE, document, file)

@@ -1,51 +1,181 @@
-"""Training: what is asked for, and which kinds of model can be trained."""
+"""A whole training: data set, sheet, split, a network a seed and fold, figures, model. Each step is a file of the run.
+
+What stands in the run's folder is not done again: a run that was killed goes on where it was.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.errors import Failed
-
-
-class Kind(StrEnum):
-    """What a model is to do."""
-
-    #: Label every voxel.
-    SEGMENTATION = "segmentation"
-    #: Put an image into one of several classes.
-    CLASSIFICATION = "classification"
-    #: Mark places with a box.
-    DETECTION = "detection"
+from node.errors import Misconfigured
+from node.learn import checkpoint, members
+from node.learn.dataset import open_dataset, splitting
+from node.learn.dataset.duplicates import grouped
+from node.learn.dataset.opened import Opened
+from node.learn.dataset.sheet import Sheet, sheet_of, sheet_text
+from node.learn.dataset.survey import Survey, survey
+from node.learn.evaluate.evaluating import evaluate
+from node.learn.evaluate.evaluation import Evaluation, write_evaluation
+from node.learn.fitting import Listener
+from node.learn.learners import Example, teacher
+from node.learn.place import Place
+from node.learn.prediction import Prediction, read_predictions, write_predictions
+from node.learn.recipe import Members, Recipe
+from node.learn.recipe_text import recipe_text
+from node.learn.run import Member, Run
+from node.learn.split import Split, read_split, split_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingPlan:
-    """One training as asked for."""
+class Wish:
+    """A training as asked for."""
 
-    kind: Kind
-    #: Images and labels.
+    recipe: Recipe
+    #: Folder of the recipe: its split, its card and weights that it begins from lie beside it.
+    beside: Path
     dataset: Path
-    #: The model's folder, made by the training.
-    model: Path
-    epochs: int
-    #: The same seed and data give the same model.
-    seed: int
+    run: Run
+    #: A split that was written down before; `None`: one is made.
+    split: Path | None = None
 
 
-#: Kinds that this version can train.
-TRAINABLE: frozenset[Kind] = frozenset()
+def _silent(_: object) -> None:
+    """Hear nothing."""
 
 
-def train(plan: TrainingPlan) -> None:
-    """Train a model and write its folder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ears:
+    """Who is told how it goes."""
+
+    #: A sentence.
+    say: Callable[[str], object] = _silent
+    #: What hears of one training, by its name.
+    training: Callable[[str], Listener] = field(default=lambda _: _silent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What stands before the first epoch."""
+
+    dataset: Opened
+    recipe: Recipe
+    split: Split
+    sheet: Sheet
+    run: Run
+    beside: Path
+
+
+def prepare(wish: Wish, ears: Ears) -> Ready:
+    """Look through the data set, part it, derive what the recipe leaves out; write it all into the run's folder.
 
     Raises:
-        Failed: this version cannot train that kind, or the data set is not there; nothing was written.
+        Misconfigured: the data set is unfit, the split does not fit it, or the run was begun with something else; says
+            what, by name.
     """
-    if plan.kind not in TRAINABLE:
-        able = ", ".join(sorted(TRAINABLE)) or "none yet"
-        raise Failed(f"this version of Matins cannot train a {plan.kind} model (kinds it can train: {able})")
-    if not plan.dataset.is_dir():
-        raise Failed(f"the data set {plan.dataset} is not a folder")
+    dataset = open_dataset(wish.dataset, wish.recipe.task, wish.recipe.classes)
+    ears.say(f"{dataset.name}: {len(dataset.cases)} cases for {dataset.task.value}, read as {dataset.layout}")
+    seen = survey(dataset, thumbnail=wish.recipe.split.thumbnail)
+    sheet = sheet_of(dataset, seen, wish.recipe.split)
+    ears.say(sheet_text(sheet))
+    sheet.refuse()
+    split = _split(wish, seen)
+    recipe = dataclasses.replace(wish.recipe, task=dataset.task, classes=dataset.classes)
+    recipe = teacher(dataset.task).derived(recipe, dataset)
+    ready = Ready(dataset=dataset, recipe=recipe, split=split, sheet=sheet, run=wish.run, beside=wish.beside)
+    _write(ready)
+    return ready
+
+
+def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
+    """Train every seed on every fold, and judge them.
+
+    Raises:
+        Failed: a case cannot be prepared, or a loss became no number.
+        Misconfigured: what the run's folder keeps belongs to another network.
+    """
+    wanted = [
+        ready.run.member(seed, fold) for seed in ready.recipe.training.seeds for fold in range(len(ready.split.folds))
+    ]
+    whole = [ready.run.member(ready.recipe.training.seeds[0], members.WHOLE)]
+    if ready.recipe.export.members is not Members.WHOLE:
+        whole = []
+    examples: Mapping[str, Example] = {}
+    if not all(member.is_done for member in (*wanted, *whole)):
+        ears.say("preparing the cases as the network will see them")
+        examples = members.prepared(ready.dataset, ready.recipe, ready.split)
+    for number, member in enumerate((*wanted, *whole), 1):
+        if not member.is_done:
+            _member(ready, member, examples, place, ears, f"{number} of {len(wanted) + len(whole)}")
+    said = tuple(each for member in wanted for each in read_predictions(member.predictions))
+    together = _together(ready, examples, place)
+    evaluation = evaluate(said, ready.recipe.evaluation, ready.recipe.task, ready.recipe.classes, together=together)
+    if place.leads:
+        write_evaluation(ready.run.evaluation, evaluation)
+    return evaluation
+
+
+def chosen(ready: Ready) -> tuple[Member, ...]:
+    """The trainings whose networks become the model."""
+    seeds, run = ready.recipe.training.seeds, ready.run
+    match ready.recipe.export.members:
+        case Members.FIRST:
+            return (run.member(seeds[0], 0),)
+        case Members.SEEDS:
+            return tuple(run.member(seed, 0) for seed in seeds)
+        case Members.FOLDS:
+            return tuple(run.member(seeds[0], fold) for fold in range(len(ready.split.folds)))
+        case Members.WHOLE:
+            return (run.member(seeds[0], members.WHOLE),)
+
+
+def _split(wish: Wish, seen: Survey) -> Split:
+    groups = grouped(seen, wish.recipe.split.near_duplicate)
+    file = wish.run.split if wish.run.split.exists() else wish.split
+    if file is None:
+        return splitting.make(seen, groups, wish.recipe.split)
+    split = read_split(file)
+    splitting.check(split, seen, groups, file)
+    return split
+
+
+def _write(ready: Ready) -> None:
+    run = ready.run
+    run.folder.mkdir(parents=True, exist_ok=True)
+    text = recipe_text(ready.recipe)
+    if run.recipe.exists() and run.recipe.read_text(encoding="utf-8") != text:
+        problem = "was begun with another recipe or data set"
+        raise Misconfigured(run.folder, "", problem, "Name another folder with --run, or remove this one")
+    checkpoint.write_whole(run.recipe, lambda path: path.write_text(text, encoding="utf-8"))
+    checkpoint.write_whole(run.split, lambda path: path.write_text(split_text(ready.split), encoding="utf-8"))
+    checkpoint.write_whole(run.sheet, lambda path: path.write_text(ready.sheet.json(), encoding="utf-8"))
+
+
+def _member(
+    ready: Ready, member: Member, examples: Mapping[str, Example], place: Place, ears: Ears, which: str
+) -> None:
+    fold = members.fold_of(ready.split, member.fold)
+    name = f"training {which}: seed {member.seed}, " + ("all cases" if member.fold < 0 else f"fold {member.fold + 1}")
+    if member.epochs:
+        ears.say(f"{name} goes on after epoch {member.epochs}")
+    material = members.material_of(ready.recipe, ready.recipe.classes, fold, examples)
+    material = dataclasses.replace(material, beside=ready.beside)
+    test = [examples[key] for key in fold.test]
+    members.train_member(member, material, test, place, ears.training(name))
+
+
+def _together(ready: Ready, examples: Mapping[str, Example], place: Place) -> tuple[Prediction, ...]:
+    """What several seeds say together of the first fold, where it is they that become the model."""
+    if ready.recipe.export.members is not Members.SEEDS or len(ready.recipe.training.seeds) < 2:
+        return ()
+    if not ready.run.together.exists():
+        examples = examples or members.prepared(ready.dataset, ready.recipe, ready.split)
+        networks = [members.network_of(member, ready.recipe, place.device) for member in chosen(ready)]
+        fold = ready.split.folds[0]
+        parts = [[examples[key] for key in part] for part in (fold.validation, fold.test)]
+        first = ready.run.member(ready.recipe.training.seeds[0], 0)
+        said = members.predictions(networks, first, ready.recipe, parts[0], parts[1], place.device)
+        checkpoint.write_whole(ready.run.together, lambda path: write_predictions(path, said))
+    return read_predictions(ready.run.together)

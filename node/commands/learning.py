@@ -1,0 +1,145 @@
+"""`train`: from the options to a run, and what is said of it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.catalogue.toml_file import read_document
+from node.commands.output import print_json, say
+from node.commands.site import settings_from
+from node.commands.training import listening
+from node.config import Settings
+from node.errors import Misconfigured
+from node.learn import training
+from node.learn.place import placed
+from node.learn.recipe import Recipe, recipe_of
+from node.learn.run import Run
+from node.learn.split import FILE_NAME as SPLIT
+
+_RECIPE = ".toml"
+#: Beneath the data folder: runs, one folder a model.
+_RUNS = "learning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """The options of `train`."""
+
+    source: Path
+    dataset: Path | None
+    model: str
+    run: Path | None
+    split: Path | None
+    seeds: tuple[int, ...]
+    epochs: int
+    changes: tuple[str, ...]
+    device: str
+    dry_run: bool
+    install: bool
+    as_json: bool
+    rank: int
+    local_rank: int
+    world: int
+
+
+def train(wish: Wish, config: Path | None, data: Path | None) -> None:
+    """Train, or with `dry_run` say what would be trained on.
+
+    Raises:
+        Misconfigured: the recipe, the data set, the split or an option is wrong; nothing was trained.
+        Failed: the training cannot succeed as it stands.
+    """
+    settings = settings_from(config, data)
+    asked = _asked(wish, settings)
+    tells = wish.rank == 0 and not wish.as_json
+    with placed(wish.device, rank=wish.rank, local_rank=wish.local_rank, world=wish.world) as place:
+        ready = training.prepare(asked, training.Ears(say=say if tells else _silent))
+        if wish.dry_run:
+            return _show(wish, ready)
+        with listening() as listener:
+            ears = training.Ears(say=say, training=listener) if tells else training.Ears()
+            evaluation = training.train(ready, place, ears)
+        if place.leads:
+            _finish(wish, settings, ready, evaluation)
+    return None
+
+
+def _silent(_: object) -> None:
+    """Say nothing."""
+
+
+def _asked(wish: Wish, settings: Settings) -> training.Wish:
+    """What is asked for, from the recipe and the options."""
+    is_recipe = wish.source.suffix == _RECIPE
+    document = read_document(wish.source) if is_recipe else {}
+    dataset = wish.dataset or (None if is_recipe else wish.source)
+    if dataset is None:
+        raise Misconfigured("--dataset", "", "is missing: a recipe does not say where its data set lies", "Name it")
+    recipe = recipe_of(_changed(document, wish), wish.source if is_recipe else Path("--set"))
+    name = recipe.name or dataset.resolve().stem
+    run = wish.run or settings.data.folder / _RUNS / name
+    beside = wish.source.resolve().parent if is_recipe else Path.cwd()
+    written = beside / SPLIT if is_recipe else None
+    split = wish.split or (written if written is not None and written.is_file() else None)
+    return training.Wish(recipe=_named(recipe, name), beside=beside, dataset=dataset, run=Run(folder=run), split=split)
+
+
+def _named(recipe: Recipe, name: str) -> Recipe:
+    from dataclasses import replace
+
+    return replace(recipe, name=name)
+
+
+def _changed(document: dict[str, Any], wish: Wish) -> dict[str, Any]:
+    """The recipe with what the options say otherwise."""
+    changes: dict[str, Any] = {}
+    for text in wish.changes:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Misconfigured("--set", text, "is no TABLE.KEY=VALUE", "Write, for example, training.batch=8")
+        changes[key.strip()] = _value(key, value.strip())
+    if wish.model:
+        changes["name"] = wish.model
+    if wish.seeds:
+        changes["training.seeds"] = list(wish.seeds)
+    if wish.epochs:
+        changes["training.epochs"] = wish.epochs
+    for key, value in changes.items():
+        *tables, last = key.split(".")
+        inner = document
+        for table in tables:
+            inner = inner.setdefault(table, {})
+            if not isinstance(inner, dict):
+                raise Misconfigured("--set", key, f"{table} is no table", "Correct the key")
+        inner[last] = value
+    return document
+
+
+def _value(key: str, text: str) -> Any:
+    """A value as TOML has it; what is no TOML is a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if any(mark in text for mark in "[]{}\"'"):
+            raise Misconfigured("--set", key, f"{text} is no value of TOML", "Mind the quotes") from None
+        return text
+
+
+def _show(wish: Wish, ready: training.Ready) -> None:
+    counts = [{"train": len(f.train), "validation": len(f.validation), "test": len(f.test)} for f in ready.split.folds]
+    told: Mapping[str, Any] = {"run": str(ready.run.folder), "split": ready.split.method, "folds": counts}
+    if wish.as_json:
+        print_json(told)
+        return
+    say(f"split: {ready.split.method}")
+    for number, each in enumerate(counts, 1):
+        say(f"fold {number}: {each['train']} to train on, {each['validation']} to validate, {each['test']} to test")
+    say(f"written to {ready.run.folder}: recipe.toml, sheet.json, split.json; nothing was trained")
+
+
+def _finish(wish: Wish, settings: Settings, ready: training.Ready, evaluation: Any) -> None:
+    say(f"figures: {ready.run.evaluation}")

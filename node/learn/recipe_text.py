@@ -1,0 +1,49 @@
+"""Recipes written as TOML: to be looked at, changed and trained again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from node.learn.recipe import Recipe
+
+
+def recipe_text(recipe: Recipe, notes: Sequence[str] = ()) -> str:
+    """Write a recipe, with notes as comments on top; what is at its default is left out."""
+    lines = [f"# {note}" for note in notes]
+    tables = []
+    for key, value in _given(recipe):
+        if is_dataclass(value):
+            tables.append((key, list(_given(value))))
+        else:
+            lines.append(f"{key} = {_literal(value)}")
+    for key, table in tables:
+        if table:
+            lines += ["", f"[{key}]", *(f"{inner} = {_literal(value)}" for inner, value in table)]
+    return "\n".join(lines) + "\n"
+
+
+def _given(table: Any) -> Iterator[tuple[str, Any]]:
+    """What a table holds, in the order of its keys, but what is at its default or left out."""
+    for field in fields(table):
+        value = getattr(table, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if value is not None and value != default:
+            yield field.name, value
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_key(key)} = {_literal(each)}" for key, each in value.items())
+        return f"{{ {inner} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    # TOML's strings, numbers and booleans are JSON's.
+    return json.dumps(value.value if isinstance(value, Enum) else value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() and name.isascii() else json.dumps(name)
