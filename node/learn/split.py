@@ -39,6 +39,8 @@ class Split:
     folds: tuple[Fold, ...]
     #: Key → group, of the cases that share theirs with another.
     groups: dict[str, str] = field(default_factory=dict)
+    #: Keys of cases in no part: they belong to a group that an official part holds.
+    left_out: tuple[str, ...] = ()
 
 
 _SPLIT: TypeAdapter[Split] = TypeAdapter(Split)
