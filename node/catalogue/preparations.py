@@ -48,6 +48,8 @@ def check_preparation(card: ModelCard, complaint: Complaint) -> None:
         raise wrong("batch", f"is {said.batch}", "Give 1 or more")
     if said.activation not in _ACTIVATIONS:
         raise wrong("activation", f'is "{said.activation}"', f"Choose one of {', '.join(_ACTIVATIONS)}")
+    if len(set(said.flips)) < len(said.flips) or not set(said.flips) <= set(range(2 + card.needs_volume)):
+        raise wrong("flips", f"are {list(said.flips)}", "Give some of 0, 1 and, of volumes, 2, each once")
     if not 0 < said.threshold < 1:
         raise wrong("threshold", f"is {said.threshold}", "Give a share between 0 and 1")
     if card.pipeline == PIPELINE:

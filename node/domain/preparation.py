@@ -70,6 +70,8 @@ class Preparation:
     #: What turns the network's numbers into shares: "softmax", "sigmoid", or "none" where the file does so itself.
     #: Of a classifier "softmax" over all its numbers, or "sigmoid" of each.
     activation: str = "softmax"
+    #: Axes of the network's input, 0 is the first: it is also shown mirrored along each, and the shares are averaged.
+    flips: tuple[int, ...] = ()
     #: From which share on a voxel belongs to its segment, where the activation is "sigmoid".
     threshold: float = 0.5
     #: Of each segment only the largest connected part is kept.

@@ -23,6 +23,8 @@ from node.imaging.volume import Volume
 FLIPS, ENSEMBLE = "flips", "ensemble"
 #: Axes of volumes may differ by this much (cosine) and still be mirrored together.
 _PARALLEL = 1e-3
+#: The least share that has a logarithm.
+_LEAST = 1e-12
 
 
 def members(fitting: Fitting) -> tuple[Runner, ...]:
@@ -110,7 +112,7 @@ class _Tally:
 
 
 def _together(card: ModelCard, readings: Sequence[Reading]) -> Reading:
-    """The members' one answer: of labels what most say, of logits the mean; boxes are the first member's."""
+    """The members' one answer: of labels what most say, of numbers the mean; boxes are the first member's."""
     tally = _Tally(card)
     for reading in readings:
         tally.add(reading)
@@ -119,7 +121,7 @@ def _together(card: ModelCard, readings: Sequence[Reading]) -> Reading:
     if labels is not None:
         labels = _majority([each.labels for each in readings if each.labels is not None], card)
     elif logits is not None:
-        logits = np.mean([each.logits for each in readings if each.logits is not None], axis=0, dtype=np.float32)
+        logits = _mean([each.logits for each in readings if each.logits is not None], exclusive=card.exclusive)
     notes = dict.fromkeys(note for each in readings for note in each.notes)
     timings = {name: sum(each.timings.get(name, 0.0) for each in readings) for name in first.timings}
     return replace(
@@ -130,6 +132,16 @@ def _together(card: ModelCard, readings: Sequence[Reading]) -> Reading:
         notes=(*notes, f"What {len(readings)} models of one kind say together."),
         timings=timings,
     )
+
+
+def _mean(rows: Sequence[NDArray[np.float32]], *, exclusive: bool) -> NDArray[np.float32]:
+    """Mean of the logits, or of classes that exclude each other the logarithm of their mean shares."""
+    if not exclusive:
+        return np.mean(rows, axis=0, dtype=np.float32)
+    exact = [row.astype(np.float64) for row in rows]
+    powers = [np.exp(row - row.max(axis=-1, keepdims=True)) for row in exact]
+    shares = np.mean([each / each.sum(axis=-1, keepdims=True) for each in powers], axis=0)
+    return np.log(np.maximum(shares, _LEAST)).astype(np.float32)
 
 
 def _majority(votes: Sequence[NDArray[np.uint8]], card: ModelCard) -> NDArray[np.uint8]:

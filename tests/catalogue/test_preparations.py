@@ -28,6 +28,9 @@ def complaint(key: str, problem: str, remedy: str) -> Misconfigured:
     [
         (SEGMENTS, {"size": (8, 8, 8)}, "size"),
         (SEGMENTS, {"mean": (1.0,), "deviation": (1.0,)}, "mean"),
+        (SEGMENTS, {"flips": (3,)}, "flips"),
+        (SEGMENTS, {"flips": (0, 0)}, "flips"),
+        (IMAGES, {"channels": 3, "flips": (2,)}, "flips"),
         (VOLUMES, {"size": (8, 8)}, "size"),
         (VOLUMES, {"size": (8, 8, 0)}, "size"),
         (VOLUMES, {"patch": (8, 8, 8)}, "patch"),

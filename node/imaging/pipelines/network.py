@@ -3,18 +3,21 @@
 The file is TorchScript, torch.export (`.pt2`), an AOTInductor package (`.pt2`), ONNX (`.onnx`, with the extra `onnx`),
 or weights alone (safetensors, `torch.save`) for the network of MONAI that `[architecture]` names. It is given
 (batch, channel, axis, axis, axis) float32, of single images (batch, channel, row, column), and answers with
-(batch, class, …) of the same extent; as a classifier with (batch, number).
+(batch, class, …) of the same extent; as a classifier with (batch, number). Several files are networks of one kind,
+whose shares are averaged.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured, Unsuitable
+from node.imaging.averaged import Averaged
 from node.imaging.bundle import declared, steps
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.exact import Exact
@@ -37,30 +40,44 @@ def load(fitting: Fitting) -> Runner:
     if not segments and not (card.task is Task.CLASSIFICATION and card.targets):
         problem = "this pipeline outlines segments in volumes, and classifies images and volumes"
         raise Misconfigured("model.toml", "task", problem, "Use a bundle for other tasks")
-    if list(fitting.weights) != [ROLE]:
+    if next(iter(fitting.weights), "") != ROLE:
         roles = ", ".join(fitting.weights) or "none"
-        raise Misconfigured("model.toml", "weights", f"roles are {roles}", f'Give one file, with the role "{ROLE}"')
+        raise Misconfigured("model.toml", "weights", f"roles are {roles}", f'Give the first file the role "{ROLE}"')
     bundle = declared.configuration(card, fitting.folder, fitting.device)
     made = steps.resolved(bundle, own_code=False)
-    batch, own_code = card.preparation.batch, fitting.own_code
-    network = network_of(fitting.weights[ROLE], card.architecture, device, own_code=own_code, batch=batch)
+    members = [_member(fitting, path, device) for path in fitting.weights.values()]
+    network, said = members[0], card.preparation
+    if len(members) > 1 or said.flips:
+        network = Averaged(members, said.activation, said.flips)
+    exact = Exact(replace(made, network=_finished(network, fitting)), device)
+    return Network(fitting, exact, bundle, plain=_finished(members[0], fitting))
+
+
+def _member(fitting: Fitting, path: Path, device: torch.device) -> nn.Module:
+    batch, own_code = fitting.card.preparation.batch, fitting.own_code
+    return network_of(path, fitting.card.architecture, device, own_code=own_code, batch=batch)
+
+
+def _finished(network: nn.Module, fitting: Fitting) -> nn.Module:
+    """The network with what makes numbers of its shares, where it is a classifier that gives shares."""
+    card = fitting.card
     if card.task is Task.CLASSIFICATION and card.preparation.activation == "none":
-        network = nn.Sequential(network, Unshared(exclusive=card.exclusive))
-    return Network(fitting, Exact(replace(made, network=network), device), bundle, opaque=_is_opaque(network))
+        return nn.Sequential(network, Unshared(exclusive=card.exclusive))
+    return network
 
 
 class Network(Bundle):
-    """A network from one file, loaded."""
+    """A network from one file, or the mean of several of one kind, loaded."""
 
-    def __init__(self, fitting: Fitting, exact: Exact, bundle: Configuration, *, opaque: bool) -> None:
+    def __init__(self, fitting: Fitting, exact: Exact, bundle: Configuration, *, plain: nn.Module) -> None:
         super().__init__(fitting, exact, bundle)
-        self._opaque = opaque
+        self._plain = plain
 
     def explainable(self) -> Explainable:
-        """See `imaging.explain.CanBeExplained`."""
-        if self._opaque:
+        """See `imaging.explain.CanBeExplained`; of several networks the first one's answer is explained."""
+        if _is_opaque(self._plain):
             raise Unsuitable("its file is a program (.pt2 or .onnx): nobody can look into its layers")
-        return super().explainable()
+        return replace(super().explainable(), network=self._plain)
 
 
 class Unshared(nn.Module):
