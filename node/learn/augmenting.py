@@ -33,6 +33,11 @@ def changed(
     return _valued(image, by, random), labels
 
 
+def standardised(image: Image) -> Image:
+    """Bring an image back to mean 0 and deviation 1, as the node will always give it."""
+    return (image - image.mean()) / image.std().clamp_min(1e-6)
+
+
 def mixed(
     images: torch.Tensor, truths: torch.Tensor, mix: float, random: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,11 +57,11 @@ def _moved(
 ) -> tuple[Image, torch.Tensor | None]:
     """Turn, zoom and move, in one interpolation; what comes in from outside repeats the edge."""
     low, high = by.zoom
-    if not by.rotate_deg and not by.translate and low == high == 1:
+    if not (by.rotate_deg or by.translate or by.aspect) and low == high == 1:
         return image, labels
     size = image.shape[1:]
-    matrix = _turn(len(size), by.rotate_deg, random)
-    matrix /= math.exp(random.uniform(math.log(low), math.log(high)))
+    zooms = np.exp(random.uniform(math.log(low), math.log(high)) + random.uniform(-by.aspect, by.aspect, len(size)))
+    matrix = _turn(len(size), by.rotate_deg, random) / torch.from_numpy(zooms).float()
     shift = torch.from_numpy(random.uniform(-2 * by.translate, 2 * by.translate, len(size))).float()
     # Lattice coordinates run from -1 to 1 along each side: a turn has to know how long the sides are.
     sides = torch.tensor([float(each) for each in reversed(size)])
@@ -85,7 +90,7 @@ def _turn(axes: int, most_deg: float, random: np.random.Generator) -> torch.Tens
 
 
 def _valued(image: Image, by: Augmentation, random: np.random.Generator) -> Image:
-    """Brightness, contrast, gamma, blur, noise and blots."""
+    """Brightness, contrast, gamma, shading, coarseness, blur, noise and blots."""
     if by.contrast:
         mean = image.mean()
         image = (image - mean) * random.uniform(1 - by.contrast, 1 + by.contrast) + mean
@@ -95,6 +100,10 @@ def _valued(image: Image, by: Augmentation, random: np.random.Generator) -> Imag
         low, high = image.min(), image.max()
         power = math.exp(random.uniform(-1, 1) * math.log1p(by.gamma))
         image = ((image - low) / (high - low).clamp_min(1e-6)).pow(power) * (high - low) + low
+    if by.bias and random.random() < _SOMETIMES:
+        image = _shaded(image, by.bias, random)
+    if by.coarsen > 1 and random.random() < _SOMETIMES:
+        image = _coarsened(image, random.uniform(1, by.coarsen), random)
     if by.blur and random.random() < _SOMETIMES:
         image = _blurred(image, random.uniform(0.1, max(0.1, by.blur)))
     if by.noise and random.random() < _SOMETIMES:
@@ -117,6 +126,27 @@ def _blurred(image: Image, sigma: float) -> Image:
         rows = functional.conv1d(flat.transpose(0, 1), weights[None, None]).reshape(turned.shape)
         image = rows.movedim(-1, axis)
     return image
+
+
+def _shaded(image: Image, deviation: float, random: np.random.Generator) -> Image:
+    """Multiply by a smooth field, above the darkest value."""
+    axes = image.ndim - 1
+    drawn = torch.from_numpy(random.standard_normal((1, 1, *(3,) * axes), dtype=np.float32)) * deviation
+    mode = "trilinear" if axes == 3 else "bilinear"
+    low = image.min()
+    return (image - low) * functional.interpolate(drawn, image.shape[1:], mode=mode, align_corners=True)[0].exp() + low
+
+
+def _coarsened(image: Image, factor: float, random: np.random.Generator) -> Image:
+    """Make it coarser along one axis or all, and interpolate it back."""
+    axes = image.ndim - 1
+    which = int(random.integers(axes + 1))
+    size = [
+        max(4, round(side / factor)) if which in (axis, axes) else side for axis, side in enumerate(image.shape[1:])
+    ]
+    mode = "trilinear" if axes == 3 else "bilinear"
+    coarse = functional.interpolate(image[None], size, mode=mode, align_corners=False)
+    return functional.interpolate(coarse, image.shape[1:], mode=mode, align_corners=False)[0]
 
 
 def _blotted(image: Image, most: float, random: np.random.Generator) -> Image:

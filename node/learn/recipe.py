@@ -71,6 +71,8 @@ class Augmentation:
     translate: Share = 0.0
     #: Factor, the least and the greatest.
     zoom: tuple[float, float] = (1.0, 1.0)
+    #: 0.1: each axis is zoomed by another 0.9 to 1.1 besides.
+    aspect: Share = 0.0
     #: Axes of the network's input that may be mirrored, 0 is the first.
     flip: tuple[int, ...] = ()
     #: Added to values of mean 0 and deviation 1, or as a share of the range, either way.
@@ -83,6 +85,10 @@ class Augmentation:
     noise: Annotated[float, Field(ge=0)] = 0.0
     #: Standard deviation of Gaussian blur at most, in pixels.
     blur: Annotated[float, Field(ge=0)] = 0.0
+    #: Largest factor by which the image is made coarser, along one axis or all, and fine again.
+    coarsen: Annotated[float, Field(ge=1)] = 1.0
+    #: Standard deviation of the logarithm of a smooth field that brightness is multiplied by, as of a coil.
+    bias: Annotated[float, Field(ge=0)] = 0.0
     #: Largest share of the area that is blotted out.
     erase: Share = 0.0
     #: Parameter of the beta distribution that images are mixed by (Zhang et al., mixup, ICLR 2018); 0: not at all.

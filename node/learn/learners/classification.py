@@ -14,7 +14,7 @@ from torch.nn import functional
 from node.domain.preparation import Architecture, Preparation, Values
 from node.errors import Misconfigured
 from node.imaging.formats import built
-from node.learn.augmenting import changed, mixed
+from node.learn.augmenting import changed, mixed, standardised
 from node.learn.case import Dataset
 from node.learn.fitting import SCORE, random_of
 from node.learn.learners import Example, Material
@@ -62,9 +62,8 @@ class Classifier:
         assert recipe.augmentation is not None
         torch.manual_seed(seed)
         self.network = built(recipe.network)
-        if recipe.start is not None:
-            if begin_from(self.network, recipe.start, material.beside):
-                freshly(stages_of(self.network)[-1], torch.Generator().manual_seed(seed))
+        if recipe.start is not None and begin_from(self.network, recipe.start, material.beside):
+            freshly(stages_of(self.network)[-1], torch.Generator().manual_seed(seed))
         self._recipe, self._seed = recipe, seed
         self._augmentation = recipe.augmentation
         self._train, self._validation = material.train, material.validation
@@ -92,7 +91,7 @@ class Classifier:
     def batch(self, epoch: int, index: int, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Learner`; (batch, channel, …) images and (batch, class) truths."""
         chosen = [self._train[place] for place in self._places(epoch, index)]
-        images = torch.stack([changed(each.prepared.image, None, self._augmentation, random)[0] for each in chosen])
+        images = torch.stack([self._shown(each, random) for each in chosen])
         labels = torch.tensor([_label(each) for each in chosen])
         truths = functional.one_hot(labels, self._classes).float()
         return mixed(images, truths, self._augmentation.mix, random)
@@ -115,6 +114,11 @@ class Classifier:
         per_class = [losses[labels == each].mean() for each in range(self._classes) if bool((labels == each).any())]
         right = (logits.argmax(1) == labels).float()
         return {SCORE: -float(torch.stack(per_class).mean()), "accuracy": float(right.mean())}
+
+    def _shown(self, example: Example, random: np.random.Generator) -> torch.Tensor:
+        image, _ = changed(example.prepared.image, None, self._augmentation, random)
+        assert self._recipe.preparation is not None
+        return standardised(image) if self._recipe.preparation.values is Values.ZSCORE else image
 
     def _places(self, epoch: int, index: int) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Which cases are in a batch: every one once an epoch, or each class as often as any other."""
