@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,49 +68,56 @@ def similarity_groups(survey: Survey, near_duplicate: float) -> dict[str, str]:
     A group is named by the first of its keys, in their order; alone, a case is its own group.
 
     Raises:
-        Misconfigured: as `grouped`.
+        Misconfigured: one group holds more than a third of all cases; suggests a threshold.
     """
-    return _groups(survey, near_duplicate, patients=False)
+    equal = same([each.digest for each in survey.sights])
+    near = close_pairs(survey.thumbnails, near_duplicate) if near_duplicate < 1 else ()
+    found = components(len(survey.cases), chain([equal], near))
+    if _too_large(found):
+        better = suggestion(survey.thumbnails)
+        remedy = f"Set it to {better}" if better < 1 else "Set it to 1, which turns it off"
+        problem = f"at {near_duplicate} {_held(found)}: images of this kind are more alike than that"
+        raise Misconfigured(survey.source, "split.near_duplicate", problem, remedy)
+    return _named(survey, found)
+
+
+def with_patients(survey: Survey, groups: Mapping[str, str]) -> dict[str, str]:
+    """Return the groups with all cases of one patient put together besides.
+
+    Raises:
+        Misconfigured: one group holds more than a third of all cases.
+    """
+    alike = same([groups[case.key] for case in survey.cases])
+    found = components(len(survey.cases), [alike, same([case.group for case in survey.cases])])
+    if _too_large(found):
+        remedy = "Say which column or folder tells patients apart, or leave it out"
+        raise Misconfigured(survey.source, "", f"{_held(found)}, connected by their patients", remedy)
+    return _named(survey, found)
 
 
 def grouped(survey: Survey, near_duplicate: float) -> dict[str, str]:
-    """Return key → group as `similarity_groups` does, with all cases of one patient put together besides.
+    """Return key → group: patients, exact duplicates and near-duplicates, put together.
 
     Raises:
-        Misconfigured: one group holds more than a third of all cases; suggests a threshold.
+        Misconfigured: one group holds more than a third of all cases.
     """
-    return _groups(survey, near_duplicate, patients=True)
+    return with_patients(survey, similarity_groups(survey, near_duplicate))
 
 
-def _groups(survey: Survey, near_duplicate: float, *, patients: bool) -> dict[str, str]:
-    keys = [case.key for case in survey.cases]
-    known = [same([each.digest for each in survey.sights])]
-    if patients:
-        known.append(same([case.group for case in survey.cases]))
-        _refuse_large(survey, components(len(keys), known), near_duplicate, similar=False)
-    near = close_pairs(survey.thumbnails, near_duplicate) if near_duplicate < 1 else iter(())
-    found = components(len(keys), [*known, *near])
-    _refuse_large(survey, found, near_duplicate, similar=True)
+def _named(survey: Survey, found: NDArray[np.int32]) -> dict[str, str]:
     first: dict[int, str] = {}
+    keys = [case.key for case in survey.cases]
     for key, number in sorted(zip(keys, found.tolist(), strict=True)):
         first.setdefault(number, key)
     return {key: first[number] for key, number in zip(keys, found.tolist(), strict=True)}
 
 
-def _refuse_large(survey: Survey, found: NDArray[np.int32], near_duplicate: float, *, similar: bool) -> None:
-    if len(found) < _ENOUGH:
-        return
-    largest = int(np.bincount(found).max())
-    if largest <= LARGEST * len(found):
-        return
-    held = f"one group holds {largest} of {len(found)} cases"
-    if not similar:
-        remedy = "Say which column or folder tells patients apart, or leave it out"
-        raise Misconfigured(survey.source, "", f"{held}, all of one patient or the same image", remedy)
-    better = suggestion(survey.thumbnails)
-    remedy = f"Set it to {better}" if better < 1 else "Set it to 1, which turns it off"
-    problem = f"at {near_duplicate} {held}: images of this kind are more alike than that"
-    raise Misconfigured(survey.source, "split.near_duplicate", problem, remedy)
+def _too_large(found: NDArray[np.int32]) -> bool:
+    return len(found) >= _ENOUGH and int(np.bincount(found).max()) > LARGEST * len(found)
+
+
+def _held(found: NDArray[np.int32]) -> str:
+    return f"one group holds {int(np.bincount(found).max())} of {len(found)} cases"
 
 
 def suggestion(thumbnails: NDArray[np.float32]) -> float:

@@ -158,6 +158,9 @@ def _sight(case: Case, pixels: Pixels, size: int) -> Sight:
     is_colour = pixels.volume is None and array.ndim == 3
     channels = [array[..., number] for number in range(array.shape[2])] if is_colour else [array]
     is_finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    finite = array if is_finite else array[np.isfinite(array)]
+    if finite.size == 0:
+        finite = np.zeros(1, np.float32)
     return Sight(
         key=case.key,
         digest=_digest(array),
@@ -165,8 +168,8 @@ def _sight(case: Case, pixels: Pixels, size: int) -> Sight:
         shape=tuple(channels[0].shape),
         channels=len(channels),
         spacing_mm=() if pixels.volume is None else pixels.volume.grid.spacing_mm,
-        minimum=float(array.min()),
-        maximum=float(array.max()),
+        minimum=float(finite.min()),
+        maximum=float(finite.max()),
         is_finite=is_finite,
         sample=np.stack([_taken(channel.reshape(-1), size) for channel in channels]),
         regions=() if pixels.labels is None else _regions(pixels, channels, size),

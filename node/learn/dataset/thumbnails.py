@@ -24,6 +24,8 @@ def thumbnail_of(array: NDArray[Any], size: int, *, is_volume: bool) -> NDArray[
     Returns:
         float32; all 0 where the image is constant, or holds what is no number.
     """
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        array = np.zeros_like(array)
     if is_volume:
         sides = max(2, round(size ** (2 / 3)))
         # Plane by plane: a whole volume in double precision is large.
@@ -36,7 +38,7 @@ def thumbnail_of(array: NDArray[Any], size: int, *, is_volume: bool) -> NDArray[
     largest = np.abs(vector).max()
     vector -= vector.mean()
     length = np.linalg.norm(vector)
-    if not np.isfinite(length) or length <= _CONSTANT * largest * np.sqrt(vector.size):
+    if length <= _CONSTANT * largest * np.sqrt(vector.size):
         return np.zeros(vector.size, np.float32)
     found: NDArray[np.float32] = (vector / length).astype(np.float32)
     return found
