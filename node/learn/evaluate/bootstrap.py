@@ -11,7 +11,7 @@ gives the same, as of a figure at its limit, the interval has no width: it says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,6 +40,9 @@ class Method(StrEnum):
     PERCENTILE = "percentile"
     #: Bias-corrected and accelerated.
     BCA = "bca"
+    #: Percentiles moved so that the resamples' mean lies on the figure: for one that every resampling adds to, as to a
+    #: calibration error. It is the interval of the same figure of as many other cases.
+    CENTRED = "centred"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +81,21 @@ def draw(
 
 
 def intervals(
-    draws: Draws, statistics: Sequence[tuple[Sequence[str], Statistic]], method: Method = Method.BCA
+    draws: Draws,
+    statistics: Sequence[tuple[Sequence[str], Statistic]],
+    method: Method = Method.BCA,
+    centred: Container[str] = (),
 ) -> dict[str, Figure]:
-    """The figures of several seeds, each with the groups of its cases: name → mean of the seeds, with its interval."""
+    """The figures of several seeds, each with the groups of its cases: name → mean of the seeds, with its interval.
+
+    Figures in `centred` are centred, whatever the method. One that a seed does not have at all is left out.
+    """
     if not statistics:
         return {}
     rows = [_rows(draws, groups, statistic) for groups, statistic in statistics]
-    return {name: _figure([each[name] for each in rows], draws.replicates, method) for name in rows[0]}
+    names = [name for name in rows[0] if all(name in each for each in rows)]
+    methods = {name: Method.CENTRED if name in centred else method for name in names}
+    return {name: _figure([each[name] for each in rows], draws.replicates, methods[name]) for name in names}
 
 
 def interval(value: float, drawn: Numbers, left_out: Numbers, method: Method) -> tuple[float, float] | None:
@@ -96,6 +107,9 @@ def interval(value: float, drawn: Numbers, left_out: Numbers, method: Method) ->
     if method is Method.BCA:
         tails = _corrected(tails, value, known, left_out[np.isfinite(left_out)])
     low, high = np.quantile(known, tails)
+    if method is Method.CENTRED:
+        off = float(known.mean()) - value
+        low, high = max(0.0, low - off), high - off
     return min(float(low), value), max(float(high), value)
 
 

@@ -5,8 +5,8 @@ the share is the softmax over all classes (`imaging.tasks.classification.scores_
 `imaging.bundle.logits.against_the_rest`, which is the same), and the probability is 1 / (1 + exp(-(z / T + b))).
 
 The expected calibration error (Naeini et al., AAAI 2015) is the mean distance of what bins say from what was found in
-them. Of a sample it is never 0, though every probability held: `by_chance` says what it would be on average then, and
-resamples of the cases add to it once more, so that their percentiles lie too high; BCa takes most of that off.
+them. Of a sample it is never 0, though every probability held: `by_chance` says what it would be on average then.
+Resamples add to it once more; its interval is moved back by as much (`bootstrap.Method.CENTRED`).
 """
 
 from __future__ import annotations

@@ -189,6 +189,9 @@ class Evaluation:
     worst: tuple[Failure, ...] = ()
     #: Sentences that a reader of the figures has to know.
     notes: tuple[str, ...] = ()
+    #: Of the networks that became the model, asked together, where these are several: its calibration and operating
+    #: point are the model's.
+    together: Evaluation | None = None
     #: What was asked, as `recipe.Judging` has it.
     judging: Mapping[str, Any] = field(default_factory=dict)
 
@@ -204,6 +207,17 @@ def evaluation_text(evaluation: Evaluation) -> str:
     """
     document = _EVALUATION.dump_python(evaluation, mode="json")
     return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def write_evaluation(file: Path, evaluation: Evaluation) -> None:
+    """Write `evaluation.json`, whole or not at all.
+
+    Raises:
+        ValueError: a number of it is not finite.
+    """
+    beside = file.with_name(f"{file.name}.part")
+    beside.write_text(evaluation_text(evaluation), encoding="utf-8")
+    beside.replace(file)
 
 
 def read_evaluation(file: Path) -> Evaluation:
