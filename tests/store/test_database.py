@@ -15,6 +15,11 @@ from node.store.database import FILE_NAME, Database, open_database
 from node.store.migrations import MIGRATIONS
 
 
+@pytest.fixture(scope="module", autouse=True)
+def new_databases() -> None:
+    """Here the migrations make each."""
+
+
 def _another_writer(folder: Path) -> sqlite3.Connection:
     """A connection that writes to a new file which has no write-ahead log yet."""
     folder.mkdir()
