@@ -107,7 +107,7 @@ def fit(
         Failed: the loss is no number any more.
         Misconfigured: what `folder` keeps does not belong to this network.
     """
-    network = learner.network.to(place.device)
+    network = _laid_out(learner.network.to(place.device))
     state = _State(_optimiser(learner, training), copy.deepcopy(network) if training.average else None)
     _go_on(folder, state, network)
     spread: nn.Module = network
@@ -191,6 +191,14 @@ def _batches(learner: Learner, epoch: int, steps: int, seed: int, place: Place) 
             if step + 1 < steps:
                 coming = maker.submit(made, step + 1)
             yield batch
+
+
+def _laid_out(network: nn.Module) -> nn.Module:
+    """Channels last in memory: convolutions are up to three times faster so, on processors and GPUs."""
+    for kind, layout in ((nn.Conv3d, torch.channels_last_3d), (nn.Conv2d, torch.channels_last)):
+        if any(isinstance(part, kind) for part in network.modules()):
+            return network.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
+    return network
 
 
 def _numbers(training: Training, place: Place) -> torch.autocast:

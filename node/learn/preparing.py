@@ -47,7 +47,11 @@ def preparer(preparation: Preparation, *, images: bool, colour: Colour = Colour.
 
     The function that comes back raises `Failed` where a step cannot be taken, or leaves values that are not numbers.
     """
-    steps = declared.preprocessing(preparation, images=images)
+    # MONAI asks that its reading of the axes be named; none means those of the volume.
+    steps = [
+        {**step, "labels": None} if step["_target_"] == "Orientationd" else step
+        for step in declared.preprocessing(preparation, images=images)
+    ]
     plain = _resolved(steps)
     paired = _resolved([_with_labels(step) for step in steps])
 

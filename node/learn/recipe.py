@@ -173,6 +173,8 @@ class Members(StrEnum):
     FOLDS = "folds"
     #: One more, trained on every case there is; the figures are those of the folds.
     WHOLE = "whole"
+    #: The same with every seed, their shares averaged.
+    WHOLE_SEEDS = "whole-seeds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

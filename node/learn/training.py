@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.errors import Misconfigured
-from node.learn import checkpoint, members
-from node.learn.dataset import open_dataset, splitting
-from node.learn.dataset.duplicates import grouped
+from node.learn import checkpoint, members, splitting
+from node.learn.dataset.examination import Examination, examine
 from node.learn.dataset.opened import Opened
-from node.learn.dataset.sheet import Sheet, sheet_of, sheet_text
-from node.learn.dataset.survey import Survey, survey
+from node.learn.dataset.problems import Gravity
+from node.learn.dataset.sheet import Sheet, sheet_text
+from node.learn.dataset.survey import Progress
 from node.learn.evaluate.evaluating import evaluate
 from node.learn.evaluate.evaluation import Evaluation, write_evaluation
 from node.learn.fitting import Listener
@@ -52,6 +52,8 @@ class Ears:
 
     #: A sentence.
     say: Callable[[str], object] = _silent
+    #: Cases that were looked at, of so many.
+    looking: Progress | None = None
     #: What hears of one training, by its name.
     training: Callable[[str], Listener] = field(default=lambda _: _silent)
 
@@ -75,16 +77,25 @@ def prepare(wish: Wish, ears: Ears) -> Ready:
         Misconfigured: the data set is unfit, the split does not fit it, or the run was begun with something else; says
             what, by name.
     """
-    dataset = open_dataset(wish.dataset, wish.recipe.task, wish.recipe.classes)
+    asked = wish.recipe
+    examined = examine(
+        wish.dataset,
+        task=asked.task,
+        classes=asked.classes,
+        splitting=asked.split,
+        preparation=asked.preparation,
+        progress=ears.looking,
+    )
+    dataset = examined.dataset
     ears.say(f"{dataset.name}: {len(dataset.cases)} cases for {dataset.task.value}, read as {dataset.layout}")
-    seen = survey(dataset, thumbnail=wish.recipe.split.thumbnail)
-    sheet = sheet_of(dataset, seen, wish.recipe.split)
-    ears.say(sheet_text(sheet))
-    sheet.refuse()
-    split = _split(wish, seen)
-    recipe = dataclasses.replace(wish.recipe, task=dataset.task, classes=dataset.classes)
+    for problem in examined.problems:
+        if problem.gravity is not Gravity.ERROR:
+            ears.say(f"{problem.gravity.value}: {problem.text}. {problem.remedy}")
+    examined.refuse()
+    split = _split(wish, examined)
+    recipe = dataclasses.replace(asked, task=dataset.task, classes=dataset.classes)
     recipe = teacher(dataset.task).derived(recipe, dataset)
-    ready = Ready(dataset=dataset, recipe=recipe, split=split, sheet=sheet, run=wish.run, beside=wish.beside)
+    ready = Ready(dataset=dataset, recipe=recipe, split=split, sheet=examined.sheet, run=wish.run, beside=wish.beside)
     _write(ready)
     return ready
 
@@ -99,9 +110,7 @@ def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
     wanted = [
         ready.run.member(seed, fold) for seed in ready.recipe.training.seeds for fold in range(len(ready.split.folds))
     ]
-    whole = [ready.run.member(ready.recipe.training.seeds[0], members.WHOLE)]
-    if ready.recipe.export.members is not Members.WHOLE:
-        whole = []
+    whole = [member for member in chosen(ready) if member.fold == members.WHOLE]
     examples: Mapping[str, Example] = {}
     if not all(member.is_done for member in (*wanted, *whole)):
         ears.say("preparing the cases as the network will see them")
@@ -129,15 +138,16 @@ def chosen(ready: Ready) -> tuple[Member, ...]:
             return tuple(run.member(seeds[0], fold) for fold in range(len(ready.split.folds)))
         case Members.WHOLE:
             return (run.member(seeds[0], members.WHOLE),)
+        case Members.WHOLE_SEEDS:
+            return tuple(run.member(seed, members.WHOLE) for seed in seeds)
 
 
-def _split(wish: Wish, seen: Survey) -> Split:
-    groups = grouped(seen, wish.recipe.split.near_duplicate)
+def _split(wish: Wish, examined: Examination) -> Split:
     file = wish.run.split if wish.run.split.exists() else wish.split
     if file is None:
-        return splitting.make(seen, groups, wish.recipe.split)
+        return splitting.make_split(examined.survey, examined.groups, wish.recipe.split)
     split = read_split(file)
-    splitting.check(split, seen, groups, file)
+    splitting.check(split, examined.dataset, examined.groups, examined.survey.digest)
     return split
 
 
@@ -150,7 +160,7 @@ def _write(ready: Ready) -> None:
         raise Misconfigured(run.folder, "", problem, "Name another folder with --run, or remove this one")
     checkpoint.write_whole(run.recipe, lambda path: path.write_text(text, encoding="utf-8"))
     checkpoint.write_whole(run.split, lambda path: path.write_text(split_text(ready.split), encoding="utf-8"))
-    checkpoint.write_whole(run.sheet, lambda path: path.write_text(ready.sheet.json(), encoding="utf-8"))
+    checkpoint.write_whole(run.sheet, lambda path: path.write_text(sheet_text(ready.sheet), encoding="utf-8"))
 
 
 def _member(
