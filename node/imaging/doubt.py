@@ -137,11 +137,11 @@ def _together(card: ModelCard, readings: Sequence[Reading]) -> Reading:
 def _mean(rows: Sequence[NDArray[np.float32]], *, exclusive: bool) -> NDArray[np.float32]:
     """Mean of the logits, or of classes that exclude each other the logarithm of their mean shares."""
     if not exclusive:
-        return np.mean(rows, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(rows, axis=0, dtype=np.float32), np.float32)
     exact = [row.astype(np.float64) for row in rows]
     powers = [np.exp(row - row.max(axis=-1, keepdims=True)) for row in exact]
     shares = np.mean([each / each.sum(axis=-1, keepdims=True) for each in powers], axis=0)
-    return np.log(np.maximum(shares, _LEAST)).astype(np.float32)
+    return np.asarray(np.log(np.maximum(shares, _LEAST)), np.float32)
 
 
 def _majority(votes: Sequence[NDArray[np.uint8]], card: ModelCard) -> NDArray[np.uint8]:
