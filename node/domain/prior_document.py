@@ -100,6 +100,10 @@ class PriorDocument:
     findings: tuple[PriorFinding, ...] = ()
     #: Of a segmentation: Series Instance UIDs of the images that it says it was made on.
     made_on: tuple[str, ...] = ()
+    #: The same, SOP Instance UIDs of the images that it names anywhere.
+    made_of: tuple[str, ...] = ()
+    #: Of a segmentation: a person has drawn each of its segments, or helped to, and each says what it is.
+    drawn: bool = False
     #: How many findings or measurements were left out, for there were too many.
     left_out: int = 0
 

@@ -23,7 +23,7 @@ from node.store.instances import HeldInstance
 from node.store.prior_documents import DocumentRow
 from node.store.studies import StudyRow
 from node.store.work_items import WorkItem
-from node.workflow import history
+from node.workflow import feedback, history
 from node.workflow.policy import Policy
 
 #: Of one study the newest are read.
@@ -121,6 +121,8 @@ def complete(
     if document is None:
         state = DocumentState.NOT_BELIEVED
     _record(db, now, policy, replace(reading, study=study), document or PriorDocument(), state, reason)
+    if reading.kind is DocumentKind.SEGMENTATION:
+        feedback.correct(db, now, policy, reading.held, study, document, lies_on_images=not reason)
     return True
 
 
@@ -206,6 +208,7 @@ def _record_unreadable(db: Database, now: Instant, policy: Policy, item: WorkIte
     reading = begin(db, item)
     if reading is not None:
         _record(db, now, policy, reading, PriorDocument(), DocumentState.UNREADABLE, reason)
+        feedback.correct(db, now, policy, reading.held, reading.study, None, lies_on_images=False)
 
 
 def _doubt(held: HeldInstance, study: StudyRow) -> str:

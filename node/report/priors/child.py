@@ -82,6 +82,9 @@ def _document(question: Question) -> PriorDocument:
             by_device=any(each.algorithm for each in found),
             findings=found,
             made_on=segments.made_on(dataset),
+            # The header that was read ends before the frames, which name images, too.
+            made_of=segments.made_of(dcmread(question.path, stop_before_pixels=True) if question.images else dataset),
+            drawn=segments.is_drawn(dataset),
             left_out=left_out,
         )
     root = read_tree(dataset)

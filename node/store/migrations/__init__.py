@@ -31,6 +31,7 @@ from node.store.migrations import asides  # isort: skip
 from node.store.migrations import performing  # isort: skip
 from node.store.migrations import forgetting  # isort: skip
 from node.store.migrations import order_numbers  # isort: skip
+from node.store.migrations import feedback  # isort: skip
 
 __all__ = [
     "MIGRATIONS",
@@ -41,6 +42,7 @@ __all__ = [
     "confirmations",
     "deliveries",
     "explanations",
+    "feedback",
     "first",
     "forgetting",
     "hl7",
