@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INCHES = (7.0, 3.5)
+#: Where the highest values lie so many times further than three quarters of all, the axis is drawn logarithmically.
+_FAR = 20
 _PARTS = ("train", "validation", "test", "")
 
 
@@ -111,6 +113,8 @@ def _values(axes: Axes, sheet: Sheet) -> None:
         axes.plot([told["50"]], [place], "o", color="C0")
     axes.set_yticks(range(len(rows)), [_plain(name) for name, _ in rows])
     axes.invert_yaxis()
+    if any(each.percentiles["99.5"] > _FAR * max(1.0, abs(each.percentiles["75"])) for _, each in rows):
+        axes.set_xscale("symlog")
     axes.set(xlabel="value", title="Values: 0.5 % to 99.5 %, the middle half, the median")
 
 

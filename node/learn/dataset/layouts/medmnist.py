@@ -85,7 +85,7 @@ def open_at(path: Path, wanted: Wanted) -> Opened:
 def _arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Images and labels by part, of the parts that have both."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             held = {name: file[name] for part in _PARTS for kind in ("images", "labels")
                     if (name := f"{part}_{kind}") in file.files}  # fmt: skip
             all_names = file.files
