@@ -64,21 +64,21 @@ def inference(card: ModelCard) -> dict[str, Any]:
     count = len(card.weights)
     networks = [f"@bundle_root + '/{path.removeprefix(f'{FOLDER}/')}'" for path in weight_names(count)]
     network = {"_target_": target, **card.architecture.arguments}
-    averaged = count > 1 or bool(card.preparation.flips)
+    averaged = _is_averaged(card)
     made: dict[str, Any] = {"network_def": network, "network": "$@network_def.to(@device)"}
-    fill = [f"$@network_def.load_state_dict(safetensors.torch.load_file({networks[0]}))"]
+    fill = [f"$@network_def.load_state_dict(load_file({networks[0]}))"]
     if averaged:
         names = ["network_def", *(f"network_def_{number}" for number in range(2, count + 1))]
         made = dict.fromkeys(names, network)
         members = ", ".join(f"@{name}" for name in names)
         said = f"'{card.preparation.activation}', {list(card.preparation.flips)}"
-        made["network"] = f"$node.imaging.averaged.Averaged([{members}], {said}).to(@device)"
+        made["network"] = f"$Averaged([{members}], {said}).to(@device)"
         fill = [
-            f"$@{name}.load_state_dict(safetensors.torch.load_file({path}))"
+            f"$@{name}.load_state_dict(load_file({path}))"
             for name, path in zip(names, networks, strict=True)
         ]
     return {
-        "imports": ["$import glob", "$import safetensors.torch", *(["$import node.imaging.averaged"] * averaged)],
+        "imports": ["$import glob", "$from safetensors.torch import load_file", *(["$from node.imaging.averaged import Averaged"] * averaged)],
         "bundle_root": ".",
         "dataset_dir": "./input",
         "output_dir": "./output",
@@ -177,6 +177,11 @@ def metadata(card: ModelCard, made_on: str) -> dict[str, Any]:
     }
 
 
+def _is_averaged(card: ModelCard) -> bool:
+    """Whether there are several networks or views, whose shares MONAI would not average."""
+    return len(card.weights) > 1 or bool(card.preparation.flips)
+
+
 def _loading(card: ModelCard) -> Sequence[dict[str, Any]]:
     if card.needs_volume:
         return [{"_target_": "LoadImaged", "keys": _KEY}]
@@ -211,6 +216,9 @@ def _readme(card: ModelCard) -> str:
     run = "python -m monai.bundle run --bundle_root . --config_file configs/inference.json"
     lines += ["```sh", "pip install monai pytorch-ignite safetensors " + ("nibabel" if card.needs_volume else "pillow")]
     lines += [f"{run} --dataset_dir /folder/with/files", "```", ""]
+    assert card.architecture is not None
+    if _is_averaged(card) or card.architecture.name.startswith("node."):
+        lines += ["It has a part that MONAI has not: `pip install matins` too.", ""]
     if not card.needs_volume:
         lines += ["Its answers here are not calibrated: calibration and operating point stand in `model.toml`.", ""]
     lines += [f"Licence: {card.licence}", "", f"Cite: {card.citation}"]

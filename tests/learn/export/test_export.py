@@ -148,7 +148,7 @@ def test_what_is_larger_than_the_recipe_allows_is_not_exported(source: Path, int
     trained = runs.outlined(source)
     small = dataclasses.replace(trained.recipe.export, largest_mb=0.001)
     trained = dataclasses.replace(trained, recipe=dataclasses.replace(trained.recipe, export=small))
-    with pytest.raises(Failed, match="the recipe allows 0.0"):
+    with pytest.raises(Failed, match="the recipe allows"):
         export(trained, into / "outlined")
 
 
