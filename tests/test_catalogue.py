@@ -321,10 +321,23 @@ def test_weights_of_a_package_are_found_without_importing_it(models: Path) -> No
 
 
 def test_every_shipped_model_is_sound_locked_and_complete() -> None:
-    names = [path.name for path in (ROOT / "models").iterdir() if path.is_dir()]
+    names = [path.parent.name for path in (ROOT / "models").glob("[!.]*/model.toml")]
     found = load_models(ROOT / "models", [ROOT / "models" / "models.lock"], dict.fromkeys(names, Mode.LIVE))
     assert {model.card.name: model.problem for model in found} == dict.fromkeys(names, "")
     assert "brain-t1" in names
+
+
+def test_a_recipe_that_was_not_trained_yet_is_no_model_and_no_mistake(models: Path) -> None:
+    (models / "later").mkdir()
+    (models / "later" / "recipe.toml").write_text("[training]\nepochs = 1\n")
+    (models / "later" / "card.toml").write_text('title = "Later"\n')
+    before, problems = load_models_leniently(models, [], {})
+    assert (len(before), problems) == (1, ())
+    _, problems = load_models_leniently(models, [], {"later": Mode.SHADOW})
+    assert [problem.key for problem in problems] == ["models.later"]
+    (models / "later" / "recipe.toml").unlink()
+    _, problems = load_models_leniently(models, [], {})
+    assert [Path(problem.file).name for problem in problems] == ["model.toml"]
 
 
 def test_the_shipped_lock_has_the_digests_that_the_package_was_published_with() -> None:
@@ -479,3 +492,11 @@ def test_every_shipped_rule_loads_against_the_shipped_models_and_has_a_source() 
 
 def test_every_word_of_the_vocabulary_says_what_it_means_and_where_it_is_read() -> None:
     assert all(field.meaning and field.source for field in FIELDS.values())
+
+
+def test_a_folder_with_a_recipe_and_no_card_is_a_model_to_be_trained(models: Path, lock: Path) -> None:
+    (models / "later").mkdir()
+    found, problems = load_models_leniently(models, [lock], LIVE)
+    assert [(problem.problem, "later" in problem.file) for problem in problems] == [("no such file", True)]
+    (models / "later/recipe.toml").touch()
+    assert load_models_leniently(models, [lock], LIVE) == (found, ())

@@ -15,6 +15,9 @@ from node.domain.rule import finding_key
 from node.errors import Misconfigured, Unsuitable
 
 
+#: How a model is trained, beside its card, or before it has one.
+RECIPE = "recipe.toml"
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """One model as it lies on disk."""
@@ -63,6 +66,8 @@ def load_models_leniently(
     models: list[Model] = []
     problems: list[Misconfigured] = []
     folders = sorted(path for path in models_folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+    # What has a recipe and no card yet is a model that somebody is going to train.
+    folders = [path for path in folders if (path / CARD).exists() or not (path / RECIPE).exists()]
     for folder in folders:
         try:
             models.append(_load(folder, locks, modes.get(folder.name, Mode.OFF)))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, TypeAdapter
 
+from node.catalogue.models import RECIPE
 from node.catalogue.toml_file import read_document, validate
 from node.domain.colour import Colour
 from node.domain.model_card import Task
@@ -18,7 +19,7 @@ _FORBID: Any = {"extra": "forbid"}
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 #: Name of the recipe's file beside a card.
-FILE_NAME = "recipe.toml"
+FILE_NAME = RECIPE
 
 
 class Balance(StrEnum):
