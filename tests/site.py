@@ -13,12 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from node.cli import app
 from node.demo.sender import Address, Answer, send
+from node.store import instances
+from node.store.database import open_database
+from node.workflow.story import study_story
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -102,6 +108,8 @@ class Site:
         self.quiet_s = quiet_s
         self.models = models or ROOT / "models"
         self.model = model
+        #: "off" where nothing is read: to load PyTorch takes half of the time in which a node starts.
+        self.mode = "live"
         #: The studies that tests send were made years ago.
         self.max_age_days = 0
         #: Further lines of [completeness.default] and of the model's section.
@@ -144,7 +152,7 @@ class Site:
             "[receive]\njournal_ready_bytes = 67108864\n"
             f"[deliver]\nbackoff_s = 0.5\nbackoff_maximum_s = 2\n"
             f"[completeness.default]\nmax_age_days = {self.max_age_days}\n{self.completeness}\n"
-            f'[models.{self.model}]\nmode = "live"\n{self.model_settings}\n' + "\n".join(self.peers)
+            f'[models.{self.model}]\nmode = "{self.mode}"\n{self.model_settings}\n' + "\n".join(self.peers)
         )
 
     def start(self, *, wrap: Sequence[str] = ()) -> None:
@@ -184,13 +192,32 @@ class Site:
         command = [sys.executable, "-m", "node", *arguments, "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As `run`, without a process of its own, which would take a second to load."""
+        done = CliRunner().invoke(app, [*arguments, "--config", str(self.config)])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return subprocess.CompletedProcess([*arguments], done.exit_code, done.stdout, done.stderr)
+
     def json(self, *arguments: str) -> Any:
-        done = self.run(*arguments, "--json")
+        done = self.command(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def told(self, study: str) -> Any:
+        """What `matins show --json` tells of a study, which takes a second to load; `None` where none is held."""
+        with closing(open_database(self.data, "test")) as db:
+            return json.loads(json.dumps(study_story(db, study)))
+
     def story(self, study: str) -> Any:
-        return self.json("show", study)
+        """As `told`, of a study that is held."""
+        found = self.told(study)
+        assert found is not None, f"no study {study} is held"
+        return found
+
+    def uids(self) -> set[str]:
+        """SOP Instance UIDs of what is held, as `matins instances --uids` lists them."""
+        with closing(open_database(self.data, "test")) as db:
+            return {each.sop_instance_uid for each in instances.of_study(db)}
 
     def send(self, files: Sequence[Path], *, calling: str) -> list[Answer]:
         return send(files, self.address, calling_ae_title=calling)

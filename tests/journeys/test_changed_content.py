@@ -55,13 +55,17 @@ class Hospital:
 
         return wait_until(f"revision {revision} of {study}", check)
 
-    def settled(self, study: str, *, versions: int) -> Any:
-        """The study's story once so many instances have come again in other bytes, and a closing has looked at them."""
+    def settled(self, study: str, *, versions: int, instances: int = 0) -> Any:
+        """The study's story once so many instances have come again in other bytes, and a closing has looked at them.
+
+        instances: how many there are with those that somebody else sends back.
+        """
 
         def check() -> Any:
             story = self.site.story(study)
             after = [event["after"] for event in story["events"] if event["after"] in ("version", "late", "closed")]
-            return story if after.count("version") == versions and after[-1] == "closed" else None
+            is_whole = after.count("version") == versions and story["instances"] >= instances
+            return story if is_whole and after[-1] == "closed" else None
 
         return wait_until(f"the closing of {study}", check)
 
@@ -152,8 +156,8 @@ def test_an_archive_that_sends_everything_back_in_any_encoding_causes_no_run(
         for copy in copies.values():
             accepted(hospital.site, copy, calling="ARCHIVE")
     for study in studies:
-        story = hospital.settled(study, versions=5 * 12)
-        assert (story["revision"], story["instances"], runs(story)) == (1, 12 + 2, 1)  # SEG and SR have come back
+        story = hospital.settled(study, versions=5 * 12, instances=12 + 2)  # SEG and SR come back
+        assert (story["revision"], story["instances"], runs(story)) == (1, 12 + 2, 1)
         assert [(each["state"], each["run_number"]) for each in story["outcomes"]] == [("result", 1)]
         assert {each["state"] for each in story["results"]} == {"sent"}
     assert len(hospital.archive.objects()) == 2 * len(studies)
@@ -183,7 +187,8 @@ def test_the_same_study_from_scanner_and_archive_at_once_is_one_run(hospital: Ho
         ]
         for each in both:
             each.result()
-    story = hospital.read("1.2.8.60")
+    hospital.read("1.2.8.60")
+    story = hospital.settled("1.2.8.60", versions=12)
     (series,) = [each for each in story["series"] if each["modality"] == "MR"]
     assert (series["instances"], runs(story)) == (12, 1)
     assert [event["after"] for event in story["events"]].count("version") == 12
@@ -202,7 +207,7 @@ def test_other_bytes_with_other_pixels_are_the_next_revision_and_both_are_kept(
     accepted(hospital.site, changed(files[:1], tmp_path / "brighter", brighter), calling="SCANNER")
     story = hospital.read("1.2.8.70", revision=2, results=4)
     assert [(each["state"], each["revision"]) for each in story["outcomes"]] == [("result", 2)]
-    done = hospital.site.run("export", "1.2.8.70", str(tmp_path / "out"), "--all")
+    done = hospital.site.command("export", "1.2.8.70", str(tmp_path / "out"), "--all")
     assert done.returncode == 0, done.stderr
     uids = [dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in (tmp_path / "out").rglob("*.dcm")]
     assert uids.count("1.2.8.70.1.1") == 2
@@ -254,12 +259,12 @@ def test_a_person_takes_a_result_back(hospital: Hospital, tmp_path: Path) -> Non
     files = tiny_head(tmp_path / "head", "1.2.8.110")
     accepted(hospital.site, files, calling="SCANNER")
     hospital.read("1.2.8.110")
-    done = hospital.site.run("withdraw", "1.2.8.110", "--reason", "motion")
+    done = hospital.site.command("withdraw", "1.2.8.110", "--reason", "motion")
     assert done.returncode == 0, done.stderr
     story = hospital.site.story("1.2.8.110")
     assert {each["state"] for each in story["results"]} == {"withdrawn"}
     assert story["reason"] == "withdrawn by a person: motion"
     accepted(hospital.site, jpeg_lossless.compressed(files, tmp_path / "jpeg"), calling="ARCHIVE")
     assert runs(hospital.settled("1.2.8.110", versions=12)) == 1
-    assert hospital.site.run("force", "1.2.8.110").returncode == 0
+    assert hospital.site.command("force", "1.2.8.110").returncode == 0
     assert runs(hospital.read("1.2.8.110")) == 2

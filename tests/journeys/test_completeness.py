@@ -112,7 +112,7 @@ def test_the_wrong_worklist_entry_lets_nothing_out(usual: tuple[Site, ArchivePro
     tell(site, "1.2.840.2.7", ("N-CREATE", creation(["1.2.840.2"])), ("N-SET", wrong))
     story = in_state(site, "1.2.840.2", "held")
     assert "incorrect worklist entry selected" in story["reason"]
-    assert site.run("release", "1.2.840.2").returncode == 0
+    assert site.command("release", "1.2.840.2").returncode == 0
     wait_until("SEG and SR at the archive", lambda: len(archive.objects()) == before + 2)
 
 
@@ -133,7 +133,7 @@ def test_an_old_study_is_filed_in_silence_until_somebody_asks(
     story = in_state(site, "1.2.840.3", "done")
     assert [(each["state"], each["reason"][:8]) for each in story["outcomes"]] == [("not_applicable", "a prior:")]
     assert (story["lane"], story["score"], len(archive.objects())) == ("ROUTINE", 0, before)
-    assert site.run("force", "1.2.840.3").returncode == 0
+    assert site.command("force", "1.2.840.3").returncode == 0
     wait_until("SEG and SR at the archive", lambda: len(archive.objects()) == before + 2)
 
 
@@ -144,7 +144,7 @@ def test_a_head_does_not_wait_for_the_scout(early: tuple[Site, ArchiveProcess], 
     story = in_state(site, "1.2.840.4", "receiving")
     assert (story["revision"], story["revisions"][0]["closed_at"]) == (1, "")
     sent(site, head(tmp_path / "scout", "1.2.840.4", series="1.2.840.4.5", modality="OT"))
-    assert site.run("force", "1.2.840.4").returncode == 0
+    assert site.command("force", "1.2.840.4").returncode == 0
     story = in_state(site, "1.2.840.4", "done")
     assert [each["number"] for each in story["revisions"]] == [1]
     assert "what was read early stands" in story["revisions"][0]["reason"]

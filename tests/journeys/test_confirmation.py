@@ -38,8 +38,8 @@ class Hospital:
         )
 
     def results(self, study: str) -> list[Any]:
-        done = self.site.run("show", study, "--json")
-        return self.site.story(study)["results"] if done.returncode == 0 else []
+        story = self.site.told(study)
+        return story["results"] if story else []
 
     def states(self, study: str) -> list[str]:
         return sorted(each["state"] for each in self.results(study))
@@ -113,4 +113,4 @@ def test_a_report_that_comes_to_our_own_door_commits(hospital: Hospital, tmp_pat
             report = archive.report_on(request)
             status, _ = association.send_n_event_report(report, 1, PUSH_MODEL, PUSH_MODEL_INSTANCE)
             assert status.Status == 0x0000
-    assert set(hospital.states(study)) == {"committed"}
+    wait_until("the report to be believed", lambda: set(hospital.states(study)) == {"committed"})

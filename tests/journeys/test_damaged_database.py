@@ -36,6 +36,7 @@ def gone(file: Path) -> None:
 
 def test_everything_acknowledged_is_indexed_again(tmp_path: Path) -> None:
     site = Site(tmp_path / "site", models=tiny_model_folder(tmp_path / "models"), model="tiny")
+    site.mode = "off"
     site.peer("SCANNER", roles=["source"])
     files = tiny_head(tmp_path / "head", "1.2.3")
     uids = {str(dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files}
@@ -49,7 +50,7 @@ def test_everything_acknowledged_is_indexed_again(tmp_path: Path) -> None:
         if harm is overwritten:
             _the_remedy_is_told(site)
         with running(site):
-            assert set(site.run("instances", "--uids").stdout.split()) == uids
+            assert site.uids() == uids
             assert _is_sound(site)
     aside = list(site.data.glob(f"{FILE_NAME}.damaged-*"))
     assert len(aside) == 2
@@ -58,13 +59,13 @@ def test_everything_acknowledged_is_indexed_again(tmp_path: Path) -> None:
 
 
 def _is_sound(site: Site) -> bool:
-    told = json.loads(site.run("check", "--json").stdout)
+    told = json.loads(site.command("check", "--no-warm", "--json").stdout)
     return all(each["ok"] for each in told["checks"] if each["about"] in ("index", "database"))
 
 
 def _the_remedy_is_told(site: Site) -> None:
     """Without `matins serve` a person is told what to do, and it works."""
-    checked = site.run("check")
+    checked = site.command("check", "--no-warm")
     assert checked.returncode == 1
     assert "Move it away and run `matins check --rebuild`" in checked.stdout
     file = site.data / FILE_NAME

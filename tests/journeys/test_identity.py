@@ -30,8 +30,7 @@ class Hospital:
         """The study's story once it is in that state, and its results in theirs."""
 
         def check() -> Any:
-            done = self.site.run("show", study, "--json")
-            story = self.site.story(study) if done.returncode == 0 else None
+            story = self.site.told(study)
             found = sorted(each["state"] for each in story["results"]) if story else []
             return story if story and story["state"] == state and (not results or found == sorted(results)) else None
 
@@ -58,7 +57,7 @@ def test_two_patients_in_one_study_are_held_and_nothing_leaves(hospital: Hospita
     assert [event["reason"] for event in alerts] == [story["reason"]]
     assert len(hospital.archive.objects()) == before
     accepted(hospital.site, one[6:], calling="OTHER")
-    assert hospital.site.run("release", "1.2.9.1").returncode == 0
+    assert hospital.site.command("release", "1.2.9.1").returncode == 0
     assert hospital.in_state("1.2.9.1", "done", "sent", "sent")["patient_id"] == "ONE"
 
 
@@ -81,7 +80,7 @@ def test_a_patient_corrected_before_the_results_leave_gets_results_of_his_own(
     finally:
         hospital.archive.start()
     hospital.in_state("1.2.9.2", "held", "held", "held")  # the gate, at the next try
-    assert hospital.site.run("release", "1.2.9.2").returncode == 0
+    assert hospital.site.command("release", "1.2.9.2").returncode == 0
     hospital.in_state("1.2.9.2", "done", "superseded", "superseded", "sent", "sent")
     new = [dcmread(path) for path in hospital.archive.objects() if path.name not in sent_before]
     assert [(each.PatientID, each.PatientName) for each in new] == [("AFTER", "Other^Name")] * 2
@@ -111,7 +110,7 @@ def test_a_name_goes_out_as_it_came_in(
     assert [str(dcmread(path).PatientName) for path in hospital.archive.objects() if path.name not in before] == [
         name
     ] * 2
-    kept = hospital.site.run("export", study, str(tmp_path / "out"))
+    kept = hospital.site.command("export", study, str(tmp_path / "out"))
     assert kept.returncode == 0, kept.stderr
     exported = {dcmread(path).SOPInstanceUID: path for path in (tmp_path / "out").rglob("*.dcm")}
     for file in files:
@@ -141,5 +140,5 @@ def test_a_name_that_nothing_explains_is_left_out_and_the_bytes_are_kept(
     assert [str(dcmread(path).PatientName) for path in hospital.archive.objects() if path.name not in before] == [
         ""
     ] * 2
-    hospital.site.run("export", study, str(tmp_path / "out"))
+    hospital.site.command("export", study, str(tmp_path / "out"))
     assert all(unreadable in path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm"))
