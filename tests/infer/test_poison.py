@@ -21,6 +21,13 @@ def assert_harmless(told: Night, each: int) -> None:
     assert not any(int(end.split()[-2]) > MAXIMUM_ATTEMPTS for end in told.ends)
 
 
+def test_poisoned_studies_cost_the_others_nothing_but_time(tmp_path: Path):
+    told = night(tmp_path, studies=30, poisoned=12, limit_s=0.5, command=fake("poison"))
+    assert told.healthy == 18
+    assert_harmless(told, 2)
+
+
+@pytest.mark.soak
 def test_thirty_poisoned_studies_cost_the_others_nothing_but_time(tmp_path: Path):
     told = night(tmp_path, studies=75, poisoned=30, limit_s=0.5, command=fake("poison"))
     assert told.healthy == 45

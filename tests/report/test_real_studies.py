@@ -18,12 +18,14 @@ SERIES = [
     "dicom/Lung_Dx-A0002/3.000000-ThoraxRoutine  8.0.0  B40f-10983",
     "dicom/studyforrest_T1w",
 ]
+#: Slices of a series: it is their headers that differ from scanner to scanner.
+MOST = 64
 
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")  # our own reading of positions below, not the room's
 @pytest.mark.parametrize("folder", SERIES)
 def test_dciodvfy_finds_no_error_in_results_on_a_real_series(test_data: Path, folder: str, tmp_path: Path) -> None:
-    base = evidence_on(sorted((test_data / folder).glob("*.dcm")))
+    base = evidence_on(sorted((test_data / folder).glob("*.dcm"))[:MOST])
     made = set()
     for evidence in (explained(base), classified(base), not_performed(base)):
         fitting = fitting_kinds(evidence, KINDS, AVAILABLE)
