@@ -17,6 +17,7 @@ from node.commands.account_family import accounts
 from node.commands.history_family import history
 from node.commands.identity_family import identity
 from node.commands.learn_family import learn
+from node.commands.learning_family import feedback, learning
 from node.commands.model_family import models
 from node.commands.night_family import nights
 from node.commands.options import Config, Data, Json, Quiet, Study, family
@@ -26,11 +27,20 @@ from node.commands.simulation import simulate
 
 app = family("Matins reads studies by night and puts the worst on top. Research software, not a medical device.")
 rules = family("Rules of this node.")
-_FAMILIES = {"models": models, "history": history, "identity": identity, "rules": rules, "routes": routes}
+_FAMILIES = {
+    "models": models,
+    "history": history,
+    "identity": identity,
+    "rules": rules,
+    "routes": routes,
+    "learning": learning,
+}
 for _name, _family in _FAMILIES.items():
     app.add_typer(_family, name=_name)
 app.add_typer(accounts, name="accounts")
-app.registered_commands += reading.registered_commands + nights.registered_commands + learn.registered_commands
+app.registered_commands += (
+    reading.registered_commands + nights.registered_commands + feedback.registered_commands + learn.registered_commands
+)
 app.command()(simulate)
 
 

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from node.config import Settings
 from node.domain.account import Role
+from node.domain.feedback import Verdict
 from node.domain.report_state import ReportState
 from node.domain.time import Clock
 from node.errors import Failed
@@ -28,7 +29,8 @@ from node.store.database import Database
 from node.web.entrance import PLAIN_COOKIE, SECURE_COOKIE, Caller
 from node.web.guard import LONGEST_BODY, host_name, is_local
 from node.web.sessions import TRIES_OF_ADDRESS, TRIES_OF_LOGIN, Lockout, Session, Sessions
-from node.workflow import accounts, acknowledging, discrepancies
+from node.workflow import accounts, acknowledging, discrepancies, feedback
+from node.workflow.policy import load_policy
 
 #: Given out with the page to log in, and compared with what its form carries.
 _LOGIN_COOKIE = "matins-login"
@@ -104,6 +106,26 @@ class Deeds:
             number = int(request.path_params["number"])
             because = said.get("because", "")
             discrepancies.close(self._db, self._clock.now(), number, by=session.login, because=because)
+
+        return await self._done(request, deed)
+
+    async def feedback(self, request: Request) -> Response:
+        """Keep what the person makes of the result of `model`: `verdict`, and perhaps `label` and `because`."""
+
+        def deed(session: Session, said: Said) -> None:
+            if said.get("verdict") not in (Verdict.ACCEPT, Verdict.REJECT):
+                raise HTTPException(400, "verdict is accept or reject.")
+            feedback.give(
+                self._db,
+                self._clock.now(),
+                lambda: load_policy(self._settings),
+                request.path_params["study_instance_uid"],
+                model=said.get("model", ""),
+                verdict=Verdict(said["verdict"]),
+                by=session.login,
+                label=said.get("label", ""),
+                because=said.get("because", ""),
+            )
 
         return await self._done(request, deed)
 

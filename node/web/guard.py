@@ -28,7 +28,8 @@ HEADERS = {
 _READING = ("GET", "HEAD")
 #: Where a person says something.
 _WRITING = re.compile(
-    r"/login|/logout|/accounts/[^/]+/unlock|(/api)?/studies/[^/]+/(acknowledge|read)|(/api)?/discrepancies/[0-9]+/close"
+    r"/login|/logout|/accounts/[^/]+/unlock|(/api)?/studies/[^/]+/(acknowledge|read|feedback)"
+    r"|(/api)?/discrepancies/[0-9]+/close"
 )
 #: Of what a person says, bytes.
 LONGEST_BODY = 8192

@@ -182,6 +182,7 @@ def _writing(deeds: Deeds) -> list[Route]:
     both = {
         "/studies/{study_instance_uid}/acknowledge": deeds.acknowledge,
         "/studies/{study_instance_uid}/read": deeds.read,
+        "/studies/{study_instance_uid}/feedback": deeds.feedback,
         "/discrepancies/{number:int}/close": deeds.close_discrepancy,
     }
     routes = [Route(f"{under}{path}", deed, methods=["POST"]) for path, deed in both.items() for under in ("", "/api")]

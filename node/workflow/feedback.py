@@ -5,7 +5,7 @@ A correction counts only where study, patient, frame of reference and every imag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from node.domain.feedback import Feedback, Verdict
@@ -30,7 +30,7 @@ _LONGEST_REASON = 200
 def give(
     db: Database,
     now: Instant,
-    policy: Policy,
+    policy: Callable[[], Policy],
     study_instance_uid: str,
     *,
     model: str,
@@ -40,6 +40,8 @@ def give(
     because: str = "",
 ) -> None:
     """Keep what a reader says of the result of a model, beside what was said before. Opens its own transaction.
+
+    `policy` is asked only where a class is named.
 
     Raises:
         Failed: no such study, it is held, the model has no result of it, or there is no such class.
@@ -53,7 +55,7 @@ def give(
             raise Failed("the study is held: whose it is has to be settled first")
         outcome = _result(db, study_instance_uid, model)
         if label:
-            label = _class(policy, model, label)
+            label = _class(policy(), model, label)
         if verdict is Verdict.ACCEPT and label:
             raise Failed("what is accepted is right as it is: a class goes with `reject`")
         feedback.add(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from node.domain.feedback import Verdict
 from node.domain.report_state import ReportState
-from node.store import requests, studies
+from node.store import feedback, requests, studies
 from node.web.pages import application
 from node.workflow.discrepancies import discrepancies_told
 from node.workflow.requests import perform
@@ -116,3 +117,19 @@ def test_what_a_peer_wrote_stays_text_for_who_is_logged_in_too(maria: Browser, p
     text = maria.get(path).text
     assert "<script>alert" not in text
     assert "&lt;script&gt;" in text
+
+
+def test_what_a_reader_makes_of_a_result_is_kept_by_name(site: Site, maria: Browser) -> None:
+    headers = {"Origin": maria.origin, "X-Matins-Token": maria.token}
+    path = f"/api/studies/{told.READ}/feedback"
+    (model,) = {outcome["model"] for outcome in maria.get(f"/api/studies/{told.READ}").json()["outcomes"]}
+    answer = maria.send("POST", path, headers=headers, json={"model": model, "verdict": "accept"})
+    assert (answer.status_code, answer.json()) == (200, {"ok": True, "by": "maria"})
+    (row,) = feedback.of_study(site.db, told.READ)
+    assert (row.verdict, row.given_by) == (Verdict.ACCEPT, "maria")
+    assert maria.send("POST", path, headers=headers, json={"model": model, "verdict": "corrected"}).status_code == 400
+    assert maria.send("POST", path, headers=headers, json={"model": "none", "verdict": "reject"}).status_code == 409
+    root = site.browser()
+    root.log_in("root")
+    headers = {"Origin": root.origin, "X-Matins-Token": root.token}
+    assert root.send("POST", path, headers=headers, json={"model": model, "verdict": "accept"}).status_code == 403

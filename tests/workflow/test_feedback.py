@@ -39,7 +39,16 @@ def verdicts(room: Room, study: str) -> list[tuple[str, str, bool]]:
 def test_what_a_reader_says_is_kept_with_a_name_and_the_last_word_counts(room: Room) -> None:
     study = str(room.series()[0].StudyInstanceUID)
     for verdict in (Verdict.ACCEPT, Verdict.REJECT):
-        give(room.db, room.clock.now(), room.policy, study, model=MODEL, verdict=verdict, by="maria", because="a\nb")
+        give(
+            room.db,
+            room.clock.now(),
+            lambda: room.policy,
+            study,
+            model=MODEL,
+            verdict=verdict,
+            by="maria",
+            because="a\nb",
+        )
     (first, last) = feedback.of_study(room.db, study)
     assert (first.verdict, last.verdict, last.because) == (Verdict.ACCEPT, Verdict.REJECT, "a b")
     assert counting(room.db, last.outcome_id, study) == last
@@ -51,7 +60,16 @@ def test_of_what_is_not_there_nothing_can_be_said(room: Room) -> None:
     study = str(room.series()[0].StudyInstanceUID)
 
     def said(study: str = study, model: str = MODEL, **more: str) -> None:
-        give(room.db, room.clock.now(), room.policy, study, model=model, verdict=Verdict.REJECT, by="maria", **more)
+        give(
+            room.db,
+            room.clock.now(),
+            lambda: room.policy,
+            study,
+            model=model,
+            verdict=Verdict.REJECT,
+            by="maria",
+            **more,
+        )
 
     with pytest.raises(Failed, match=r"no study 9\.9"):
         said("9.9")
