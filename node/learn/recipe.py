@@ -58,6 +58,9 @@ class Splitting:
     near_duplicate: Share = 0.95
     #: Rows and columns of the thumbnails.
     thumbnail: Count = 48
+    #: CSV file beside the recipe, with the columns image and patient, where the data set does not say whose images
+    #: they are; also sex, age, scanner, site.
+    patients: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +109,12 @@ class Start:
     weights: str
     #: Epochs in which only the new last layer is trained.
     frozen_epochs: Annotated[int, Field(ge=0)] = 0
-    #: Each stage before the last learns by this factor more slowly than the one after it.
+    #: So many stages, from the image on, stay as they came.
+    frozen_stages: Annotated[int, Field(ge=0)] = 0
+    #: Each stage learns by this factor more slowly than the one after it ...
     decay: Share = 1.0
+    #: ... but the last layer by this factor faster than the one before it.
+    last: Annotated[float, Field(gt=0)] = 1.0
     #: Statistics of batch normalisation stay as they came.
     keeps_statistics: bool = False
 

@@ -84,6 +84,7 @@ def prepare(wish: Wish, ears: Ears) -> Ready:
         classes=asked.classes,
         splitting=asked.split,
         preparation=asked.preparation,
+        patients=wish.beside / asked.split.patients if asked.split.patients else None,
         progress=ears.looking,
     )
     dataset = examined.dataset

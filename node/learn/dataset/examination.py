@@ -13,6 +13,7 @@ from node.learn.dataset import list_dataset
 from node.learn.dataset.duplicates import similarity_groups, with_patients
 from node.learn.dataset.faults import faults
 from node.learn.dataset.opened import Opened
+from node.learn.dataset.patients import with_patients_of
 from node.learn.dataset.problems import Problem, refuse
 from node.learn.dataset.sheet import Sheet, make_sheet
 from node.learn.dataset.survey import Progress, Survey, survey
@@ -46,6 +47,7 @@ def examine(
     classes: tuple[str, ...] = (),
     splitting: Splitting | None = None,
     preparation: Preparation | None = None,
+    patients: Path | None = None,
     progress: Progress | None = None,
 ) -> Examination:
     """Open a data set and decode all of it once. Its problems are collected; `refuse` of what comes back raises them.
@@ -56,13 +58,16 @@ def examine(
         classes: names of the classes or labels in order; empty: as the data set has them.
         splitting: how it will be parted, and what counts as a near-duplicate.
         preparation: how its cases will be prepared, if that is said already.
+        patients: a CSV file that says whose images they are, where the data set does not.
         progress: called with (done, of so many) after each case.
 
     Raises:
-        Misconfigured: no layout fits, or several do, or there is no case.
+        Misconfigured: no layout fits, or several do, or there is no case; or the table of patients is none.
     """
     splitting = splitting or Splitting()
     dataset = list_dataset(path, task, classes)
+    if patients is not None:
+        dataset = with_patients_of(dataset, patients)
     seen = survey(dataset, thumbnail=splitting.thumbnail, progress=progress)
     alone = {case.key: case.key for case in seen.cases}
     found: list[Problem] = list(dataset.problems)

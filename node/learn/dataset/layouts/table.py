@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,22 +13,11 @@ from node.learn.dataset.layouts.class_folders import PARTS
 from node.learn.dataset.opened import Opened, Wanted
 from node.learn.dataset.pixels import is_picture, is_volume, read_nifti, read_picture, stem
 from node.learn.dataset.problems import Problem
+from node.learn.dataset.tables import ATTRIBUTES, has_columns, read_rows
 
 DESCRIPTION = "a CSV file with a column of images (image, path, file) and one of classes (label, class, diagnosis)"
-#: What a column is for → how it may be called: in lower case, words joined by "_".
-COLUMNS = {
-    "image": ("image", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image_id",
-              "image_file", "image_name"),
-    "label": ("label", "class", "diagnosis", "target", "category", "dx"),
-    "group": ("patient", "group", "patient_id", "patientid", "subject", "subject_id", "case_id", "group_id"),
-    "part": ("split", "part", "subset", "partition"),
-    "sex": ("sex", "gender", "patient_sex"),
-    "age": ("age", "patient_age", "age_years"),
-    "scanner": ("scanner", "manufacturer", "device", "scanner_model"),
-    "site": ("site", "hospital", "institution", "centre", "center"),
-}  # fmt: skip
-_ATTRIBUTES = ("sex", "age", "scanner", "site")
-_NO_TEXT = "Save it as UTF-8 text with a line of column names"
+
+_NEEDED = ("image", "label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +50,7 @@ def open_at(path: Path, wanted: Wanted) -> Opened:
         names = ", ".join(file.name for file in tables)
         raise Misconfigured(path, "", f"several tables name images: {names}", "Name one of them")
     table = tables[0]
-    columns, rows = _read(table)
+    columns, rows = read_rows(table, _NEEDED)
     root = table.parent
     labels = {row[columns["label"]].strip() for row in rows} - {""}
     classes = wanted.classes or tuple(sorted(labels, key=_in_order))
@@ -114,7 +102,7 @@ class _Listing:
             self._parts.append(f"{where}: {said['part']}")
         else:
             self._taken.add(file)
-            attributes = {name: said[name] for name in _ATTRIBUTES if said.get(name)}
+            attributes = {name: said[name] for name in ATTRIBUTES if said.get(name)}
             label = self._classes.index(said["label"])
             group = said.get("group", "")
             self.cases.append(Case(key=file, label=label, group=group, part=part, attributes=attributes))
@@ -159,64 +147,8 @@ def _tables(path: Path) -> list[Path]:
 
 
 def _names_images(table: Path) -> bool:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            names = next(csv.reader([header], dialect=_dialect(header)), [])
-    except (OSError, ValueError, csv.Error):
-        return False
-    return any(_plain(name) in COLUMNS["image"] for name in names)
-
-
-def _read(table: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Purpose → name of the column, and the rows."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            dialect = _dialect(file.readline())
-            file.seek(0)
-            reader = csv.DictReader(file, dialect=dialect, restval="")
-            rows = list(reader)
-            names = reader.fieldnames or []
-    except (OSError, ValueError, csv.Error) as error:
-        raise Misconfigured(table, "", f"is no table: {error}", _NO_TEXT) from error
-    longer = [number for number, row in enumerate(rows, 2) if None in row]
-    if longer:
-        raise Misconfigured(table, f"line {longer[0]}", "has more fields than there are columns", _NO_TEXT)
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if list(names).count(name) > 1})
-        raise Misconfigured(table, "", f"columns of one name: {', '.join(twice)}", "Rename them")
-    return _columns(table, names), rows
-
-
-def _dialect(header: str) -> type[csv.Dialect]:
-    """Excel's, by that separator which the header has most of."""
-
-    class Separated(csv.excel):
-        delimiter = max(",;\t", key=header.count)
-
-    return Separated
-
-
-def _columns(table: Path, names: Sequence[str]) -> dict[str, str]:
-    """Purpose → name of the column."""
-    found = {}
-    for purpose, known in COLUMNS.items():
-        fitting = [name for name in names if _plain(name) in known]
-        if len(fitting) > 1:
-            problem = f"several columns could be the {purpose}: {', '.join(fitting)}"
-            raise Misconfigured(table, purpose, problem, "Rename all but one of them")
-        if fitting:
-            found[purpose] = fitting[0]
-    for purpose in ("image", "label"):
-        if purpose not in found:
-            looked_for = ", ".join(COLUMNS[purpose])
-            problem = f"there is no column for the {purpose} among {', '.join(names)}"
-            raise Misconfigured(table, purpose, problem, f"Call it one of {looked_for}")
-    return found
-
-
-def _plain(name: str) -> str:
-    return "_".join(name.strip().lower().replace("-", " ").split())
+    # A table without labels says whose images they are, to another layout.
+    return has_columns(table, _NEEDED)
 
 
 def _in_order(label: str) -> tuple[bool, float, str]:
