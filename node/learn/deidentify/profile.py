@@ -69,6 +69,8 @@ class Subject:
     days: int
     #: What must not stand in any text of it.
     identity: Sought
+    #: Where it was made, by a name that stands for the institution; empty: not known.
+    site: str = ""
 
 
 def deidentified(dataset: Dataset, subject: Subject, pseudonyms: Pseudonyms, options: Options) -> Dataset:
@@ -105,6 +107,8 @@ def _deidentified(dataset: Dataset, subject: Subject, pseudonyms: Pseudonyms, op
     dataset.PatientBirthDate = ""
     if age:
         dataset.PatientAge = age
+    if subject.site:
+        dataset.InstitutionName = subject.site
     _declare(dataset, options)
     dataset.preamble = b"\0" * 128
     dataset.file_meta = FileMetaDataset()
