@@ -55,11 +55,14 @@ def stages_of(network: nn.Module) -> list[nn.Module]:
 
 
 def paces(network: nn.Module, start: Start | None) -> list[tuple[list[nn.Parameter], float]]:
-    """Parameters of each stage and the factor of their learning rate; the last stage has 1."""
-    if start is None or start.decay == 1:
+    """Parameters of each stage that learns, and the factor of their learning rate; the last stage but one has 1."""
+    if start is None:
         return [(list(network.parameters()), 1.0)]
-    stages = stages_of(network)
-    return [(list(stage.parameters()), start.decay ** (len(stages) - 1 - place)) for place, stage in enumerate(stages)]
+    *earlier, last = stages_of(network)
+    found = [(list(last.parameters()), start.last)]
+    for behind, stage in enumerate(reversed(earlier[start.frozen_stages :])):
+        found.append((list(stage.parameters()), start.decay**behind))
+    return found
 
 
 def let_go(network: nn.Module, start: Start | None, epoch: int) -> None:
@@ -67,14 +70,12 @@ def let_go(network: nn.Module, start: Start | None, epoch: int) -> None:
     network.train()
     if start is None:
         return
-    *earlier, last = stages_of(network)
-    is_frozen = epoch < start.frozen_epochs
-    for stage in earlier:
+    earlier = stages_of(network)[:-1]
+    for place, stage in enumerate(earlier):
+        is_frozen = epoch < start.frozen_epochs or place < start.frozen_stages
         for parameter in stage.parameters():
             parameter.requires_grad_(not is_frozen)
-    last.requires_grad_(True)
-    if start.keeps_statistics or is_frozen:
-        for stage in earlier:
+        if start.keeps_statistics or is_frozen:
             for part in stage.modules():
                 if isinstance(part, _BatchNorm):
                     part.eval()

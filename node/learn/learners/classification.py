@@ -138,7 +138,7 @@ def predict(
     networks: Sequence[nn.Module], recipe: Recipe, examples: Sequence[Example], device: torch.device
 ) -> Iterator[Prediction]:
     """See `Teacher`: the logits are those of the averaged shares."""
-    rows = torch.cat(list(_logits(networks, examples, recipe.evaluation.flips, device)))
+    rows = [row for batch in _logits(networks, examples, recipe.evaluation.flips, device) for row in batch]
     for example, row in zip(examples, rows, strict=True):
         yield Prediction(
             key=example.case.key,
