@@ -1,7 +1,8 @@
-"""`matins train`: its options and its help. What it does stands in `learning.py`, loaded when it is called."""
+"""`matins train` and `evaluate`: their options and help. What they do stands in modules loaded when they are called."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,16 @@ import typer
 from node.commands.options import Config, Data, Json, family
 
 learn = family("Learning.")
+
+
+class Part(StrEnum):
+    """Which cases judge a model."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+    ALL = "all"
+
+
 _Rank = Annotated[int, typer.Option(envvar="RANK", hidden=True)]
 _LocalRank = Annotated[int, typer.Option(envvar="LOCAL_RANK", hidden=True)]
 _World = Annotated[int, typer.Option(envvar="WORLD_SIZE", hidden=True)]
@@ -61,3 +72,34 @@ def train(
         world=world,
     )
     learning.train(wish, config, data)
+
+
+@learn.command()
+def evaluate(
+    subject: Annotated[str, typer.Argument(metavar="MODEL|RUN", help="Name of a model, or folder of a model or run")],
+    dataset: Annotated[Path | None, typer.Argument(help="A data set; default: what the run was tested on")] = None,
+    part: Annotated[Part, typer.Option("--part", help="test: what it never met; all: what it learnt, too")] = Part.TEST,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="Of a run, these alone; repeatable")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Write figures and predictions there")] = None,
+    seismometer: Annotated[
+        Path | None, typer.Option("--seismometer", metavar="DIR", help="Write what seismometer reads there")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda")] = "auto",
+    as_json: Json = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Say how good a model is, with 95 % intervals: of a run, or of a model on a data set that it has never seen."""
+    from node.commands import evaluating
+
+    wish = evaluating.Wish(
+        subject=subject,
+        dataset=dataset,
+        part=part.value,
+        seeds=tuple(seed or ()),
+        to=to,
+        seismometer=seismometer,
+        device=device,
+        as_json=as_json,
+    )
+    evaluating.evaluate(wish, config, data)

@@ -15,7 +15,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from node.learn.evaluate.figures import Bin, Scaling
@@ -23,7 +22,6 @@ from node.learn.evaluate.metrics import Numbers, ratio
 from node.learn.evaluate.operating import wilson
 
 Positive = NDArray[np.bool_]
-_Pair = np.ndarray[tuple[int], np.dtype[np.float64]]
 BINS = 10
 #: Parts of the cases that are calibrated by the others, where there are no folds.
 PARTS = 10
@@ -33,6 +31,8 @@ LEAST = 5
 _NEAREST = 1e-9
 #: Slopes (1 / T) beyond which nothing is fitted.
 _SLOPES = (1e-3, 1e3)
+#: Steps of the fit at most, the slope of the loss that is none, and the shortest part of a step that is taken.
+_STEPS, _FLAT, _SHORT = 50, 1e-11, 1e-4
 #: Samples of which the ECE by chance is the mean.
 _CHANCES = 200
 
@@ -44,32 +44,46 @@ def logit(shares: Numbers) -> Numbers:
 
 
 def fit(shares: Numbers, positive: Positive) -> Scaling | None:
-    """Fit temperature and bias by maximum likelihood (L-BFGS, float64); `None` with too few cases on a side.
+    """Fit temperature and bias by maximum likelihood (Newton's method, float64); `None` with too few cases on a side.
 
     Cases that can be parted without error would drive the temperature to 0: what is aimed at is not 1 and 0 but what
-    so many cases can show (Platt, Advances in Large Margin Classifiers (1999) 61).
+    so many cases can show (Platt, Advances in Large Margin Classifiers (1999) 61). An order that is worse than chance
+    is not turned round: the temperature is so high then that every case is told the same.
     """
     count, of_positive = len(shares), int(positive.sum())
     if min(of_positive, count - of_positive) < LEAST:
         return None
     z = logit(shares)
     wanted = np.where(positive, (of_positive + 1) / (of_positive + 2), 1 / (count - of_positive + 2))
+    slope, bias = _most_likely(z, wanted)
+    if slope < _SLOPES[0]:
+        slope = _SLOPES[0]
+        bias = _most_likely(np.zeros(count), wanted)[1] - slope * float(z.mean())
+    return Scaling(temperature=1 / min(slope, _SLOPES[1]), bias=bias, cases=count, positives=of_positive)
 
-    def loss(slope_and_bias: _Pair) -> float:
-        u = slope_and_bias[0] * z + slope_and_bias[1]
-        return float((np.logaddexp(0, u) - wanted * u).mean())
 
-    def steepest(slope_and_bias: _Pair) -> _Pair:
-        off = expit(slope_and_bias[0] * z + slope_and_bias[1]) - wanted
-        return np.array([(off * z).mean(), off.mean()])
+def _most_likely(z: Numbers, wanted: Numbers) -> tuple[float, float]:
+    """Slope and bias with the least mean loss: Newton's steps, halved where they overshoot, lead there."""
+    slope, bias = 1.0, 0.0
+    loss = _loss(slope * z + bias, wanted)
+    for _ in range(_STEPS):
+        share = expit(slope * z + bias)
+        off, curve = share - wanted, share * (1 - share)
+        a, b = float((off * z).mean()), float(off.mean())
+        if max(abs(a), abs(b)) < _FLAT:
+            break
+        zz, zc, cc = float((curve * z * z).mean()) + _FLAT, float((curve * z).mean()), float(curve.mean()) + _FLAT
+        size = zz * cc - zc * zc
+        step = (cc * a - zc * b) / size, (zz * b - zc * a) / size
+        part = 1.0
+        while (less := _loss((slope - part * step[0]) * z + bias - part * step[1], wanted)) > loss and part > _SHORT:
+            part /= 2
+        slope, bias, loss = slope - part * step[0], bias - part * step[1], min(less, loss)
+    return slope, bias
 
-    bounds: list[tuple[float | None, float | None]] = [_SLOPES, (None, None)]
-    start = np.array([1.0, 0.0])
-    found = minimize(
-        loss, start, jac=steepest, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10}
-    )
-    slope, bias = (float(each) for each in found.x)
-    return Scaling(temperature=1 / slope, bias=bias, cases=count, positives=of_positive)
+
+def _loss(u: Numbers, wanted: Numbers) -> float:
+    return float((np.logaddexp(0, u) - wanted * u).mean())
 
 
 def probability(shares: Numbers, scaling: Scaling) -> Numbers:
