@@ -176,7 +176,7 @@ class Site:
             assert self.process.poll() is None, self.log.read_text()
             return self.log.read_bytes().count(b"all rooms ready") > seen
 
-        wait_until("all rooms ready", ready, limit_s=60)
+        wait_until("all rooms ready", ready, limit_s=240)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process is None:
@@ -199,7 +199,7 @@ class Site:
         return subprocess.CompletedProcess([*arguments], done.exit_code, done.stdout, done.stderr)
 
     def json(self, *arguments: str) -> Any:
-        done = self.command(*arguments, "--json")
+        done = self.run(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

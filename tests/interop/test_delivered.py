@@ -52,8 +52,8 @@ def arrivals(orthanc: Orthanc) -> int:
 
 def settled(site: Site) -> list[dict[str, Any]]:
     """The results of the study once none of them waits for anything; before that, nothing."""
-    done = site.run("show", STUDY, "--json")
-    results = json.loads(done.stdout)["results"] if done.returncode == 0 else []
+    story = site.told(STUDY)
+    results = story["results"] if story else []
     return results if results and not {each["state"] for each in results} & {"queued", "sent"} else []
 
 

@@ -14,6 +14,7 @@ from pydicom import dcmread
 
 from node.demo.collection import arrivals
 from node.demo.sender import send
+from node.demo.worklist import worklist
 from node.errors import Transient
 from tests.journeys.tiny_model import tiny_head
 from tests.site import ArchiveProcess, Site, wait_until
@@ -113,10 +114,10 @@ class Storm:
 
     def _settle(self, heads: dict[str, list[Path]]) -> None:
         def settled() -> bool:
-            listed = self._site.run("worklist", "--json")
-            return listed.returncode == 0 and all(
+            listed = worklist(self._site.web_port)
+            return len(listed) == len(heads) and all(
                 study["state"] == "done" and [each["state"] for each in study["results"]] == ["sent", "sent"]
-                for study in self._site.json("worklist")["studies"]
+                for study in listed
             )
 
         wait_until("every study to be done and sent", settled, limit_s=240)
@@ -124,7 +125,7 @@ class Storm:
     def _count(self, report: Report, heads: dict[str, list[Path]]) -> None:
         report.acknowledged = len(self._acknowledged)
         spool = {dcmread(path).SOPInstanceUID: dcmread(path) for path in (self._site.data / "spool").rglob("*.dcm")}
-        indexed = set(self._site.run("instances", "--uids").stdout.split())
+        indexed = self._site.uids()
         for uid, path in self._acknowledged.items():
             if uid not in indexed or uid not in spool or spool[uid].PixelData != dcmread(path).PixelData:
                 report.lost.append(uid)

@@ -74,8 +74,8 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Followi
 
 
 def is_done(site: Site, study: str) -> bool:
-    told = site.run("show", study, "--json")
-    return told.returncode == 0 and site.story(study)["state"] == "done"
+    story = site.told(study)
+    return story is not None and story["state"] == "done"
 
 
 def items(node: Dataset, code: str) -> list[Dataset]:
@@ -98,7 +98,7 @@ def test_the_growth_of_this_patient_alone_is_told_and_ranks_the_study_first(foll
     assert [each["rule"] for each in story["reasons"]] == ["grown"]
     assert [each["study_instance_uid"] for each in site.json("worklist")["studies"]][0] == NOW
     assert site.story(OTHER)["changes"] == site.story(BEFORE)["changes"] == []
-    assert "change    Brain grown since 2025-10-02" in site.run("show", NOW).stdout
+    assert "change    Brain grown since 2025-10-02" in site.command("show", NOW).stdout
 
 
 def test_the_report_says_so_in_codes_and_names_the_image_of_the_prior(followed, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ with different content."""
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,33 +48,37 @@ def test_results_wait_for_a_killed_destination_and_arrive_when_it_is_back(tmp_pa
 
 
 def _tried(site: Site) -> object:
-    done = site.run("show", "1.2.3", "--json")
-    if done.returncode:
-        return None
-    story = site.story("1.2.3")
-    return story if len(story["results"]) == 2 and all(each["reason"] for each in story["results"]) else None
+    story = site.told("1.2.3")
+    return story if story and len(story["results"]) == 2 and all(each["reason"] for each in story["results"]) else None
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Site]:
+    """A site that nobody sends to."""
+    folder = tmp_path_factory.mktemp("door")
+    site = site_with(folder, models, ArchiveProcess(folder / "archive"))
+    site.mode = "off"
+    with running(site):
+        yield site
 
 
 @pytest.mark.parametrize(
     ("calling", "called", "reason"), [("STRANGER", "MATINS", 3), ("SCANNER", "NOBODY", 7), ("PACS", "MATINS", 3)]
 )
 def test_a_stranger_is_rejected_for_the_right_reason_and_a_person_can_see_it(
-    tmp_path: Path, models: Path, calling: str, called: str, reason: int
+    door: Site, calling: str, called: str, reason: int
 ) -> None:
-    archive = ArchiveProcess(tmp_path / "archive")
-    site = site_with(tmp_path, models, archive)
-    with running(site):
-        ae = AE(calling)
-        ae.add_requested_context(Verification)
-        with associated(ae, site.port, ae_title=called) as association:
-            assert association.is_rejected
-            rejection = association.acceptor.primitive
-        assert (rejection.result, rejection.result_source, rejection.diagnostic) == (1, 1, reason)
-        line = wait_until(
-            "the line in the log",
-            lambda: [each for each in site.log.read_text().splitlines() if "refused" in each and calling in each],
-        )
-        assert line
+    ae = AE(calling)
+    ae.add_requested_context(Verification)
+    with associated(ae, door.port, ae_title=called) as association:
+        assert association.is_rejected
+        rejection = association.acceptor.primitive
+    assert (rejection.result, rejection.result_source, rejection.diagnostic) == (1, 1, reason)
+    line = wait_until(
+        "the line in the log",
+        lambda: [each for each in door.log.read_text().splitlines() if "refused" in each and calling in each],
+    )
+    assert line
 
 
 def test_kill_nine_of_any_process_at_any_moment_loses_and_doubles_nothing(tmp_path: Path, models: Path) -> None:
@@ -97,7 +102,6 @@ def test_a_restart_over_a_lost_index_rebuilds_it_from_the_spool(tmp_path: Path, 
         for path in site.data.glob("matins.sqlite*"):
             path.unlink()
         site.start()
-        uids = set(site.run("instances", "--uids").stdout.split())
-        assert uids == {dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in files}
+        assert site.uids() == {dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in files}
         wait_until("the study again", lambda: len(site.story("1.2.3")["results"]) == 2)
         assert set(before) == {path.name for path in archive.objects()}

@@ -129,7 +129,7 @@ def test_results_bear_the_sources_patient_and_say_that_they_are_research(night: 
 
 def test_the_segment_lies_on_the_voxels_that_are_exported(night: Night, tmp_path: Path) -> None:
     uid = night.studies["studyforrest_T1w"]
-    done = night.site.run("export", uid, str(tmp_path / "out"), "--findings")
+    done = night.site.command("export", uid, str(tmp_path / "out"), "--findings")
     assert done.returncode == 0, done.stderr
     (mask_file,) = (tmp_path / "out").rglob("*.nii.gz")
     mask = nibabel.load(mask_file)
@@ -146,7 +146,7 @@ def test_the_segment_lies_on_the_voxels_that_are_exported(night: Night, tmp_path
 
 
 def test_the_node_says_which_series_suits_and_why_each_other_does_not(night: Night) -> None:
-    story = night.site.story(night.studies["brain_tumor_progression_Study1"])
+    story = night.site.json("show", night.studies["brain_tumor_progression_Study1"])
     (outcome,) = story["outcomes"]
     assert outcome["state"] == "result"
     verdicts = {each["series_instance_uid"]: each for each in outcome["series"]}
@@ -162,7 +162,7 @@ def test_results_that_come_back_are_filed_and_start_nothing(night: Night) -> Non
     uid = night.studies["studyforrest_T1w"]
 
     def came_back() -> bool:
-        return night.site.run("instances", "--uids").stdout.count("\n") >= 384 + 76 + 2
+        return len(night.site.uids()) >= 384 + 76 + 2
 
     wait_until("the archive's forwarding", came_back)
     wait_until("the study to be done", lambda: night.site.story(uid)["state"] == "done")
@@ -197,7 +197,7 @@ def test_another_toolkit_reads_the_same_voxels_from_the_seg(night: Night, tmp_pa
     command = [tool, "--outputType", "nifti", "--inputDICOM", str(path), "--outputDirectory", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     (theirs_file,) = tmp_path.glob("*.nii.gz")
-    done = night.site.run("export", night.studies["studyforrest_T1w"], str(tmp_path / "out"), "--findings")
+    done = night.site.command("export", night.studies["studyforrest_T1w"], str(tmp_path / "out"), "--findings")
     assert done.returncode == 0, done.stderr
     (ours_file,) = (tmp_path / "out").rglob("*.nii.gz")
     theirs, ours = nibabel.load(theirs_file), nibabel.load(ours_file)

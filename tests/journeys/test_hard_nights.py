@@ -217,16 +217,16 @@ def test_a_wrong_rule_leaves_the_others_in_force_and_is_named(hospital: Hospital
     wrong.write_text(_RULE.replace('op = "coded"', 'op = "smells of"'))
     try:
         wait_until("the node to notice", lambda: "wrong.toml" in newest_of_rules(hospital.site))
-        assert "wrong.toml" in hospital.site.run("status").stdout
+        assert "wrong.toml" in hospital.site.command("status").stdout
         story = hospital.scan("RULE")
         hospital.later(story["study_instance_uid"], "the good rule", lambda each: "known-cancer" in reasons(each))
-        done = hospital.site.run("rules", "check")
+        done = hospital.site.command("rules", "check")
         assert done.returncode != 0
         assert "wrong.toml" in done.stdout + done.stderr
     finally:
         wrong.unlink()
     wait_until("it to be forgotten", lambda: "wrong.toml" not in newest_of_rules(hospital.site))
-    assert "wrong.toml" not in hospital.site.run("status").stdout
+    assert "wrong.toml" not in hospital.site.command("status").stdout
 
 
 def test_a_fhir_server_that_hangs_holds_up_nothing_and_what_it_knows_counts_once_it_is_back(hospital: Hospital) -> None:
@@ -246,7 +246,7 @@ def test_a_fhir_server_that_hangs_holds_up_nothing_and_what_it_knows_counts_once
         assert "not known" in reasons(wait_story)["known-cancer"]
         wait_until("the server to be asked", lambda: hospital.asked_of_fhir() > began)
         hospital.later(uid, "the fault", lambda each: _fault(each["history_asked"]))
-        assert "RECORDS" in hospital.site.run("status").stdout
+        assert "RECORDS" in hospital.site.command("status").stdout
     finally:
         hospital.records.wrong["Patient"] = hung
     hospital.later(uid, "what it knows", lambda each: each["score"] == 20)
@@ -297,7 +297,7 @@ def test_a_prior_and_a_record_of_somebody_else_under_the_same_number_are_shown_a
     assert "not known" in reasons(story)["known-cancer"]
     assert "birth date" in story["history_candidates"][0]["doubt"]
     assert ["birth date" in each for each in _not_fetched(story)] == [True]
-    assert hospital.site.run("show", f"{_ROOT}.900").returncode == 1
+    assert hospital.site.command("show", f"{_ROOT}.900").returncode == 1
     assert not hospital.archive.destinations
 
 

@@ -77,7 +77,7 @@ def test_what_matches_is_listed_and_nothing_is_fetched_in_a_dry_run(hospital: Ho
     assert (study["study_instance_uid"], study["archive"]) == (ASKED, "ARCHIVE")
     assert study["number_of_study_related_instances"] == 12
     assert "state" not in study
-    assert hospital.site.run("instances", "--uids").stdout.split() == []
+    assert hospital.site.uids() == set()
 
 
 def test_a_study_asked_for_by_hand_comes_through_the_door_and_is_read_and_its_results_are_sent(
@@ -86,6 +86,7 @@ def test_a_study_asked_for_by_hand_comes_through_the_door_and_is_read_and_its_re
     done = hospital.site.run("fetch", "--accession", "ACC-7", "--wait")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "retrieved 12 of 12 instances" in done.stdout
+    wait_until("the index", lambda: len(hospital.site.uids()) >= 12)
     held = hospital.site.json("instances")["instances"]
     assert {(each["study_instance_uid"], each["source"]) for each in held} == {(ASKED, "ARCHIVE")}
     wait_until("SEG and SR of what was asked for", lambda: len(hospital.results_of(ASKED)) == 2)
@@ -95,10 +96,10 @@ def test_a_study_asked_for_by_hand_comes_through_the_door_and_is_read_and_its_re
 
 def test_what_is_here_already_is_not_fetched_again(hospital: Hospital) -> None:
     wait_until("the first fetch", lambda: len(hospital.results_of(ASKED)) == 2)
-    before = len(hospital.site.run("instances", "--uids").stdout.split())
+    before = len(hospital.site.uids())
     told = hospital.site.json("fetch", "--study", ASKED, "--wait")
     assert told["studies"][0]["state"] == "retrieved"
-    assert len(hospital.site.run("instances", "--uids").stdout.split()) == before
+    assert len(hospital.site.uids()) == before
 
 
 def test_nothing_that_matches_ends_with_code_1_and_says_where_was_looked(hospital: Hospital) -> None:
@@ -130,8 +131,8 @@ def test_a_prior_is_fetched_by_itself_and_raises_nothing_and_a_namesake_is_not(h
     assert all(answer.status == 0 for answer in answers)
 
     def prior_has_come() -> bool:
-        done = hospital.site.run("show", PRIOR, "--json")
-        return done.returncode == 0 and hospital.site.story(PRIOR)["revision"] == 1
+        story = hospital.site.told(PRIOR)
+        return story is not None and story["revision"] == 1
 
     wait_until("the prior to come and close", prior_has_come)
     story = hospital.site.story(PRIOR)
@@ -139,7 +140,7 @@ def test_a_prior_is_fetched_by_itself_and_raises_nothing_and_a_namesake_is_not(h
     assert story["lane"] == "ROUTINE"
     assert "result" not in [each["state"] for each in story["outcomes"]]
     assert hospital.results_of(PRIOR) == []
-    assert hospital.site.run("show", STRANGER).returncode == 1
+    assert hospital.site.command("show", STRANGER).returncode == 1
     events = hospital.site.story(TODAY)["events"]
     refused = [each for each in events if each["after"] == "not fetched"]
     assert [each["subject"] for each in refused] == [STRANGER]
@@ -148,7 +149,7 @@ def test_a_prior_is_fetched_by_itself_and_raises_nothing_and_a_namesake_is_not(h
 
 
 def test_a_prior_that_a_person_asks_for_is_read_after_all(hospital: Hospital) -> None:
-    wait_until("the prior", lambda: hospital.site.run("show", PRIOR).returncode == 0)
+    wait_until("the prior", lambda: hospital.site.told(PRIOR))
     done = hospital.site.run("fetch", "--study", PRIOR, "--wait")
     assert done.returncode == 0, done.stdout + done.stderr
     wait_until("SEG and SR of the prior", lambda: len(hospital.results_of(PRIOR)) == 2)
@@ -167,9 +168,8 @@ def test_of_all_that_an_archive_holds_under_an_id_the_facts_are_exactly_those_of
     assert all(answer.status == 0 for answer in hospital.site.send(today, calling="SCANNER"))
 
     def read_back() -> bool:
-        done = hospital.site.run("show", CURRENT, "--json")
-        documents = json.loads(done.stdout)["prior_documents"] if done.returncode == 0 else []
-        return len(documents) == 4
+        story = hospital.site.told(CURRENT)
+        return story is not None and len(story["prior_documents"]) == 4
 
     wait_until("the reports of the prior to be read", read_back)
     story = hospital.site.story(CURRENT)
@@ -182,14 +182,14 @@ def test_of_all_that_an_archive_holds_under_an_id_the_facts_are_exactly_those_of
         prior_archive.OTHER_BIRTH: "candidate, unconfirmed",
     }
     for stranger in (prior_archive.OTHER_ISSUER, prior_archive.OTHER_BIRTH):
-        assert hospital.site.run("show", stranger).returncode == 1
+        assert hospital.site.command("show", stranger).returncode == 1
     told = {each["kind"]: each for each in story["prior_documents"] if not each["findings"]}
     assert set(told) == {"report", "encapsulated document"}
     (nodule, outlined) = [each["findings"][0] for each in story["prior_documents"] if each["findings"]][::-1]
     assert [(each["value"], each["unit"]) for each in nodule["measurements"]] == [(8.5, "mm")]
     assert nodule["tracking_uid"] == outlined["tracking_uid"]
     assert nodule["segmentation_sop_instance_uid"] == f"{prior_archive.RIGHT}.81"
-    shown = hospital.site.run("show", CURRENT).stdout
+    shown = hospital.site.command("show", CURRENT).stdout
     assert "impression: Glioblastoma, resected." in shown
     assert "candidate, unconfirmed: birth date differs" in shown
     assert "19551224" not in hospital.site.log.read_text()
@@ -198,7 +198,7 @@ def test_of_all_that_an_archive_holds_under_an_id_the_facts_are_exactly_those_of
 def test_a_report_of_a_prior_that_comes_late_is_known_of_the_study_that_waits(
     hospital: Hospital, tmp_path: Path
 ) -> None:
-    wait_until("the prior", lambda: hospital.site.run("show", prior_archive.RIGHT).returncode == 0)
+    wait_until("the prior", lambda: hospital.site.told(prior_archive.RIGHT))
     late = prior_archive.addendum(tmp_path)
     (answer,) = hospital.site.send([late], calling="ARCHIVE")
     assert answer.status == 0
@@ -223,6 +223,7 @@ def test_a_study_comes_over_the_web_through_the_inbox_and_is_the_archives(tmp_pa
         with running(site):
             done = site.run("fetch", "--accession", "WEB-1", "--wait")
             assert done.returncode == 0, done.stdout + done.stderr
+            wait_until("the index", lambda: len(site.uids()) >= len(paths))
             held = site.json("instances")["instances"]
             assert {(each["study_instance_uid"], each["source"]) for each in held} == {(study, "WEBPACS")}
             assert len(held) == len(paths)

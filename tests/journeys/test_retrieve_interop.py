@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 from pathlib import Path
@@ -103,8 +102,8 @@ def test_priors_come_from_orthanc_with_their_reports_and_the_facts_are_the_right
         assert all(answer.status == 0 for answer in site.send(today, calling="SCANNER"))
 
         def read_back() -> bool:
-            done = site.run("show", prior_archive.CURRENT, "--json")
-            return done.returncode == 0 and len(json.loads(done.stdout)["prior_documents"]) >= 4
+            story = site.told(prior_archive.CURRENT)
+            return story is not None and len(story["prior_documents"]) >= 4
 
         wait_until("the reports of the prior to be read", read_back)
         story = site.story(prior_archive.CURRENT)

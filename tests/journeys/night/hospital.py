@@ -187,7 +187,7 @@ class Hospital:
         for study in self.night.studies:
             if study.pinned is not None:
                 where = ["--lane", study.pinned] if study.pinned else ["--first"]
-                done = self.site.run("pin", study.uid, *where, "--why", "asked for by the ward")
+                done = self.site.command("pin", study.uid, *where, "--why", "asked for by the ward")
                 assert done.returncode == 0, done.stderr
             if study.reported:
                 self.report(study)
