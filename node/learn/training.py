@@ -95,7 +95,7 @@ def prepare(wish: Wish, ears: Ears) -> Ready:
     examined.refuse()
     split = _split(wish, examined)
     recipe = dataclasses.replace(asked, task=dataset.task, classes=dataset.classes)
-    recipe = teacher(dataset.task).derived(recipe, dataset)
+    recipe = teacher(dataset.task).derived(recipe, dataset, examined.sheet)
     ready = Ready(dataset=dataset, recipe=recipe, split=split, sheet=examined.sheet, run=wish.run, beside=wish.beside)
     _write(ready)
     return ready

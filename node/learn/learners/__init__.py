@@ -15,6 +15,7 @@ from torch import nn
 from node.domain.model_card import Task
 from node.errors import Failed
 from node.learn.case import Case, Dataset
+from node.learn.dataset.sheet import Sheet
 from node.learn.fitting import Learner
 from node.learn.prediction import Prediction
 from node.learn.preparing import Prepared
@@ -50,7 +51,7 @@ class Material:
 class Teacher(Protocol):
     """What a module of this package offers."""
 
-    def derived(self, recipe: Recipe, dataset: Dataset) -> Recipe:
+    def derived(self, recipe: Recipe, dataset: Dataset, sheet: Sheet) -> Recipe:
         """Fill in what the recipe leaves out: preparation, network, augmentation.
 
         Raises:

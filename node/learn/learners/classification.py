@@ -11,41 +11,35 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from node.domain.preparation import Architecture, Preparation, Values
+from node.domain.preparation import Values
 from node.errors import Misconfigured
 from node.imaging.formats import built
 from node.learn.augmenting import changed, mixed, standardised
 from node.learn.case import Dataset
+from node.learn.configuring import of_classified_volumes, of_images
+from node.learn.dataset.sheet import Sheet
 from node.learn.fitting import SCORE, random_of
 from node.learn.learners import Example, Material
 from node.learn.prediction import Prediction
 from node.learn.recipe import Augmentation, Balance, Recipe
 from node.learn.starting import begin_from, freshly, let_go, paces, stages_of
 
+#: Augmentation where the recipe asks for none of its own.
+_USUAL = Augmentation(rotate_deg=10, translate=0.05, zoom=(0.9, 1.1), contrast=0.2, brightness=0.1)
 #: Images that are read at once when nothing is learnt from them.
 _AT_ONCE = 64
 
 
-def derived(recipe: Recipe, dataset: Dataset) -> Recipe:
+def derived(recipe: Recipe, dataset: Dataset, sheet: Sheet) -> Recipe:
     """See `Teacher`."""
     is_volume = dataset.read(dataset.cases[0]).volume is not None
-    preparation = recipe.preparation
-    if preparation is None:
-        size = (64, 64, 64) if is_volume else (224, 224)
-        preparation = Preparation(size=size, values=Values.ZSCORE)
-    network = recipe.network
-    if network is None:
-        axes = 3 if is_volume else 2
-        arguments = {
-            "spatial_dims": axes,
-            "n_input_channels": preparation.channels,
-            "num_classes": len(dataset.classes),
-        }
-        network = Architecture(name="resnet18", arguments=arguments)
-    augmentation = recipe.augmentation or Augmentation(
-        rotate_deg=10, translate=0.05, zoom=(0.9, 1.1), contrast=0.2, brightness=0.1
+    preparation, network = (of_classified_volumes if is_volume else of_images)(dataset, sheet)
+    return dataclasses.replace(
+        recipe,
+        preparation=recipe.preparation or preparation,
+        network=recipe.network or network,
+        augmentation=recipe.augmentation or _USUAL,
     )
-    return dataclasses.replace(recipe, preparation=preparation, network=network, augmentation=augmentation)
 
 
 def learner(material: Material, seed: int) -> Classifier:

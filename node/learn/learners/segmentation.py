@@ -13,46 +13,40 @@ from monai.losses.dice import DiceCELoss
 from torch import nn
 from torch.nn import functional
 
-from node.domain.preparation import Architecture, Preparation, Values
 from node.errors import Misconfigured
 from node.imaging.formats import built
 from node.learn.augmenting import changed
 from node.learn.case import Dataset
+from node.learn.configuring import of_volumes
+from node.learn.dataset.sheet import Sheet
 from node.learn.evaluate.surface import figures_at
 from node.learn.fitting import SCORE, random_of
 from node.learn.learners import Example, Material
 from node.learn.prediction import Prediction
 from node.learn.recipe import Augmentation, Recipe
 
+#: Augmentation where the recipe asks for none of its own.
+_USUAL = Augmentation(rotate_deg=15, zoom=(0.85, 1.2), contrast=0.2, brightness=0.1, gamma=0.3, noise=0.1, blur=0.7)
 #: Share of the windows that are cut around a voxel that has a label.
 _AROUND_LABELS = 0.67
 #: Share of a window by which the cut is drawn larger, so that turning brings in true voxels.
 _MARGIN = 0.25
 
 
-def derived(recipe: Recipe, dataset: Dataset) -> Recipe:
+def derived(recipe: Recipe, dataset: Dataset, sheet: Sheet) -> Recipe:
     """See `Teacher`."""
-    preparation = recipe.preparation or Preparation(
-        spacing_mm=(1.0, 1.0, 1.0), values=Values.ZSCORE, patch=(64, 64, 64), overlap=0.5
-    )
-    if not preparation.patch:
+    if dataset.read(dataset.cases[0]).volume is None:
+        raise Misconfigured(dataset.source, "", "holds masks of single images", "Segmentation is learnt from volumes")
+    preparation, network = of_volumes(dataset, sheet)
+    if recipe.preparation is not None and not recipe.preparation.patch:
         problem = "the windows that are learnt from have no size"
         raise Misconfigured("recipe.toml", "preparation.patch", problem, "Say how many voxels the network sees at once")
-    network = recipe.network or Architecture(
-        name="UNet",
-        arguments={
-            "spatial_dims": 3,
-            "in_channels": 1,
-            "out_channels": len(dataset.classes) + 1,
-            "channels": [16, 32, 64, 128],
-            "strides": [2, 2, 2],
-            "num_res_units": 2,
-        },
+    return dataclasses.replace(
+        recipe,
+        preparation=recipe.preparation or preparation,
+        network=recipe.network or network,
+        augmentation=recipe.augmentation or _USUAL,
     )
-    augmentation = recipe.augmentation or Augmentation(
-        rotate_deg=15, zoom=(0.85, 1.2), contrast=0.2, brightness=0.1, gamma=0.3, noise=0.1, blur=0.7
-    )
-    return dataclasses.replace(recipe, preparation=preparation, network=network, augmentation=augmentation)
 
 
 def learner(material: Material, seed: int) -> Segmenter:
