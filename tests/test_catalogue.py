@@ -327,19 +327,6 @@ def test_every_shipped_model_is_sound_locked_and_complete() -> None:
     assert "brain-t1" in names
 
 
-def test_a_recipe_that_was_not_trained_yet_is_no_model_and_no_mistake(models: Path) -> None:
-    (models / "later").mkdir()
-    (models / "later" / "recipe.toml").write_text("[training]\nepochs = 1\n")
-    (models / "later" / "card.toml").write_text('title = "Later"\n')
-    before, problems = load_models_leniently(models, [], {})
-    assert (len(before), problems) == (1, ())
-    _, problems = load_models_leniently(models, [], {"later": Mode.SHADOW})
-    assert [problem.key for problem in problems] == ["models.later"]
-    (models / "later" / "recipe.toml").unlink()
-    _, problems = load_models_leniently(models, [], {})
-    assert [Path(problem.file).name for problem in problems] == ["model.toml"]
-
-
 def test_the_shipped_lock_has_the_digests_that_the_package_was_published_with() -> None:
     published = {
         str(path): base64.urlsafe_b64decode(path.hash.value + "=").hex()

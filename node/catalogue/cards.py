@@ -61,6 +61,8 @@ def _check_head(card: ModelCard, folder: str, complaint: Complaint) -> None:
         raise complaint("name", f'the card says "{card.name}" but its folder is "{folder}"', "Make the two the same")
     if not NAME.fullmatch(card.name):
         raise complaint("name", "a model's name is small letters, digits and single dashes", "Rename the folder too")
+    if card.shadow_of and (not NAME.fullmatch(card.shadow_of) or card.shadow_of == card.name):
+        raise complaint("shadow_of", f'"{card.shadow_of}" is no other model', "Name the one whose place it is to take")
     for key in ("version", "title", "purpose", "intended_use", "licence", "citation", "manufacturer", "pipeline"):
         if not getattr(card, key).strip():
             raise complaint(key, "is empty", "Say it: it goes into the results")

@@ -14,9 +14,9 @@ from node.domain.model_card import Mode, ModelCard
 from node.domain.rule import finding_key
 from node.errors import Misconfigured, Unsuitable
 
-
 #: How a model is trained, beside its card, or before it has one.
 RECIPE = "recipe.toml"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -107,6 +107,7 @@ def _load(folder: Path, locks: Sequence[Path], mode: Mode) -> Model:
             problem=str(error),
         )
     said = standing(card, folder, entry, locks)
+    waits = f"it is to be compared with {card.shadow_of} first: `matins models promote {card.name}`"
     return Model(
         card=card,
         folder=folder,
@@ -114,6 +115,6 @@ def _load(folder: Path, locks: Sequence[Path], mode: Mode) -> Model:
         model_digest=entry.model_digest,
         card_digest=entry.card_digest,
         mode=mode,
-        problem=said.problem,
+        problem=said.problem or (waits if card.shadow_of and mode is Mode.LIVE else ""),
         own_code=said.own_code,
     )

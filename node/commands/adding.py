@@ -16,7 +16,7 @@ from node.catalogue.bundle.sections import FOLDER
 from node.catalogue.cards import CARD, NAME, read_card
 from node.catalogue.draft import Question, Source
 from node.catalogue.intake import arriving, bring
-from node.catalogue.versions import keep_card, place
+from node.catalogue.versions import NEXT, keep_card, place, renamed
 from node.commands.output import say
 from node.config import Settings
 from node.domain.model_card import ModelCard
@@ -38,6 +38,8 @@ class Wish:
     #: Put it in the place of the version that is there.
     replace: bool = False
     dry_run: bool = False
+    #: Name of the model of which it is another version, to be compared with it; empty: of none.
+    shadow_of: str = ""
 
 
 def add(settings: Settings, wish: Wish) -> None:
@@ -48,7 +50,7 @@ def add(settings: Settings, wish: Wish) -> None:
         Failed: it cannot be written, or is there already.
     """
     models = settings.catalogue.models_folder
-    name = wish.name or _name_of(wish.source)
+    name = wish.name or (f"{wish.shadow_of}{NEXT}" if wish.shadow_of else _name_of(wish.source))
     if not NAME.fullmatch(name):
         raise Misconfigured("--name", name, "is no model's name", "Use small letters, digits and single dashes")
     before = models / name
@@ -59,10 +61,28 @@ def add(settings: Settings, wish: Wish) -> None:
             arrived = folder / name
             arrived.mkdir()
             weights = bring(wish.source, arrived)
-            checks = _write_card(arrived, weights, before, wish)
+            checks = _write_card(arrived, weights, _card_before(models, before, wish), wish)
+            if wish.shadow_of:
+                card = arrived / CARD
+                text = renamed(card.read_text(encoding="utf-8"), name, wish.shadow_of)
+                card.write_text(text, encoding="utf-8")
             _finish(settings, arrived, wish, checks)
     except OSError as error:
         raise Failed(f"{models} cannot be written: {error.strerror}") from error
+
+
+def _card_before(models: Path, before: Path, wish: Wish) -> Path:
+    """Folder of the version whose card the site has written: of one that is to be compared it is that in its place.
+
+    Raises:
+        Misconfigured: there is no such model.
+    """
+    if not wish.shadow_of or (before / CARD).is_file():
+        return before
+    in_place = models / wish.shadow_of
+    if not (in_place / CARD).is_file():
+        raise Misconfigured("--shadow-of", wish.shadow_of, "there is no such model", "Name one that is there")
+    return in_place
 
 
 def answers_of(given: Sequence[str]) -> dict[str, str]:

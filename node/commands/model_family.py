@@ -34,6 +34,9 @@ def models_add(
     replace: Annotated[
         bool, typer.Option("--replace", help="Put it in the place of the version that is there")
     ] = False,
+    shadow_of: Annotated[
+        str, typer.Option("--shadow-of", metavar="MODEL", help="Another version of that model, to be compared with it")
+    ] = "",
     dry_run: DryRun = False,
 ) -> None:
     """Bring a model into the models folder and write its card; it is neither trusted nor on.
@@ -43,7 +46,9 @@ def models_add(
     from node.commands import adding, site
 
     given = adding.answers_of(answers or [])
-    wish = adding.Wish(source=path, name=name, answers=given, yes=yes, replace=replace, dry_run=dry_run)
+    wish = adding.Wish(
+        source=path, name=name, answers=given, yes=yes, replace=replace, dry_run=dry_run, shadow_of=shadow_of
+    )
     adding.add(site.settings_from(config, data), wish)
 
 
@@ -101,6 +106,22 @@ def models_rollback(name: ModelName, config: Config = None, data: Data = None) -
     from node.commands import modes, site
 
     modes.go_back(site.settings_from(config, data), name)
+
+
+@models.command("agreement")
+def models_agreement(name: ModelName, config: Config = None, data: Data = None, as_json: Json = False) -> None:
+    """How far a version in shadow agrees with the one in whose place it is to come, and with what readers said."""
+    from node.commands import agreement, site
+
+    agreement.show_agreement(site.settings_from(config, data), name, as_json=as_json)
+
+
+@models.command("promote")
+def models_promote(name: ModelName, config: Config = None, data: Data = None) -> None:
+    """Put a version in shadow in the place of the model that it was compared with; `rollback` brings that back."""
+    from node.commands import agreement, site
+
+    agreement.promote(site.settings_from(config, data), site.config_file(config), name)
 
 
 def _set_mode(name: str, mode: Mode, config: Path | None, data: Path | None) -> None:

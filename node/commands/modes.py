@@ -29,9 +29,12 @@ def set_mode(settings: Settings, file: Path, name: str, mode: Mode) -> None:
         Misconfigured: there is no such model.
         Failed: the model cannot run, or the file cannot be written.
     """
-    model = _model(settings, name)
+    model = model_named(settings, name)
     if mode is not Mode.OFF and model.problem:
         raise Failed(f"{name} cannot run: {model.problem}")
+    if mode is Mode.LIVE and model.card.shadow_of:
+        beside = model.card.shadow_of
+        raise Failed(f"{name} is a version of {beside} that waits: `matins models promote {name}` puts it in its place")
     instead = f'write this there yourself: [models.{name}] mode = "{mode}"'
     try:
         before = file.read_text(encoding="utf-8")
@@ -76,11 +79,16 @@ def go_back(settings: Settings, name: str) -> None:
         entry = roll_back(models, name, lock, known)
     except OSError as error:
         raise Failed(f"{lock} cannot be written: {error.strerror}") from error
-    version = _model(settings, name).card.version
+    version = model_named(settings, name).card.version
     say(f"{name} is version {version} again ({entry.model_digest[:16]}), as it was trusted. {_RESTART}")
 
 
-def _model(settings: Settings, name: str) -> Model:
+def model_named(settings: Settings, name: str) -> Model:
+    """Return the model of that name.
+
+    Raises:
+        Misconfigured: there is none, or its card is wrong.
+    """
     models, problems = models_of(settings)
     for model in models:
         if model.card.name == name:

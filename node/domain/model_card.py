@@ -156,6 +156,8 @@ class ModelCard:
 
     name: str
     version: str
+    #: Name of the model of which this is another version, to be compared with it before it takes its place; else empty.
+    shadow_of: str = ""
     title: str
     purpose: str
     intended_use: str

@@ -73,12 +73,13 @@ def inference(card: ModelCard) -> dict[str, Any]:
         members = ", ".join(f"@{name}" for name in names)
         said = f"'{card.preparation.activation}', {list(card.preparation.flips)}"
         made["network"] = f"$Averaged([{members}], {said}).to(@device)"
-        fill = [
-            f"$@{name}.load_state_dict(load_file({path}))"
-            for name, path in zip(names, networks, strict=True)
-        ]
+        fill = [f"$@{name}.load_state_dict(load_file({path}))" for name, path in zip(names, networks, strict=True)]
     return {
-        "imports": ["$import glob", "$from safetensors.torch import load_file", *(["$from node.imaging.averaged import Averaged"] * averaged)],
+        "imports": [
+            "$import glob",
+            "$from safetensors.torch import load_file",
+            *(["$from node.imaging.averaged import Averaged"] * averaged),
+        ],
         "bundle_root": ".",
         "dataset_dir": "./input",
         "output_dir": "./output",

@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.catalogue.cards import CARD
 from node.catalogue.intake import arriving
 from node.catalogue.lock import Entry, examine, read_lock, write_entry
-from node.catalogue.versions import place
+from node.catalogue.versions import NEXT, place, renamed
 from node.config import Settings
 from node.errors import Failed
 from node.workflow.policy import locks
@@ -26,20 +27,24 @@ class Installed:
     kept: bool
 
 
-def install(settings: Settings, model: Path) -> Installed:
+def install(settings: Settings, model: Path, *, beside: bool = False) -> Installed:
     """Copy the exported folder `model` into the models folder, lock it, and leave its mode as it is.
 
-    A version of that name that was trusted is kept. Where the models' lock cannot be written, the site's own is.
+    A version of that name that was trusted is kept; with `beside` it stays where it is, and the new one comes as
+    NAME-next, to be compared with it. Where the models' lock cannot be written, the site's own is.
 
     Raises:
         Misconfigured: its card is wrong, or files are missing.
         Failed: the models folder cannot be written.
     """
-    models, name = settings.catalogue.models_folder, model.name
-    known = locks(settings)
+    models, known = settings.catalogue.models_folder, locks(settings)
+    name = f"{model.name}{NEXT}" if beside else model.name
     try:
         with arriving(models) as folder:
             shutil.copytree(model, folder / name)
+            if beside:
+                card = folder / name / CARD
+                card.write_text(renamed(card.read_text(encoding="utf-8"), name, model.name), encoding="utf-8")
             _, entry = examine(folder, name)
             kept = place(folder / name, models, name, known)
     except OSError as error:
