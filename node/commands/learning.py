@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from node.commands.training import listening
 from node.config import Settings
 from node.errors import Misconfigured
 from node.learn import training
+from node.learn.dataset.plots import draw
+from node.learn.dataset.sheet import sheet_text
+from node.learn.dataset.sheet_lines import sheet_lines
 from node.learn.place import placed
 from node.learn.recipe import Recipe, recipe_of
 from node.learn.run import Run
@@ -133,12 +137,17 @@ def _show(wish: Wish, ready: training.Ready) -> None:
     counts = [{"train": len(f.train), "validation": len(f.validation), "test": len(f.test)} for f in ready.split.folds]
     told: Mapping[str, Any] = {"run": str(ready.run.folder), "split": ready.split.method, "folds": counts}
     if wish.as_json:
-        print_json(told)
+        print_json({**told, "sheet": json.loads(sheet_text(ready.sheet))})
         return
+    # Its problems were said when they were seen.
+    for line in sheet_lines(ready.sheet, with_problems=False):
+        say(line)
+    plots = draw(ready.sheet, ready.run.folder / "plots")
     say(f"split: {ready.split.method}")
     for number, each in enumerate(counts, 1):
         say(f"fold {number}: {each['train']} to train on, {each['validation']} to validate, {each['test']} to test")
-    say(f"written to {ready.run.folder}: recipe.toml, sheet.json, split.json; nothing was trained")
+    written = f"recipe.toml, sheet.json, split.json, {len(plots)} plots"
+    say(f"written to {ready.run.folder}: {written}; nothing was trained")
 
 
 def _finish(wish: Wish, settings: Settings, ready: training.Ready, evaluation: Any) -> None:

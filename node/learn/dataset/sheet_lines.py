@@ -10,7 +10,7 @@ from node.learn.dataset.sheet import Intensities, Sheet, Spread
 _MARKS = {Gravity.ERROR: "error", Gravity.WARNING: "warning", Gravity.NOTE: "note"}
 
 
-def sheet_lines(sheet: Sheet) -> list[str]:
+def sheet_lines(sheet: Sheet, *, with_problems: bool = True) -> list[str]:
     """Return the sheet as lines of text, problems last."""
     parts = ", ".join(f"{part} {count}" for part, count in sheet.parts.items())
     lines = [
@@ -24,7 +24,7 @@ def sheet_lines(sheet: Sheet) -> list[str]:
     lines += _groups(sheet)
     for name, values in sheet.attributes.items():
         lines.append(f"{name}: " + ", ".join(f"{value or 'unknown'} {count}" for value, count in values.items()))
-    lines += [problem_line(problem) for problem in sheet.problems]
+    lines += [problem_line(problem) for problem in sheet.problems if with_problems]
     return lines
 
 
