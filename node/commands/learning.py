@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from node.catalogue.toml_file import read_document
+from node.commands.finishing import finish, put_in_place
 from node.commands.output import print_json, say
 from node.commands.site import settings_from
 from node.commands.training import listening
 from node.config import Settings
+from node.domain.time import SystemClock
 from node.errors import Misconfigured
 from node.learn import training
 from node.learn.dataset.plots import draw
 from node.learn.dataset.sheet import sheet_text
 from node.learn.dataset.sheet_lines import sheet_lines
-from node.learn.place import placed
+from node.learn.evaluate.evaluation import Evaluation
+from node.learn.place import Place, placed
 from node.learn.recipe import Recipe, recipe_of
 from node.learn.run import Run
 from node.learn.split import FILE_NAME as SPLIT
@@ -68,7 +71,7 @@ def train(wish: Wish, config: Path | None, data: Path | None) -> None:
             ears = training.Ears(say=say, training=listener) if tells else training.Ears()
             evaluation = training.train(ready, place, ears)
         if place.leads:
-            _finish(wish, settings, ready, evaluation)
+            _finish(wish, settings, ready, evaluation, place)
     return None
 
 
@@ -150,5 +153,18 @@ def _show(wish: Wish, ready: training.Ready) -> None:
     say(f"written to {ready.run.folder}: {written}; nothing was trained")
 
 
-def _finish(wish: Wish, settings: Settings, ready: training.Ready, evaluation: Any) -> None:
+def _finish(wish: Wish, settings: Settings, ready: training.Ready, evaluation: Evaluation, place: Place) -> None:
+    today = SystemClock().now().wall.date()
+    folder = finish(ready, evaluation, place, _command(wish), today)
     say(f"figures: {ready.run.evaluation}")
+    if wish.install:
+        put_in_place(settings, folder)
+
+
+def _command(wish: Wish) -> str:
+    """What was typed, without folders of this machine."""
+    words = ["matins train", wish.source.name]
+    words += [f"--dataset {wish.dataset.name}"] if wish.dataset else []
+    words += [f"--seed {seed}" for seed in wish.seeds]
+    words += [f"--epochs {wish.epochs}"] if wish.epochs else []
+    return " ".join([*words, *(f"--set {change}" for change in wish.changes)])

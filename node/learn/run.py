@@ -69,9 +69,14 @@ class Run:
         return self.folder / "together.jsonl"
 
     @property
-    def model(self) -> Path:
-        """The model's folder."""
+    def models(self) -> Path:
+        """Where the model is exported to, in a folder of its own name."""
         return self.folder / "model"
+
+    @property
+    def model(self) -> Path:
+        """The model's folder, once there is one."""
+        return next((each for each in sorted(self.models.glob("[!.]*")) if each.is_dir()), self.models)
 
     def member(self, seed: int, fold: int) -> Member:
         """The training of a seed on a fold; -1 is the one on all cases."""

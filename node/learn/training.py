@@ -108,9 +108,7 @@ def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
         Failed: a case cannot be prepared, or a loss became no number.
         Misconfigured: what the run's folder keeps belongs to another network.
     """
-    wanted = [
-        ready.run.member(seed, fold) for seed in ready.recipe.training.seeds for fold in range(len(ready.split.folds))
-    ]
+    wanted = members_of(ready)
     whole = [member for member in chosen(ready) if member.fold == members.WHOLE]
     examples: Mapping[str, Example] = {}
     if not all(member.is_done for member in (*wanted, *whole)):
@@ -125,6 +123,12 @@ def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
     if place.leads:
         write_evaluation(ready.run.evaluation, evaluation)
     return evaluation
+
+
+def members_of(ready: Ready) -> tuple[Member, ...]:
+    """The trainings that are judged: every seed on every fold."""
+    folds = range(len(ready.split.folds))
+    return tuple(ready.run.member(seed, fold) for seed in ready.recipe.training.seeds for fold in folds)
 
 
 def chosen(ready: Ready) -> tuple[Member, ...]:

@@ -1,0 +1,90 @@
+"""The end of `train`: figures on the terminal, the model's folder, and the model among those of the node."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from node import __version__
+from node.commands.evaluating import show
+from node.commands.output import say
+from node.config import Settings
+from node.errors import Failed
+from node.learn import checkpoint, training
+from node.learn.dataset.sheet import sheet_text
+from node.learn.evaluate.evaluation import Evaluation
+from node.learn.export import Making, Trained, export, weight_bytes
+from node.learn.export.installing import install
+from node.learn.place import Place
+
+#: Cases on which the exported model has to say what the trained networks say.
+_COMPARED = 2
+#: Layouts whose keys name patients.
+_PRIVATE = frozenset({"dicom"})
+_LIBRARIES = ("torch", "monai", "numpy")
+#: What a report leaves in the run's folder.
+_REPORTS = ("report.html", "report.pdf")
+
+
+def finish(ready: training.Ready, evaluation: Evaluation, place: Place, command: str, day: date) -> Path:
+    """Show the figures, and write the model's folder; return it.
+
+    Raises:
+        Failed: what was exported does not answer as what was trained, or its weights are too large.
+        Misconfigured: the hand-written part of the card is wrong.
+    """
+    show(evaluation)
+    trained = trained_of(ready, evaluation, making_of(ready, place, command, day))
+    folder = export(trained, ready.run.models / ready.recipe.name)
+    say(f"model: {folder}, {weight_bytes(folder) / 1e6:.1f} MB of weights; read its CARD.md")
+    return folder
+
+
+def put_in_place(settings: Settings, folder: Path) -> None:
+    """Install the model, and say what comes next; where that cannot be, say why, and how it could."""
+    try:
+        done = install(settings, folder)
+    except Failed as error:
+        say(f"it is not among the models of this node: {error}")
+        return
+    kept = "; the version before is kept: matins models rollback " + folder.name if done.kept else ""
+    say(f"installed: {done.folder}, locked in {done.lock}{kept}")
+    say(f"next: matins models shadow {folder.name}")
+
+
+def trained_of(ready: training.Ready, evaluation: Evaluation, making: Making) -> Trained:
+    """What is handed over to become a model."""
+    judged = set(ready.split.folds[0].test or ready.split.folds[0].validation)
+    compared = [case for case in ready.dataset.cases if case.key in judged][:_COMPARED]
+    return Trained(
+        recipe=ready.recipe,
+        beside=ready.beside,
+        dataset=ready.dataset.name,
+        members=training.chosen(ready),
+        split=ready.split,
+        making=making,
+        evaluation=evaluation,
+        sheet=sheet_text(ready.sheet),
+        evidence={file.name: file for file in (ready.run.folder / name for name in _REPORTS) if file.is_file()},
+        cases=tuple(ready.dataset.read(case) for case in compared),
+        private=ready.dataset.layout in _PRIVATE,
+    )
+
+
+def making_of(ready: training.Ready, place: Place, command: str, day: date) -> Making:
+    """How it was made; the seconds are those of the epochs, also of those before a kill."""
+    wanted = {*training.members_of(ready), *training.chosen(ready)}
+    seconds = sum(each.get("seconds", 0.0) for member in wanted for each in checkpoint.history(member.folder))
+    is_gpu = place.device.type == "cuda"
+    device = torch.cuda.get_device_name(place.device) if is_gpu else f"cpu, {torch.get_num_threads()} threads"
+    return Making(command=command, made_on=day, device=device, seconds=round(seconds), versions=_versions())
+
+
+def _versions() -> Mapping[str, str]:
+    found = {"matins": __version__, "python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in _LIBRARIES}
