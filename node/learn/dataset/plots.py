@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+#: Draws one aspect of a sheet.
+Drawing = Callable[["Axes", Sheet], None]
 _INCHES = (7.0, 3.5)
 #: Where the highest values lie so many times further than three quarters of all, the axis is drawn logarithmically.
 _FAR = 20
 _PARTS = ("train", "validation", "test", "")
 
 
-def figures(sheet: Sheet) -> dict[str, Figure]:
-    """Return name → figure: "classes" or "labels", "sizes", "values" and "groups", as far as there is something."""
-    # Without pyplot: no display is looked for, and nothing is left open.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def drawings(sheet: Sheet) -> dict[str, Drawing]:
+    """Return name → what draws it: "classes" or "labels", "sizes", "values", "groups", as far as there is something."""
     parts = {
         "classes": (_classes, bool(sheet.classes)),
         "labels": (_labels, bool(sheet.labels)),
@@ -31,13 +30,21 @@ def figures(sheet: Sheet) -> dict[str, Figure]:
         "values": (_values, bool(sheet.intensities)),
         "groups": (_groups, bool(sheet.near_duplicates)),
     }
+    return {name: part for name, (part, is_wanted) in parts.items() if is_wanted}
+
+
+def figures(sheet: Sheet) -> dict[str, Figure]:
+    """Return name → figure, of every one of `drawings`."""
+    # Without pyplot: no display is looked for, and nothing is left open.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     drawn = {}
-    for name, (part, is_wanted) in parts.items():
-        if is_wanted:
-            figure = Figure(figsize=_INCHES, layout="constrained")
-            FigureCanvasAgg(figure)
-            part(figure.subplots(), sheet)
-            drawn[name] = figure
+    for name, part in drawings(sheet).items():
+        figure = Figure(figsize=_INCHES, layout="constrained")
+        FigureCanvasAgg(figure)
+        part(figure.subplots(), sheet)
+        drawn[name] = figure
     return drawn
 
 
