@@ -110,7 +110,7 @@ class Segmenter:
             return {}
         rows = []
         for example in self._validation:
-            found, truth = _labelled([network], self._recipe, example, device), _truth(example)
+            found, truth = labelled([network], self._recipe, example, device), _truth(example)
             rows.append([_dice(found == label, truth == label) for label in range(1, self._classes + 1)])
         means = np.nanmean(np.array(rows), axis=0)
         return {SCORE: float(means.mean())} | {f"dice_{label}": float(each) for label, each in enumerate(means, 1)}
@@ -142,7 +142,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """See `Teacher`: figures on the grid that the network sees."""
     for example in examples:
-        found, truth = _labelled(networks, recipe, example, device), _truth(example)
+        found, truth = labelled(networks, recipe, example, device), _truth(example)
         spacing_mm = example.spacing_mm or (1.0,) * truth.ndim
         count = int(max(truth.max(), found.max(), 1))
         yield Prediction(
@@ -155,7 +155,7 @@ def predict(
 
 
 @torch.no_grad()
-def _labelled(
+def labelled(
     networks: Sequence[nn.Module], recipe: Recipe, example: Example, device: torch.device
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """(…) uint8: the label of each voxel, of shares averaged over networks and over the image mirrored or not."""
