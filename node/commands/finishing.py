@@ -8,8 +8,6 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 from node import __version__
 from node.commands.evaluating import show
 from node.commands.output import say
@@ -80,9 +78,7 @@ def making_of(ready: training.Ready, place: Place, command: str, day: date) -> M
     """How it was made; the seconds are those of the epochs, also of those before a kill."""
     wanted = {*training.members_of(ready), *training.chosen(ready)}
     seconds = sum(each.get("seconds", 0.0) for member in wanted for each in checkpoint.history(member.folder))
-    is_gpu = place.device.type == "cuda"
-    device = torch.cuda.get_device_name(place.device) if is_gpu else f"cpu, {torch.get_num_threads()} threads"
-    return Making(command=command, made_on=day, device=device, seconds=round(seconds), versions=_versions())
+    return Making(command=command, made_on=day, device=place.told, seconds=round(seconds), versions=_versions())
 
 
 def _versions() -> Mapping[str, str]:
