@@ -9,7 +9,7 @@ from node.catalogue.singles import PIPELINE
 from node.catalogue.toml_file import Complaint
 from node.domain.colour import Colour
 from node.domain.model_card import ModelCard, Task
-from node.domain.preparation import Values
+from node.domain.preparation import Crop, Values
 from node.errors import Misconfigured
 
 _PAIRS = ("LR", "PA", "IS")
@@ -52,6 +52,8 @@ def check_preparation(card: ModelCard, complaint: Complaint) -> None:
         raise wrong("flips", f"are {list(said.flips)}", "Give some of 0, 1 and, of volumes, 2, each once")
     if not 0 < said.threshold < 1:
         raise wrong("threshold", f"is {said.threshold}", "Give a share between 0 and 1")
+    if said.crop is not Crop.NONE and card.task is Task.DETECTION:
+        raise wrong("crop", "goes with no detection", "Remove it: boxes are told where they lie in the whole image")
     if card.pipeline == PIPELINE:
         _check_fit(card, wrong)
     if card.architecture is not None:

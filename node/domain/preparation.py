@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from node.domain.filters import filter_of
+
 _FORBID = {"extra": "forbid"}
 
 
@@ -35,6 +37,15 @@ class Fit(StrEnum):
     CROP = "crop"
 
 
+class Crop(StrEnum):
+    """What is cut off before all else but turning."""
+
+    #: Nothing.
+    NONE = "none"
+    #: Margins that show nothing.
+    CONTENT = "content"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
     """The `[preparation]` table of a card. Axes are those of the network, in the order of `axes`.
@@ -46,11 +57,15 @@ class Preparation:
 
     #: Axes of the network's input, one letter each: "RAS" runs towards right, anterior, superior.
     axes: str = "RAS"
+    crop: Crop = Crop.NONE
     #: Spacing that the network was trained at; empty keeps that of the series.
     spacing_mm: tuple[float, ...] = ()
     values: Values = Values.NONE
     #: Lowest and highest value, in the unit of the images (HU in CT), where `values` is "window".
     window: tuple[float, ...] = ()
+    #: One after the other, each with its number: "clahe:2", "median:3" (see `filters`). At the spacing and size that
+    #: the network sees, after "window" or "stretch", before "zscore" and `mean`.
+    filters: tuple[str, ...] = ()
     #: Taken off each channel after `values`, and what it is divided by then: one number, or one a channel.
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
@@ -76,6 +91,15 @@ class Preparation:
     threshold: float = 0.5
     #: Of each segment only the largest connected part is kept.
     largest: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what is written as text.
+
+        Raises:
+            ValueError: there is no such filter.
+        """
+        for each in self.filters:
+            filter_of(each)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

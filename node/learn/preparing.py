@@ -17,7 +17,8 @@ from node.errors import Failed
 from node.imaging import colours
 from node.imaging.bundle import declared
 from node.imaging.bundle.exact import from_image, from_volumes
-from node.learn.case import Pixels
+from node.learn.boxes.laid import laid
+from node.learn.case import Box, Pixels
 
 _IMAGE, _LABELS = "image", "label"
 #: Step → how labels go through it; a step that is not here changes values, and labels do not take it.
@@ -29,6 +30,7 @@ _OF_LABELS: Mapping[str, Mapping[str, Any]] = {
     "Spacingd": {"mode": "nearest"},
     "Resized": {"mode": "nearest-exact"},
     "ResizeWithPadOrCropd": {},
+    declared.CROP: {},
 }
 
 
@@ -40,6 +42,8 @@ class Prepared:
     image: torch.Tensor
     #: (…) uint8, of a segmentation.
     labels: torch.Tensor | None = None
+    #: Of a detection: on the image, axes as it has them, 0 is the outer edge of the first pixel or voxel.
+    boxes: tuple[Box, ...] = ()
 
 
 def preparer(preparation: Preparation, *, images: bool, colour: Colour = Colour.GREY) -> Callable[[Pixels], Prepared]:
@@ -56,7 +60,8 @@ def preparer(preparation: Preparation, *, images: bool, colour: Colour = Colour.
     paired = _resolved([_with_labels(step) for step in steps])
 
     def prepare(pixels: Pixels) -> Prepared:
-        given: dict[str, Any] = {_IMAGE: _loaded(pixels, preparation, colour)}
+        loaded = _loaded(pixels, preparation, colour)
+        given: dict[str, Any] = {_IMAGE: loaded}
         if pixels.labels is not None:
             given[_LABELS] = _labels(pixels)
         try:
@@ -67,7 +72,8 @@ def preparer(preparation: Preparation, *, images: bool, colour: Colour = Colour.
         if not bool(torch.isfinite(image).all()):
             raise Failed("holds values that are not numbers once it is prepared")
         labels = done[_LABELS].as_tensor()[0].round().to(torch.uint8).contiguous() if _LABELS in done else None
-        return Prepared(image=image, labels=labels)
+        boxes = laid(pixels.boxes, loaded, done[_IMAGE]) if pixels.boxes else ()
+        return Prepared(image=image, labels=labels, boxes=boxes)
 
     return prepare
 

@@ -6,9 +6,11 @@ import pkgutil
 
 import pytest
 
+from node.domain.filters import Kind
 from node.domain.gate import Figure
 from node.domain.measures import Quantity
 from node.domain.model_card import Colour, Intensity, ModelCard, Scope, Task
+from node.domain.preparation import Crop, Preparation
 from node.imaging import pipelines
 from node.imaging.explain import methods
 from tests.conftest import ROOT
@@ -26,7 +28,11 @@ def test_every_key_of_a_card_is_on_the_page(key: str) -> None:
     assert any(form in PAGE for form in (f"`{key}`", f"`[[{key}]]`", f"`[{key}]`"))
 
 
-@pytest.mark.parametrize("kind", [Task, Scope, Intensity, Colour, Figure, Quantity])
+def test_every_key_of_the_preparation_is_on_the_page() -> None:
+    assert [key for key in Preparation.__dataclass_fields__ if f"`{key}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("kind", [Task, Scope, Intensity, Colour, Figure, Quantity, Kind, Crop])
 def test_every_value_that_a_card_may_choose_is_on_the_page(kind) -> None:
     missing = [value for value in kind if f"`{value}`" not in PAGE and value != Quantity.LESION_COUNT]
     assert missing == []

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from node.domain.model_card import ModelCard, Task
-from node.domain.preparation import Fit, Preparation, Values
+from node.domain.preparation import Crop, Fit, Preparation, Values
 from node.imaging.bundle.configuration import LOADED, Configuration
 from node.imaging.bundle.logits import SOFTMAX
 
 _IMAGE, _PRED = "image", "pred"
+#: Steps that MONAI has not.
+CROP, FILTER = "node.imaging.preparation.content.ContentCropd", "node.imaging.preparation.filters.Filterd"
 
 
 def sections(card: ModelCard) -> dict[str, Any]:
@@ -55,13 +57,17 @@ def preprocessing(said: Preparation, *, images: bool) -> list[dict[str, Any]]:
         steps.append({"_target_": "Flipd", "keys": _IMAGE, "spatial_axis": 0})
     else:
         steps.append({"_target_": "Orientationd", "keys": _IMAGE, "axcodes": said.axes})
+    if said.crop is Crop.CONTENT:
+        steps.append({"_target_": CROP, "keys": _IMAGE})
     if said.spacing_mm:
         steps.append({"_target_": "Spacingd", "keys": _IMAGE, "pixdim": list(said.spacing_mm), "mode": "bilinear"})
     size = {"keys": _IMAGE, "spatial_size": list(said.size)}
     if said.size and said.fit is not Fit.CROP:
         linear = "bilinear" if images else "trilinear"
         steps.append({"_target_": "Resized", **size, "mode": linear if said.fit is Fit.LINEAR else "area"})
-    steps += _of_values(said)
+    filters = [{"_target_": FILTER, "keys": _IMAGE, "filters": list(said.filters)}] if said.filters else []
+    scaled = said.values in (Values.WINDOW, Values.STRETCH)
+    steps += [*_of_values(said), *filters] if scaled else [*filters, *_of_values(said)]
     if said.mean:
         normal = {"subtrahend": list(said.mean), "divisor": list(said.deviation), "channel_wise": True}
         steps.append({"_target_": "NormalizeIntensityd", "keys": _IMAGE, **normal})

@@ -59,7 +59,7 @@ def inference(card: ModelCard) -> dict[str, Any]:
         raise Failed(f"no network is called {card.architecture.name}")
     sections = declared.sections(card)
     volumes = card.needs_volume
-    steps = [*_loading(card), *sections["preprocessing"]["transforms"]]
+    steps = [*loading(card), *sections["preprocessing"]["transforms"]]
     last = [*sections.get("postprocessing", _shares(card))["transforms"], *_saving(card)]
     count = len(card.weights)
     networks = [f"@bundle_root + '/{path.removeprefix(f'{FOLDER}/')}'" for path in weight_names(count)]
@@ -183,7 +183,8 @@ def _is_averaged(card: ModelCard) -> bool:
     return len(card.weights) > 1 or bool(card.preparation.flips)
 
 
-def _loading(card: ModelCard) -> Sequence[dict[str, Any]]:
+def loading(card: ModelCard) -> Sequence[dict[str, Any]]:
+    """The steps from a file to what the node would be given."""
     if card.needs_volume:
         return [{"_target_": "LoadImaged", "keys": _KEY}]
     colour = "" if card.preparation.channels == 1 else ".convert('RGB')"
@@ -218,7 +219,9 @@ def _readme(card: ModelCard) -> str:
     lines += ["```sh", "pip install monai pytorch-ignite safetensors " + ("nibabel" if card.needs_volume else "pillow")]
     lines += [f"{run} --dataset_dir /folder/with/files", "```", ""]
     assert card.architecture is not None
-    if _is_averaged(card) or card.architecture.name.startswith("node."):
+    steps = declared.preprocessing(card.preparation, images=not card.needs_volume)
+    names = [card.architecture.name, *(str(step["_target_"]) for step in steps)]
+    if _is_averaged(card) or any(name.startswith("node.") for name in names):
         lines += ["It has a part that MONAI has not: `pip install matins` too.", ""]
     if not card.needs_volume:
         lines += ["Its answers here are not calibrated: calibration and operating point stand in `model.toml`.", ""]
