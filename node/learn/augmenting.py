@@ -6,6 +6,7 @@ Works on (channel, …) in two and three dimensions. Every number is drawn from 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def changed(
         if random.random() < 0.5:
             image = image.flip(axis + 1)
             labels = labels.flip(axis) if labels is not None else None
-    return _valued(image, by, random), labels
+    return valued(image, by, random), labels
 
 
 def standardised(image: Image) -> Image:
@@ -52,20 +53,30 @@ def mixed(
     return share * images + (1 - share) * images[order], share * truths + (1 - share) * truths[order]
 
 
-def _moved(
-    image: Image, labels: torch.Tensor | None, by: Augmentation, random: np.random.Generator
-) -> tuple[Image, torch.Tensor | None]:
-    """Turn, zoom and move, in one interpolation; what comes in from outside repeats the edge."""
+def lattice_of(size: Sequence[int], by: Augmentation, random: np.random.Generator) -> torch.Tensor | None:
+    """Draw a turn, zoom and shift: (axis, axis + 1), from places of the new image to those of the old.
+
+    Places run from -1 to 1 along each side, the last axis comes first, as `torch.nn.functional.affine_grid` has it.
+    """
     low, high = by.zoom
     if not (by.rotate_deg or by.translate or by.aspect) and low == high == 1:
-        return image, labels
-    size = image.shape[1:]
+        return None
     zooms = np.exp(random.uniform(math.log(low), math.log(high)) + random.uniform(-by.aspect, by.aspect, len(size)))
     matrix = _turn(len(size), by.rotate_deg, random) / torch.from_numpy(zooms).float()
     shift = torch.from_numpy(random.uniform(-2 * by.translate, 2 * by.translate, len(size))).float()
     # Lattice coordinates run from -1 to 1 along each side: a turn has to know how long the sides are.
     sides = torch.tensor([float(each) for each in reversed(size)])
-    theta = torch.cat([matrix * sides[None, :] / sides[:, None], shift[:, None]], dim=1)
+    return torch.cat([matrix * sides[None, :] / sides[:, None], shift[:, None]], dim=1)
+
+
+def _moved(
+    image: Image, labels: torch.Tensor | None, by: Augmentation, random: np.random.Generator
+) -> tuple[Image, torch.Tensor | None]:
+    """Turn, zoom and move, in one interpolation; what comes in from outside repeats the edge."""
+    theta = lattice_of(image.shape[1:], by, random)
+    if theta is None:
+        return image, labels
+    size = image.shape[1:]
     lattice = functional.affine_grid(theta[None], [1, 1, *size], align_corners=False)
     moved = functional.grid_sample(image[None], lattice, padding_mode="border", align_corners=False)[0]
     if labels is None:
@@ -89,7 +100,7 @@ def _turn(axes: int, most_deg: float, random: np.random.Generator) -> torch.Tens
     return matrix
 
 
-def _valued(image: Image, by: Augmentation, random: np.random.Generator) -> Image:
+def valued(image: Image, by: Augmentation, random: np.random.Generator) -> Image:
     """Brightness, contrast, gamma, shading, coarseness, blur, noise and blots."""
     if by.contrast:
         mean = image.mean()

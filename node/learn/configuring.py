@@ -32,7 +32,7 @@ _COARSE = 2.0
 #: Images up to this side are given to a network as they are; larger ones become `_SIDE`.
 _SMALL, _SIDE = 64, 224
 #: Values below it are Hounsfield units of air: nothing else has such.
-_AIR = -500.0
+AIR = -500.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def of_classified_volumes(dataset: Dataset, sheet: Sheet) -> tuple[Preparation, 
 
 def _valued(sheet: Sheet, **more: Any) -> Preparation:
     """Hounsfield units are windowed to what the labels lie in; everything else has mean 0 and deviation 1."""
-    if sheet.intensities[0].percentiles["0.5"] > _AIR:
+    if sheet.intensities[0].percentiles["0.5"] > AIR:
         return Preparation(values=Values.ZSCORE, **more)
     inside = [each.intensities[0] for each in sheet.labels] or [sheet.intensities[0]]
     return Preparation(values=Values.WINDOW, window=_window(inside), **more)

@@ -14,6 +14,7 @@ from node.catalogue.toml_file import read_document, validate
 from node.domain.colour import Colour
 from node.domain.model_card import Task
 from node.domain.preparation import Architecture, Preparation
+from node.learn.boxes.table import Detecting
 
 _FORBID: Any = {"extra": "forbid"}
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -218,6 +219,7 @@ class Recipe:
     augmentation: Augmentation | None = None
     training: Training = field(default_factory=Training)
     evaluation: Judging = field(default_factory=Judging)
+    detection: Detecting = field(default_factory=Detecting)
     export: Exporting = field(default_factory=Exporting)
 
 

@@ -13,7 +13,7 @@ from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork,
 from monai.networks.nets.resnet import ResNet
 from torch import nn
 
-#: Channels of every level of the pyramid.
+#: Channels of every level of the pyramid, as MONAI has them.
 _PYRAMID_CHANNELS = 256
 
 
@@ -41,19 +41,21 @@ class Layers(nn.ModuleDict):
 
 
 class Pyramid(nn.Module):
-    """Backbone and feature pyramid: (batch, channel, …) images → level → (batch, 256, …) features, finest first."""
+    """Backbone and feature pyramid: (batch, channel, …) images → level → (batch, channels, …) features, finest first."""
 
-    def __init__(self, backbone: ResNet, spatial_dims: int, returned_layers: Sequence[int]) -> None:
+    def __init__(
+        self, backbone: ResNet, spatial_dims: int, returned_layers: Sequence[int], channels: int = _PYRAMID_CHANNELS
+    ) -> None:
         super().__init__()
         first = backbone.in_planes // 8
         self.body = Layers(backbone, [f"layer{number}" for number in returned_layers])
         self.fpn = FeaturePyramidNetwork(
             spatial_dims=spatial_dims,
             in_channels_list=[first * 2 ** (number - 1) for number in returned_layers],
-            out_channels=_PYRAMID_CHANNELS,
+            out_channels=channels,
             extra_blocks=LastLevelMaxPool(spatial_dims),
         )
-        self.out_channels = _PYRAMID_CHANNELS
+        self.out_channels = channels
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the features of every level."""

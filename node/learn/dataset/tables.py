@@ -19,9 +19,17 @@ COLUMNS = {
     "age": ("age", "patient_age", "age_years"),
     "scanner": ("scanner", "manufacturer", "device", "scanner_model"),
     "site": ("site", "hospital", "institution", "centre", "center"),
+    "x_min": ("x_min", "xmin"),
+    "y_min": ("y_min", "ymin"),
+    "z_min": ("z_min", "zmin"),
+    "x_max": ("x_max", "xmax"),
+    "y_max": ("y_max", "ymax"),
+    "z_max": ("z_max", "zmax"),
 }  # fmt: skip
 #: Purposes that become attributes of a case.
 ATTRIBUTES = ("sex", "age", "scanner", "site")
+#: Purposes that make a table one of boxes.
+BOX = ("x_min", "y_min", "x_max", "y_max")
 _NO_TEXT = "Save it as UTF-8 text with a line of column names"
 
 

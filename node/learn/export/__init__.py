@@ -7,9 +7,9 @@ from pathlib import Path
 
 from node.catalogue.bundle.sections import FOLDER as BUNDLE
 from node.catalogue.cards import CARD, NAME, read_card
-from node.domain.model_card import ModelCard
+from node.domain.model_card import ModelCard, Task
 from node.errors import Failed, Misconfigured
-from node.learn.export import bundle, evidence, page, sameness
+from node.learn.export import bundle, detection, evidence, page, sameness
 from node.learn.export.card import drawn
 from node.learn.export.card_text import document_text
 from node.learn.export.trained import Making, Trained
@@ -75,8 +75,12 @@ def _fill(trained: Trained, folder: Path) -> None:
     notes = (*_NOTES, *(f"check {each}" for each in made.checks))
     (folder / CARD).write_text(document_text(made.document, notes), encoding="utf-8")
     card = _checked(folder)
+    made_on, licence = trained.making.made_on.isoformat(), _licence(card, trained)
+    if card.task is Task.DETECTION:
+        detection.write_bundle(folder, card, trained.recipe, made_on, licence)
     same = sameness.compare(folder, trained)
-    bundle.write_bundle(folder, card, trained.making.made_on.isoformat(), _licence(card, trained))
+    if card.task is not Task.DETECTION:
+        bundle.write_bundle(folder, card, made_on, licence)
     _bring_sources(trained, folder)
     evidence.write_evidence(folder, trained)
     told = {"weights_bytes": size, "compared": same.said}

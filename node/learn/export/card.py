@@ -16,11 +16,14 @@ from node.domain.preparation import Preparation
 from node.errors import Failed, Misconfigured
 from node.imaging.doubt import ENSEMBLE
 from node.learn.evaluate.evaluation import Evaluation
+from node.learn.export import detection
 from node.learn.export.drafted import drafted
 from node.learn.export.trained import Trained
 
 #: Key of a hand-written target: its class in the data set, where that is not its label.
 _CLASS = "class"
+#: Pipeline of a detector.
+BUNDLE = "bundle"
 #: Role of the first network; those of further ones end in their number.
 ROLE = "network"
 
@@ -42,8 +45,9 @@ def drawn(trained: Trained, weights: Sequence[str]) -> Drawn:
         Failed: no card can say such a model.
     """
     recipe = trained.recipe
-    if recipe.task not in (Task.SEGMENTATION, Task.CLASSIFICATION) or recipe.network is None:
-        raise Failed(f"a {recipe.task or 'model'} is not put into a folder by this version")
+    if recipe.task is None or recipe.network is None or (recipe.task is Task.DETECTION and len(weights) > 1):
+        what = "several detectors as one" if recipe.task is Task.DETECTION else "a model without a network"
+        raise Failed(f"{what} is not put into a folder by this version")
     file = trained.beside / recipe.card if recipe.card else None
     by_hand, checks = (read_document(file), ()) if file else drafted(trained)
     place = file or Path("card.toml")
@@ -68,7 +72,7 @@ def reads_volumes(trained: Trained) -> bool:
     recipe = trained.recipe
     if recipe.task is Task.SEGMENTATION:
         return True
-    size = recipe.preparation.size if recipe.preparation else ()
+    size = (recipe.preparation.size or recipe.preparation.spacing_mm) if recipe.preparation else ()
     return len(size) == 3 or any(each.volume is not None for each in trained.cases)
 
 
@@ -93,6 +97,9 @@ def _known(trained: Trained, weights: Sequence[str]) -> dict[str, Any]:
         found["exclusive"] = preparation.activation == "softmax"
     roles = [ROLE, *(f"{ROLE}-{number}" for number in range(2, len(weights) + 1))]
     found["weights"] = [{"role": role, "source": f"file:{path}"} for role, path in zip(roles, weights, strict=True)]
+    if recipe.task is Task.DETECTION:
+        # Its bundle says the rest.
+        return found | {"pipeline": BUNDLE, "detection": detection.table(recipe.detection)}
     found["preparation"] = _plain(preparation)
     found["architecture"] = {"name": recipe.network.name, "arguments": dict(recipe.network.arguments)}
     return found
@@ -124,6 +131,9 @@ def _outputs(trained: Trained, rest: dict[str, Any], place: Path) -> dict[str, A
 
 def _fitted(trained: Trained, index: int, said: Mapping[str, Any]) -> dict[str, Any]:
     """Calibration and operating point of a class, as far as the evaluation has them."""
+    if trained.recipe.task is Task.DETECTION:
+        point = None if "operating_point" in said else detection.operating_point(trained, index)
+        return {} if point is None else {"operating_point": point}
     place, judged = judged_by(trained)
     if judged is None or judged.classification is None:
         return {}

@@ -18,7 +18,8 @@ def drafted(trained: Trained) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the hand-written part as `matins models add` would write it, and what somebody has to check."""
     recipe = trained.recipe
     assert recipe.task is not None
-    flat = recipe.task is Task.CLASSIFICATION and len(recipe.preparation.size if recipe.preparation else ()) != 3
+    sides = (recipe.preparation.size or recipe.preparation.spacing_mm) if recipe.preparation else ()
+    flat = recipe.task is not Task.SEGMENTATION and len(sides) != 3
     told = Described(task=recipe.task, flat=flat, first_output=0, outputs=trained.classes)
     checks = ["modality: nobody has said which series it reads, so none suits: say so in [[requires]]"]
     answers = {"modality": _NOTHING, "licence": "not said", "manufacturer": "not said"}
@@ -28,7 +29,8 @@ def drafted(trained: Trained) -> tuple[dict[str, Any], tuple[str, ...]]:
         if each.key not in answers:
             answers[each.key] = each.default or ""
             checks += [each.check] if each.check else []
-    source = draft.Source(name=recipe.name, pipeline="network", weights="none")
+    pipeline = "bundle" if recipe.task is Task.DETECTION else "network"
+    source = draft.Source(name=recipe.name, pipeline=pipeline, weights="none")
     found = tomllib.loads(draft.card_text(told, source, answers))
     found["purpose"] = f"Trained on {trained.dataset}: {', '.join(trained.classes)}."
     del found["weights"], found["needs_volume"]

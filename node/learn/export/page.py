@@ -97,6 +97,10 @@ def _figures(trained: Trained) -> Iterator[str]:
                     f"and {a.high_ml:+.2f} mL; wholly missed in {segment.missed} cases."
                 )
                 yield ""
+    if every.detection is not None:
+        found = every.detection.figures
+        yield from _table(("figure", "mean", "95 %", "seeds"), _rows(found, sorted(found)))
+        yield ""
     yield from _operating(trained)
     yield from _subgroups(every)
 

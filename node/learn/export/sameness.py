@@ -21,6 +21,7 @@ from node.imaging.formats import built
 from node.imaging.images import Image
 from node.imaging.pipelines import Fitting, Given, Reading
 from node.learn.case import Pixels
+from node.learn.export import detection
 from node.learn.export.trained import Trained
 from node.learn.export.weights import write_weights
 from node.learn.preparing import preparer, shown
@@ -61,6 +62,11 @@ def compare(folder: Path, trained: Trained) -> Sameness:
     if not trained.cases:
         return Sameness(cases=0)
     weights = locate_all(card, folder, folder / CARD)
+    if card.task is Task.DETECTION:
+        found = _boxes(folder, trained, card)
+        if found.share is not None and found.share > MOST_SHARE:
+            raise Failed(f"the exported model is another one: a score is {found.share:.4f} off what was trained")
+        return found
     # Of an ensemble the members are put together as training did it.
     alike = replace(card, uncertainty=None)
     fitting = Fitting(card=alike, folder=folder, weights=weights, device="cpu")
@@ -72,6 +78,15 @@ def compare(folder: Path, trained: Trained) -> Sameness:
     if found.share is not None and found.share > MOST_SHARE:
         raise Failed(f"the exported model is another one: a share is {found.share:.4f} off what was trained")
     return found
+
+
+def _boxes(folder: Path, trained: Trained, card: ModelCard) -> Sameness:
+    """A detector, by the same steps with the weights in single precision."""
+    with tempfile.TemporaryDirectory(prefix="matins-") as kept:
+        whole = Path(kept) / "whole.safetensors"
+        write_weights(trained.members[0].weights, whole, half=False)
+        apart = detection.apart(folder, trained, {card.weights[0].role: whole})
+    return Sameness(cases=len(trained.cases), share=apart)
 
 
 def _given(pixels: Pixels, card: ModelCard) -> Given:

@@ -21,8 +21,9 @@ PARTS = {
     "val": "validation", "valid": "validation", "validation": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
-#: Folders of a segmentation: no classes.
+#: Folders of a segmentation, or of boxes: no classes.
 _NO_CLASSES = {"images", "labels", "masks", "imagestr", "labelstr", "imagests", "labelsts", "segmentations"}
+_NO_CLASSES |= {"annotations", "jpegimages"}
 #: A mask beside its picture: "benign (1)_mask.png", "benign (1)_mask_1.png".
 _MASK = re.compile(r"(?P<picture>.+)_mask(_\d+)?", re.IGNORECASE)
 

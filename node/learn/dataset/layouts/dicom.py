@@ -18,6 +18,7 @@ from node.imaging.read_segmentation import read_segmentation
 from node.imaging.volume import read_volume
 from node.learn.case import Case, Pixels
 from node.learn.dataset.dicom.folder import FoundSeries, Sorted, dicom_files, sort_folder
+from node.learn.dataset.layouts import pascal_voc
 from node.learn.dataset.opened import Opened, Wanted
 from node.learn.dataset.problems import Gravity
 
@@ -65,7 +66,7 @@ class _Series:
 
 def recognises(path: Path) -> str:
     """Why it fits: it has files that are called like DICOM files."""
-    first = next(iter(dicom_files(path)), None) if path.is_dir() else None
+    first = next(iter(dicom_files(path)), None) if path.is_dir() and not pascal_voc.recognises(path) else None
     return f"DICOM files, such as {first.name}" if first is not None else ""
 
 

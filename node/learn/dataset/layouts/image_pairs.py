@@ -10,6 +10,7 @@ from typing import Any
 
 from node.domain.model_card import Task
 from node.errors import Misconfigured
+from node.learn.boxes.masks import Boxed
 from node.learn.case import Case, Pixels
 from node.learn.dataset.opened import Opened, Wanted
 from node.learn.dataset.pixels import (
@@ -70,10 +71,11 @@ def open_at(path: Path, wanted: Wanted) -> Opened:
     """List the images that have masks; those of a test part without any are no cases.
 
     Raises:
-        Misconfigured: the listing cannot be read, or the task is not segmentation.
+        Misconfigured: the listing cannot be read, or the task is classification.
     """
-    if wanted.task not in (None, Task.SEGMENTATION):
-        raise Misconfigured(path, "", f"masks cannot train a {wanted.task}", "Ask for segmentation")
+    if wanted.task is Task.CLASSIFICATION:
+        problem = f"masks cannot train a {wanted.task}"
+        raise Misconfigured(path, "", problem, "Ask for segmentation, or for detection")
     root = path.parent if path.is_file() else path
     problems: list[Problem] = []
     listing = _listing(root / _LISTING) if (root / _LISTING).is_file() else {}
@@ -81,11 +83,11 @@ def open_at(path: Path, wanted: Wanted) -> Opened:
     classes = wanted.classes or _named(listing) or _numbered(files)
     return Opened(
         name=root.name,
-        task=Task.SEGMENTATION,
+        task=wanted.task or Task.SEGMENTATION,
         classes=classes,
         cases=tuple(Case(key=key) for key in sorted(files)),
         source=root,
-        reader=_Pairs(files),
+        reader=Boxed(_Pairs(files)) if wanted.task is Task.DETECTION else _Pairs(files),
         layout="image-pairs",
         problems=tuple(problems),
     )

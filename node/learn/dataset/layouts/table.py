@@ -13,7 +13,7 @@ from node.learn.dataset.layouts.class_folders import PARTS
 from node.learn.dataset.opened import Opened, Wanted
 from node.learn.dataset.pixels import is_picture, is_volume, read_nifti, read_picture, stem
 from node.learn.dataset.problems import Problem
-from node.learn.dataset.tables import ATTRIBUTES, has_columns, read_rows
+from node.learn.dataset.tables import ATTRIBUTES, BOX, has_columns, read_rows
 
 DESCRIPTION = "a CSV file with a column of images (image, path, file) and one of classes (label, class, diagnosis)"
 
@@ -32,7 +32,7 @@ class _Files:
 def recognises(path: Path) -> str:
     """Why it fits: it is a CSV file, or a folder with CSV files that name images."""
     if path.is_file():
-        return "a CSV file" if path.suffix.lower() == ".csv" else ""
+        return "a CSV file" if path.suffix.lower() == ".csv" and not has_columns(path, BOX) else ""
     tables = [file.name for file in _tables(path) if _names_images(file)]
     return f"{', '.join(tables)} names images" if tables else ""
 
@@ -148,7 +148,7 @@ def _tables(path: Path) -> list[Path]:
 
 def _names_images(table: Path) -> bool:
     # A table without labels says whose images they are, to another layout.
-    return has_columns(table, _NEEDED)
+    return has_columns(table, _NEEDED) and not has_columns(table, BOX)
 
 
 def _in_order(label: str) -> tuple[bool, float, str]:
