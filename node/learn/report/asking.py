@@ -1,0 +1,90 @@
+"""A case looked at again with a model as the node runs it: its answer, and why."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from node.domain.model_card import Task
+from node.imaging import doubt
+from node.imaging.explain import explainable_of
+from node.imaging.explain.asking import ask, differentiable
+from node.imaging.explain.meter import Meter
+from node.imaging.explain.placing import at_source, one_window
+from node.imaging.explain.wanted import Answer
+from node.imaging.pipelines import STILL, Given
+from node.learn.case import Dataset, Pixels
+from node.learn.evaluate.evaluation import Failure
+from node.learn.prediction import SeenBox
+from node.learn.reading import Model, given_of, names_of
+from node.learn.report.looking import Seen, boxed, explained, labelled, mapped
+
+
+class ModelLooker:
+    """Looks with a loaded model at the cases of a data set as they come."""
+
+    def __init__(self, model: Model, dataset: Dataset) -> None:
+        self._model, self._dataset = model, dataset
+        self._names = names_of(model.card, dataset)
+        self._cases = {case.key: case for case in dataset.cases}
+
+    def look(self, failure: Failure) -> Seen | None:
+        """See `Looker`."""
+        case = self._cases.get(failure.key)
+        if case is None:
+            return None
+        pixels = self._dataset.read(case)
+        given = given_of(self._model.card, pixels, case.key)
+        if self._model.card.task is Task.CLASSIFICATION:
+            return self._explained(given, failure)
+        reading = doubt.read(self._model.card, self._model.runner, self._model.others, given, STILL)
+        image, spacing_mm = _shown(given)
+        if self._model.card.task is Task.DETECTION:
+            label_of = {target.index: label for label, target in self._names.targets.items()}
+            said = (SeenBox(label=label_of[box.target], score=box.score, edges=box.edges) for box in reading.boxes)
+            true = (SeenBox(label=box.label, score=1.0, edges=box.edges) for box in pixels.boxes)
+            return boxed(image, tuple(true), tuple(said), spacing_mm)
+        return self._outlined(image, reading.labels, pixels, spacing_mm)
+
+    def _outlined(
+        self, image: np.ndarray, labels: np.ndarray | None, pixels: Pixels, spacing_mm: tuple[float, ...]
+    ) -> Seen | None:
+        if labels is None or pixels.labels is None:
+            return None
+        table = np.zeros(256, np.uint8)
+        for number, label in self._names.segments.items():
+            table[number] = label
+        said = table[labels]
+        return labelled(image, pixels.labels, said[0] if said.ndim > pixels.labels.ndim else said, spacing_mm)
+
+    def _explained(self, given: Given, failure: Failure) -> Seen:
+        """Of the class that was answered; where none stands for it, of the first that the model knows."""
+        targets = self._names.targets
+        place = self._dataset.classes.index(failure.answer)
+        target = targets.get(place) or targets[min(targets)]
+        explainable = explainable_of(self._model.runner)
+        answer = Answer(number=target.index, label=target.label, image=_middle(given) if explainable.flat else 0)
+        image, spacing_mm = _shown(given)
+        # The runner reads in inference mode, in which no gradient can be followed.
+        with_gradients = replace(explainable, network=differentiable(explainable.network))
+        prepared = one_window(explainable.prepare(given, answer.image), None)
+        meter, layer = Meter(time.perf_counter), self._model.card.explanation.layer
+        asked = ask(with_gradients, prepared, answer, meter, layer, segments=False)
+        maps, notes = explained(asked.subject)
+        placed = {name: at_source(each, prepared) for name, each in maps.items()}
+        if not given.volumes:
+            placed = {name: each[0] for name, each in placed.items()}
+        return mapped(image, placed, notes, spacing_mm)
+
+
+def _shown(given: Given) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The image, or the volume with its spacing."""
+    if given.volumes:
+        return given.volume.array, given.volume.grid.spacing_mm
+    return given.images[0].array, ()
+
+
+def _middle(given: Given) -> int:
+    return len(given.volume.array) // 2 if given.volumes else 0

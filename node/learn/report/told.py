@@ -1,0 +1,88 @@
+"""What a report is made of: the files of a run, or what a model said of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from node.errors import Misconfigured
+from node.learn import checkpoint
+from node.learn.comparison import FILE_NAME as COMPARISON
+from node.learn.comparison import Comparison, read_comparisons
+from node.learn.dataset.sheet import Sheet, read_sheet
+from node.learn.evaluate.evaluation import Evaluation
+from node.learn.recipe import Recipe, read_recipe
+from node.learn.run import Run
+from node.learn.split import Split, read_split
+
+#: Letters of the names that cases have where their own may be a patient's.
+_LETTERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Everything that is told; what is `None` or empty has no section."""
+
+    evaluation: Evaluation
+    recipe: Recipe | None = None
+    sheet: Sheet | None = None
+    split: Split | None = None
+    #: Training, in words → what was told of each of its epochs.
+    histories: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    #: Whether names of cases may be those of patients: they are told by other names then.
+    private: bool = False
+
+    def name_of(self, key: str) -> str:
+        """What a case is called, the same as among a model's evidence."""
+        if not self.private:
+            return key
+        digest = self.split.dataset_digest if self.split else ""
+        return sha256(f"{digest}\0{key}".encode()).hexdigest()[:_LETTERS]
+
+
+def told_of(run: Run, evaluation: Evaluation, *, private: bool = False) -> Told:
+    """Read what a run left.
+
+    Raises:
+        Misconfigured: a file of it cannot be read.
+    """
+    recipe = read_recipe(run.recipe)
+    named = replace(evaluation, model=evaluation.model or recipe.name)
+    return Told(
+        evaluation=named,
+        recipe=recipe,
+        sheet=_sheet(run),
+        split=read_split(run.split),
+        histories=_histories(run),
+        comparisons=read_comparisons(run.folder / COMPARISON),
+        private=private,
+    )
+
+
+def _sheet(run: Run) -> Sheet | None:
+    try:
+        return read_sheet(run.sheet.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        problem = str(error).splitlines()[0]
+        raise Misconfigured(run.sheet, "", f"is no data sheet: {problem}", "Train again, it is made anew") from error
+
+
+def _histories(run: Run) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """Of every training whose epochs were told, by seed and fold."""
+    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    for folder in sorted(run.folder.glob("seed-*/*"), key=lambda path: (_number(path.parent.name), _number(path.name))):
+        epochs = checkpoint.history(folder)
+        if epochs:
+            which = "all cases" if folder.name == "whole" else f"fold {_number(folder.name) + 1}"
+            found[f"seed {_number(folder.parent.name)}, {which}"] = epochs
+    return found
+
+
+def _number(name: str) -> int:
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else 1 << 30
