@@ -25,6 +25,8 @@ SHEET = "sheet.json"
 RESOLVED = "recipe.toml"
 #: Pictures in a page are letters that can spell anything.
 _PICTURE = re.compile(rb"base64,[A-Za-z0-9+/=\s]+")
+#: So are the streams of a PDF, which are deflated.
+_STREAM = re.compile(rb"\bstream\r?\n.*?\bendstream\b", re.DOTALL)
 _FOLDERS = "home|root|Users|mnt|media|tmp|var|work|srv|opt|scratch"
 #: A path that begins at the root of a machine, of either kind.
 _ABSOLUTE = re.compile(rf"(?<![\w.:/<])/(?:{_FOLDERS})/[^\s\"']+|(?<!\w)[A-Za-z]:\\\\[^\s\"']+".encode())
@@ -66,7 +68,7 @@ def check_no_folders(files: Iterable[Path]) -> None:
         Failed: one does; says which, and what.
     """
     for file in files:
-        content = _PICTURE.sub(b"", file.read_bytes())
+        content = _STREAM.sub(b"", _PICTURE.sub(b"", file.read_bytes()))
         found = _ABSOLUTE.search(content)
         if found:
             said = found.group().decode("utf-8", "replace")[:100]
