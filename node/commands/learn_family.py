@@ -38,6 +38,7 @@ def train(
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change the recipe; repeatable")
     ] = None,
+    search: Annotated[bool, typer.Option("--search", help="Look for a better recipe first, as [search] says")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Data sheet, split and recipe; train nothing")] = False,
     install: Annotated[bool, typer.Option(help="Put the model into the models folder, locked and off")] = True,
@@ -64,6 +65,7 @@ def train(
         epochs=epochs,
         changes=tuple(change or ()),
         device=device,
+        search=search,
         dry_run=dry_run,
         install=install,
         as_json=as_json,

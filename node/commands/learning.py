@@ -17,7 +17,7 @@ from node.commands.training import listening
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Misconfigured
-from node.learn import training
+from node.learn import ablation, searching, training
 from node.learn.dataset.plots import draw
 from node.learn.dataset.sheet import sheet_text
 from node.learn.dataset.sheet_lines import sheet_lines
@@ -45,6 +45,7 @@ class Wish:
     epochs: int
     changes: tuple[str, ...]
     device: str
+    search: bool
     dry_run: bool
     install: bool
     as_json: bool
@@ -69,7 +70,9 @@ def train(wish: Wish, config: Path | None, data: Path | None) -> None:
             return _show(wish, ready)
         with listening() as listener:
             ears = training.Ears(say=say, training=listener) if tells else training.Ears()
+            ready = searching.searched(ready, place, ears)
             evaluation = training.train(ready, place, ears)
+            ablation.ablate(ready, place, ears)
         if place.leads:
             _finish(wish, settings, ready, evaluation, place)
     return None
@@ -88,11 +91,13 @@ def _asked(wish: Wish, settings: Settings) -> training.Wish:
         raise Misconfigured("--dataset", "", "is missing: a recipe does not say where its data set lies", "Name it")
     recipe = recipe_of(_changed(document, wish), wish.source if is_recipe else Path("--set"))
     name = recipe.name or dataset.resolve().stem
-    run = wish.run or settings.data.folder / _RUNS / name
+    run = Run(folder=wish.run or settings.data.folder / _RUNS / name)
+    # A search comes before the training, in a folder of its own.
+    run = run if recipe.search is None else run.search
     beside = wish.source.resolve().parent if is_recipe else Path.cwd()
     written = beside / SPLIT if is_recipe else None
     split = wish.split or (written if written is not None and written.is_file() else None)
-    return training.Wish(recipe=_named(recipe, name), beside=beside, dataset=dataset, run=Run(folder=run), split=split)
+    return training.Wish(recipe=_named(recipe, name), beside=beside, dataset=dataset, run=run, split=split)
 
 
 def _named(recipe: Recipe, name: str) -> Recipe:
@@ -109,6 +114,8 @@ def _changed(document: dict[str, Any], wish: Wish) -> dict[str, Any]:
         if not equals:
             raise Misconfigured("--set", text, "is no TABLE.KEY=VALUE", "Write, for example, training.batch=8")
         changes[key.strip()] = _value(key, value.strip())
+    if wish.search:
+        document.setdefault("search", {})
     if wish.model:
         changes["name"] = wish.model
     if wish.seeds:

@@ -14,6 +14,7 @@ from node.catalogue.toml_file import read_document, validate
 from node.domain.colour import Colour
 from node.domain.model_card import Task
 from node.domain.preparation import Architecture, Preparation
+from node.learn.recipe_ways import Ablation, Searching
 from node.learn.boxes.table import Detecting
 
 _FORBID: Any = {"extra": "forbid"}
@@ -221,6 +222,8 @@ class Recipe:
     evaluation: Judging = field(default_factory=Judging)
     detection: Detecting = field(default_factory=Detecting)
     export: Exporting = field(default_factory=Exporting)
+    search: Searching | None = None
+    ablation: Ablation | None = None
 
 
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)

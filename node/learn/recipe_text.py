@@ -36,6 +36,8 @@ def _given(table: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _literal(value: Any) -> str:
+    if is_dataclass(value):
+        value = dict(_given(value))
     if isinstance(value, Mapping):
         inner = ", ".join(f"{_key(key)} = {_literal(each)}" for key, each in value.items())
         return f"{{ {inner} }}"

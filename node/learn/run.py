@@ -74,6 +74,11 @@ class Run:
         return self.folder / "model"
 
     @property
+    def search(self) -> Run:
+        """The run that looks for the recipe of this one."""
+        return Run(folder=self.folder / "search")
+
+    @property
     def model(self) -> Path:
         """The model's folder, once there is one."""
         return next((each for each in sorted(self.models.glob("[!.]*")) if each.is_dir()), self.models)

@@ -47,7 +47,8 @@ def content(image: Any) -> Any:
         high = high if high > low else float(channel.max())
         shown |= channel > low + _ABOVE * (high - low)
     box = np.zeros((1, *shown.shape), bool)
-    box[(0, *(_along(shown, axis) for axis in range(shown.ndim)))] = True
+    where: tuple[Any, ...] = (0, *(_along(shown, axis) for axis in range(shown.ndim)))
+    box[where] = True
     return torch.from_numpy(box) if isinstance(image, torch.Tensor) else box
 
 
