@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,17 @@ from node.commands.output import print_json, progress, say, table
 from node.commands.site import settings_from
 from node.config import Settings
 from node.errors import Failed, Misconfigured
-from node.learn.dataset import open_dataset
+from node.learn.dataset import list_dataset
 from node.learn.evaluate.cohort import TEST
 from node.learn.evaluate.evaluation import FILE_NAME, Evaluation, read_evaluation, write_evaluation
 from node.learn.evaluate.figures import Figure
-from node.learn.judgement import (
-    Judged,
-    chosen_cases,
-    device_of,
-    judge_model,
-    judge_run,
-    judging_of,
-    known_to,
-    load_model,
-)
+from node.learn.judgement import Judged, device_of, judge_model, judge_run, load_model, recipe_of
+from node.learn.known import EVIDENCE, known_to
 from node.learn.prediction import write_predictions
 from node.learn.run import Run
 from node.workflow.policy import models_of
 
-_RUNS, _EVIDENCE, _PREDICTIONS = "learning", "evidence", "predictions.jsonl"
+_RUNS, _PREDICTIONS = "learning", "predictions.jsonl"
 _EVALUATION: TypeAdapter[Evaluation] = TypeAdapter(Evaluation)
 
 
@@ -70,7 +63,7 @@ def evaluate(wish: Wish, config: Path | None, data: Path | None) -> Evaluation:
             write_evaluation(run.evaluation, judged.evaluation)
     else:
         folder, _ = _model(wish, settings)
-        known = folder / _EVIDENCE / FILE_NAME
+        known = folder / EVIDENCE / FILE_NAME
         if not known.is_file():
             raise Misconfigured("DATASET", "", f"is missing, and {folder.name} came without figures", "Name a data set")
         judged = Judged(evaluation=read_evaluation(known), predictions=())
@@ -168,13 +161,14 @@ def _on_dataset(wish: Wish, settings: Settings, run: Run | None, path: Path) -> 
     folder, trusted = (run.model, False) if run is not None else _model(wish, settings)
     if not (folder / CARD).is_file():
         raise Failed(f"{folder.parent} has made no model yet: run matins train again, it goes on where it was")
-    dataset, known = open_dataset(path), known_to(folder)
+    known, recipe = known_to(folder), recipe_of(folder)
     model = load_model(folder, device=device_of(wish.device), trusted=trusted)
-    count = len(chosen_cases(dataset, known, wish.part))
-    if wish.as_json:
-        return judge_model(model, dataset, known=known, part=wish.part, judging=judging_of(folder))
-    with progress("cases", lambda: count) as advance:
-        return judge_model(model, dataset, known=known, part=wish.part, judging=judging_of(folder), advance=advance)
+    dataset = list_dataset(path, model.card.task)
+    # What is wrong with some cases does not keep the others from judging; it is told.
+    problems = tuple(f"{each.text}." for each in dataset.problems)
+    with nullcontext(lambda: None) if wish.as_json else progress("cases", lambda: len(dataset.cases)) as advance:
+        judged = judge_model(model, dataset, known=known, part=wish.part, recipe=recipe, advance=advance)
+    return replace(judged, evaluation=replace(judged.evaluation, notes=(*problems, *judged.evaluation.notes)))
 
 
 def _write(wish: Wish, judged: Judged) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,38 +15,21 @@ from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging import doubt, pipelines
 from node.imaging.pipelines import Fitting
 from node.learn.case import Case, Dataset
+from node.learn.dataset.duplicates import certain_groups, grouped
+from node.learn.dataset.survey import Survey, survey
 from node.learn.evaluate.cohort import ALL, TEST, VALIDATION
 from node.learn.evaluate.evaluating import Terms, evaluate, positive_of
 from node.learn.evaluate.evaluation import Evaluation
+from node.learn.known import EVIDENCE, RECIPE, Known
+from node.learn.naming import Names, names_of
 from node.learn.prediction import Prediction, read_predictions
-from node.learn.reading import Model, Unread, names_of, read, settled_of
-from node.learn.recipe import Judging, Members, Recipe, read_recipe
+from node.learn.reading import Model, Unread, read, settled_of
+from node.learn.recipe import Judging, Recipe, read_recipe
 from node.learn.run import Run
-from node.learn.split import FILE_NAME as SPLIT
-from node.learn.split import Split, read_split
+from node.learn.split import read_split
 
-#: Folder beside the card where what a model was made of is told, and the recipe in it.
-_EVIDENCE, _RECIPE = "evidence", "recipe.toml"
 #: The one pipeline that runs no code of the model's own.
 _HARMLESS = "network"
-#: Letters of the names that cases have in evidence that must not tell their own (see `export.evidence`).
-_LETTERS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """Which cases a model has met while it was made, by their keys."""
-
-    trained: frozenset[str] = frozenset()
-    #: They chose weights, calibration or operating point.
-    chose: frozenset[str] = frozenset()
-    #: Of the data set: keys are hidden under names made with it, where they could be a patient's.
-    dataset_digest: str = ""
-
-    def has(self, keys: Collection[str], key: str) -> bool:
-        """Whether a case is among some of these."""
-        hidden = hashlib.sha256(f"{self.dataset_digest}\0{key}".encode()).hexdigest()[:_LETTERS]
-        return key in keys or hidden in keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,41 +83,29 @@ def load_model(folder: Path, *, device: str, own_code: bool = False, trusted: bo
     return Model(card=card, runner=runner, others=doubt.members(fitting))
 
 
-def known_to(folder: Path) -> Known:
-    """What the evidence beside a model's card tells of the cases that it was made of; nothing where there is none.
+def recipe_of(folder: Path) -> Recipe | None:
+    """The recipe of a model, with all that was derived; `None` where nobody kept one.
 
     Raises:
-        Misconfigured: the evidence cannot be read.
+        Misconfigured: it cannot be read.
     """
-    file = folder / _EVIDENCE / SPLIT
-    if not file.is_file():
-        return Known()
-    split = read_split(file)
-    recipe = folder / _EVIDENCE / _RECIPE
-    members = read_recipe(recipe).export.members if recipe.is_file() else Members.WHOLE
-    return _known(split, members)
+    file = folder / EVIDENCE / RECIPE
+    return read_recipe(file) if file.is_file() else None
 
 
-def judging_of(folder: Path, recipe: Recipe | None = None) -> Judging:
-    """By what a model's recipe has it judged; the defaults where there is no recipe.
-
-    Raises:
-        Misconfigured: the recipe cannot be read.
-    """
-    file = folder / _EVIDENCE / _RECIPE
-    return (recipe or (read_recipe(file) if file.is_file() else Recipe())).evaluation
-
-
-def chosen_cases(dataset: Dataset, known: Known, part: str) -> tuple[Case, ...]:
+def chosen_cases(seen: Survey, groups: Mapping[str, str], known: Known, part: str) -> tuple[Case, ...]:
     """The cases that a model is judged by.
 
-    "test": those that it never met. "validation": those that chose, but were not trained on. "all": every one.
+    "test": those that it never met, nor any of their group. "validation": those that chose, but were not trained on.
+    "all": every one.
     """
+    trained, chose = _met(seen, known)
     if part == ALL:
-        return tuple(dataset.cases)
-    unseen = (each for each in dataset.cases if not known.has(known.trained, each.key))
-    wants = part == VALIDATION
-    return tuple(each for each in unseen if known.has(known.chose, each.key) is wants)
+        return seen.cases
+    if part == VALIDATION:
+        return tuple(case for case in seen.cases if case.key in chose)
+    near = {groups[key] for key in trained | chose}
+    return tuple(case for case in seen.cases if groups[case.key] not in near)
 
 
 def judge_model(
@@ -144,34 +114,41 @@ def judge_model(
     *,
     known: Known | None = None,
     part: str = TEST,
-    judging: Judging | None = None,
-    groups: Mapping[str, str] | None = None,
+    recipe: Recipe | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> Judged:
     """Have a model read a data set as the node would, and judge it with the calibration and threshold of its card.
 
+    Every case is looked at first: copies of what the model was made of do not judge, and images that are nearly the
+    same count once. `recipe` is the one that it was made by.
+
     Raises:
         Failed: no case is left that it may be judged by, or it could read none.
-        Misconfigured: the card does not name the classes of the data set.
+        Misconfigured: the model does not know a class of the data set.
     """
-    known, judging = known or Known(), judging or Judging()
-    cases = chosen_cases(dataset, known, part)
+    known, made_by = known or Known(), recipe or Recipe()
+    names = names_of(model.card, dataset, made_by.classes)
+    seen = survey(dataset, thumbnail=made_by.split.thumbnail)
+    groups, alike = _groups(seen, made_by.split.near_duplicate)
+    cases = chosen_cases(seen, groups, known, part)
     if not cases:
-        raise Failed(f"{model.card.name} was made of every case of {dataset.name}: --part all judges it by these")
-    names, classes = names_of(model.card, dataset), dataset.classes
-    found = list(read(model, dataset, cases, groups=groups, tolerance_mm=judging.tolerance_mm, advance=advance))
+        why = f"was made of every case of {dataset.name}: --part all judges it by these"
+        raise Failed(f"{model.card.name} {why}" if seen.cases else f"no case of {dataset.name} can be read")
+    tolerance_mm = made_by.evaluation.tolerance_mm
+    found = list(read(model, dataset, cases, names, groups=groups, tolerance_mm=tolerance_mm, advance=advance))
     predictions = tuple(each for each in found if isinstance(each, Prediction))
     unread = [each for each in found if isinstance(each, Unread)]
     if not predictions:
         raise Failed(f"{model.card.name} could read none of {len(unread)} case(s): {unread[0].reason}")
-    settled = None
+    judging, settled = made_by.evaluation, None
     if model.card.task is Task.CLASSIFICATION:
-        judging = judging if judging.positive in classes else replace(judging, positive="")
-        settled = settled_of(names, len(classes), positive_of(judging, classes))
+        judging = _positive(judging, names)
+        settled = settled_of(names, positive_of(judging, names.classes))
     # Every case that is read here is one to judge by, whatever it was to the training.
     terms = Terms(model=f"{model.card.name} {model.card.version}", dataset=dataset.name, settled=settled)
-    evaluation = evaluate(predictions, judging, model.card.task, classes, terms=terms)
-    notes = (*_notes(dataset, known, cases, part), *_unread(unread), *evaluation.notes)
+    evaluation = evaluate(predictions, judging, model.card.task, names.classes, terms=terms)
+    damaged = [problem.text for problem in seen.problems]
+    notes = (*_told(seen, known, cases, part), *names.notes, *alike, *damaged, *_unread(unread), *evaluation.notes)
     return Judged(evaluation=replace(evaluation, part=part, notes=notes), predictions=predictions)
 
 
@@ -187,22 +164,37 @@ def device_of(wanted: str) -> str:
     return "cuda" if has and wanted != "cpu" else "cpu"
 
 
-def _known(split: Split, members: Members) -> Known:
-    first = split.folds[0]
-    if members in (Members.FIRST, Members.SEEDS):
-        trained, chose = set(first.train), set(first.validation)
-    else:
-        trained = {key for fold in split.folds for keys in (fold.train, fold.validation, fold.test) for key in keys}
-        chose = set()
-    return Known(trained=frozenset(trained), chose=frozenset(chose), dataset_digest=split.dataset_digest)
+def _positive(judging: Judging, names: Names) -> Judging:
+    """The class whose sensitivity counts: as it was trained, else the one that the card sets to work."""
+    if judging.positive in names.classes:
+        return judging
+    at_work = [place for place, each in sorted(names.targets.items()) if each.operating_point is not None]
+    return replace(judging, positive=names.classes[at_work[0]] if at_work else "")
 
 
-def _notes(dataset: Dataset, known: Known, cases: Collection[Case], part: str) -> list[str]:
-    trained = sum(known.has(known.trained, each.key) for each in dataset.cases)
-    chose = sum(known.has(known.chose, each.key) for each in dataset.cases)
-    if not trained + chose:
+def _groups(seen: Survey, near_duplicate: float) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Key → group, and a note where images of this kind are too alike to find near-duplicates among them."""
+    try:
+        return grouped(seen, near_duplicate), ()
+    except Misconfigured as error:
+        note = f"Near-duplicates were not looked for, equal images count once all the same: {error.problem}."
+        return certain_groups(seen), (note,)
+
+
+def _met(seen: Survey, known: Known) -> tuple[set[str], set[str]]:
+    """Keys of the cases that were trained on, and of the others that chose."""
+    trained = {each.key for each in seen.sights if known.has(known.trained, each.key, each.digest)}
+    return trained, {each.key for each in seen.sights if known.has(known.chose, each.key, each.digest)} - trained
+
+
+def _told(seen: Survey, known: Known, cases: Collection[Case], part: str) -> list[str]:
+    trained, chose = _met(seen, known)
+    if not known.trained:
+        return ["Nobody kept which images the model was made of: whether it has met these is not known."]
+    if not trained | chose:
         return []
-    met = f"{trained} of {len(dataset.cases)} cases were trained on, {chose} chose between networks"
+    by = "" if known.by_pixels else ", known by their names alone"
+    met = f"{len(trained)} of {len(seen.cases)} cases were trained on, {len(chose)} chose weights or thresholds{by}"
     if part == ALL:
         return [f"{met}: these figures are better than those of others would be."]
     return [f"{met}: judged by {len(cases)} others."]

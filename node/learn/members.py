@@ -63,12 +63,12 @@ def material_of(recipe: Recipe, classes: tuple[str, ...], fold: Fold, examples: 
     return Material(recipe=recipe, classes=classes, train=train, validation=validation)
 
 
-def fold_of(split: Split, number: int) -> Fold:
-    """One fold; `WHOLE` is all cases, with nothing to validate or test on."""
+def fold_of(split: Split, number: int, *, official: bool = False) -> Fold:
+    """One fold; `WHOLE` is all cases, with nothing to validate or test on; but for a test part that is official."""
     if number != WHOLE:
         return split.folds[number]
-    keys = {key for fold in split.folds for part in (fold.train, fold.validation, fold.test) for key in part}
-    return Fold(train=tuple(sorted(keys)))
+    parts = [part for fold in split.folds for part in (fold.train, fold.validation, () if official else fold.test)]
+    return Fold(train=tuple(sorted({key for part in parts for key in part})))
 
 
 def train_member(

@@ -58,6 +58,8 @@ class Prediction:
     #: Classification: index of the true class, and a logit for each class.
     truth: int | None = None
     logits: tuple[float, ...] = ()
+    #: The number of each class that the node calibrates; empty: the softmax of the logits.
+    shares: tuple[float, ...] = ()
     #: Segmentation: label number → figures.
     segments: Mapping[int, SegmentFigures] = field(default_factory=dict)
     #: Detection.

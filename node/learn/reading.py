@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from node.domain.colour import Colour
 from node.domain.model_card import Intensity, ModelCard, Task
-from node.domain.target import Target
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging import colours, doubt
 from node.imaging.images import Image
@@ -21,8 +20,11 @@ from node.learn.evaluate.calibration import logit
 from node.learn.evaluate.figures import Scaling
 from node.learn.evaluate.settling import Settled
 from node.learn.evaluate.surface import figures, figures_at
+from node.learn.naming import Names, names_of
 from node.learn.prediction import Prediction, SeenBox, SegmentFigures
 from node.learn.preparing import shown
+
+__all__ = ["Model", "Names", "Unread", "given_of", "names_of", "numbers_of", "read", "settled_of"]
 
 _Picture = NDArray[np.uint8] | NDArray[np.int16] | NDArray[np.float32]
 #: Length of a pixel of an image that does not say it.
@@ -48,45 +50,7 @@ class Unread:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What the model calls the classes of a data set."""
-
-    #: Index of the class → its target; a class without one is that none of the others is there.
-    targets: Mapping[int, Target]
-    #: The model's segment number → label of the data set.
-    segments: Mapping[int, int]
-
-
-def names_of(card: ModelCard, dataset: Dataset) -> Names:
-    """Match what the card finds with the classes of a data set: by name, else in their order.
-
-    Raises:
-        Failed: they are for different tasks.
-        Misconfigured: they do not name the same.
-    """
-    if card.task is not dataset.task:
-        raise Failed(f"{card.name} is for {card.task.value}, and {dataset.name} for {dataset.task.value}")
-    classes = {name.casefold(): place for place, name in enumerate(dataset.classes)}
-    if card.task is Task.SEGMENTATION:
-        found = {each.number: classes.get(each.label.casefold()) for each in card.segments}
-        if any(label is None for label in found.values()):
-            _same_number(len(card.segments), dataset)
-            ordered = sorted(found)
-            found = {number: place for place, number in enumerate(ordered)}
-        return Names(targets={}, segments={number: place + 1 for number, place in found.items() if place is not None})
-    targets = {classes[each.label.casefold()]: each for each in card.targets if each.label.casefold() in classes}
-    if len(targets) < len(card.targets):
-        _same_number(len(card.targets), dataset)
-        targets = dict(enumerate(sorted(card.targets, key=lambda each: each.index)))
-    if card.task is Task.CLASSIFICATION and len(targets) < len(classes) - 1:
-        missing = ", ".join(name for place, name in enumerate(dataset.classes) if place not in targets)
-        problem = f"names none of {missing}, which {dataset.name} has"
-        raise Misconfigured("model.toml", "targets", problem, "Give targets the names of the classes")
-    return Names(targets=targets, segments={})
-
-
-def settled_of(names: Names, classes: int, positive: int) -> Settled:
+def settled_of(names: Names, positive: int) -> Settled:
     """What the card says already of calibration and operating point."""
 
     def scaling(place: int) -> Scaling | None:
@@ -96,13 +60,14 @@ def settled_of(names: Names, classes: int, positive: int) -> Settled:
         return Scaling(temperature=found.temperature, bias=found.bias, cases=found.cases, positives=0)
 
     threshold = names.targets[positive].operating_point if positive in names.targets else None
-    return Settled(scalings=tuple(scaling(place) for place in range(classes)), threshold=threshold)
+    return Settled(scalings=tuple(scaling(place) for place in range(len(names.classes))), threshold=threshold)
 
 
 def read(
     model: Model,
     dataset: Dataset,
     cases: Iterable[Case],
+    names: Names,
     *,
     groups: Mapping[str, str] | None = None,
     tolerance_mm: float = 1.0,
@@ -111,29 +76,23 @@ def read(
     """Read cases one after the other; `groups` tells which must not be counted twice, beside what the cases say.
 
     Raises:
-        Failed, Misconfigured: as `names_of`; a case is damaged.
+        Misconfigured: the model's numbers leave no room for a class that the data set has.
     """
-    names = names_of(model.card, dataset)
     for case in cases:
-        pixels = dataset.read(case)
         try:
+            pixels = dataset.read(case)
             given = given_of(model.card, pixels, case.key)
             reading = doubt.read(model.card, model.runner, model.others, given, STILL)
-            said = _said(model.card, names, len(dataset.classes), reading, pixels, tolerance_mm)
+            said = _said(model.card, names, reading, pixels, tolerance_mm)
         except (Unsuitable, Failed) as error:
             yield Unread(key=case.key, reason=str(error))
         else:
-            group = (groups or {}).get(case.key) or case.group or case.key
-            yield Prediction(
+            yield replace(
+                said,
                 key=case.key,
-                group=group,
-                part="test",
+                group=(groups or {}).get(case.key) or case.group or case.key,
                 attributes=dict(case.attributes),
-                truth=case.label if model.card.task is Task.CLASSIFICATION else None,
-                logits=said.logits,
-                segments=said.segments,
-                boxes=said.boxes,
-                true_boxes=said.true_boxes,
+                truth=names.places[case.label or 0] if model.card.task is Task.CLASSIFICATION else None,
             )
         advance()
 
@@ -164,65 +123,64 @@ def _as_wanted(card: ModelCard, image: _Picture) -> _Picture:
     return image if image.dtype == np.float32 else image.astype(np.int16)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
+def _said(card: ModelCard, names: Names, reading: Reading, pixels: Pixels, tolerance_mm: float) -> Prediction:
     """The part of a prediction that a model makes."""
-
-    logits: tuple[float, ...] = ()
-    segments: Mapping[int, SegmentFigures] = field(default_factory=dict)
-    boxes: tuple[SeenBox, ...] = ()
-    true_boxes: tuple[SeenBox, ...] = ()
-
-
-def _said(card: ModelCard, names: Names, classes: int, reading: Reading, pixels: Pixels, tolerance_mm: float) -> _Said:
+    empty = Prediction(key="", group="", part="test")
     if card.task is Task.CLASSIFICATION:
-        return _Said(logits=logits_of(card, names, classes, reading))
+        shares, logits = numbers_of(card, names, reading)
+        return replace(empty, shares=shares, logits=logits)
     if card.task is Task.SEGMENTATION:
-        return _Said(segments=_segments(names, classes, reading, pixels, tolerance_mm))
+        return replace(empty, segments=_segments(names, reading, pixels, tolerance_mm))
     label_of = {target.index: label for label, target in names.targets.items()}
-    seen = (SeenBox(label=label_of[box.target], score=box.score, edges=box.edges) for box in reading.boxes)
-    true = (SeenBox(label=box.label, score=1.0, edges=box.edges) for box in pixels.boxes)
-    return _Said(boxes=tuple(seen), true_boxes=tuple(true))
+    seen = (
+        SeenBox(label=label_of[box.target], score=box.score, edges=box.edges)
+        for box in reading.boxes
+        if box.target in label_of
+    )
+    true = (SeenBox(label=box.label, score=1.0, edges=box.edges) for box in pixels.boxes if box.label in names.targets)
+    return replace(empty, boxes=tuple(seen), true_boxes=tuple(true))
 
 
-def logits_of(card: ModelCard, names: Names, classes: int, reading: Reading) -> tuple[float, ...]:
-    """One logit a class, whose softmax are the shares that the node's targets have, before calibration.
+def numbers_of(card: ModelCard, names: Names, reading: Reading) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The number of each class as the node has it before calibration, 0 to 1, and logits in the same order.
 
-    Targets that do not exclude each other share what they have: the softmax is what is left of it then.
+    Of classes that exclude each other the softmax of the logits are these numbers. Where they do not, each number
+    stands for itself; the class that none of the others is there has what the likeliest of them leaves.
 
     Raises:
-        Failed: as `imaging.tasks.classification.scores_of`.
+        Failed: as `imaging.tasks.classification.scores_of`; a class has no number.
+        Misconfigured: all that the model tells apart is named, and the data set has another class.
     """
     rows = scores_of(card, reading.logits)
     scores = rows.mean(axis=0) if card.aggregate == "mean" else rows.max(axis=0)
-    found = np.full(classes, np.nan)
-    for place, target in names.targets.items():
-        found[place] = scores[target.index]
+    if any(channel >= len(scores) for channel in names.channels.values()):
+        raise Failed(f"the model gives {len(scores)} number(s), and has more classes")
+    found = np.full(len(names.classes), np.nan)
+    for place, channel in names.channels.items():
+        found[place] = scores[channel]
     rest = np.isnan(found)
-    if classes == 2 and rest.any():
+    if rest.any() and card.exclusive and len(scores) <= len(names.channels):
+        left = ", ".join(name for name, is_rest in zip(names.classes, rest, strict=True) if is_rest)
+        problem = f"names all {len(scores)} classes of {card.name}, and {left} is none of them"
+        raise Misconfigured("model.toml", "targets", problem, "Leave such cases out, or give them the name of a class")
+    known = found[~rest]
+    found[rest] = max(0.0, 1 - float(known.sum() if card.exclusive else known.max()))
+    shares = tuple(float(each) for each in found)
+    if len(found) == 2 and rest.any():
         # Two classes, one number: no rounding may come between.
-        z = float(logit(found[~rest])[0])
-        return (0.0, z) if rest[0] else (z, 0.0)
-    found[rest] = 1 - np.nansum(found)
-    return tuple(float(each) for each in np.log(np.maximum(found, _LEAST)))
+        z = float(logit(known)[0])
+        return shares, (0.0, z) if rest[0] else (z, 0.0)
+    return shares, tuple(float(each) for each in np.log(np.maximum(found, _LEAST)))
 
 
-def _segments(
-    names: Names, classes: int, reading: Reading, pixels: Pixels, tolerance_mm: float
-) -> dict[int, SegmentFigures]:
+def _segments(names: Names, reading: Reading, pixels: Pixels, tolerance_mm: float) -> dict[int, SegmentFigures]:
     if reading.labels is None or pixels.labels is None:
         raise Failed("the model gave no mask" if reading.labels is None else "the case has no mask")
     table = np.zeros(256, np.uint8)
     for number, label in names.segments.items():
         table[number] = label
-    said = table[reading.labels]
+    said, labels = table[reading.labels], sorted(set(names.segments.values()))
     if pixels.volume is not None:
-        return figures(said, pixels.labels, pixels.volume.grid, range(1, classes + 1), tolerance_mm)
+        return figures(said, pixels.labels, pixels.volume.grid, labels, tolerance_mm)
     flat = said[0] if said.ndim > pixels.labels.ndim else said
-    return figures_at(flat, pixels.labels, (_PIXEL_MM, _PIXEL_MM), range(1, classes + 1), tolerance_mm)
-
-
-def _same_number(count: int, dataset: Dataset) -> None:
-    if count != len(dataset.classes):
-        problem = f"names {count} things, and {dataset.name} has {len(dataset.classes)} under other names"
-        raise Misconfigured("model.toml", "", problem, f"Call them {', '.join(dataset.classes)}")
+    return figures_at(flat, pixels.labels, (_PIXEL_MM, _PIXEL_MM), labels, tolerance_mm)

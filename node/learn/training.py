@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.errors import Misconfigured
-from node.learn import checkpoint, members, splitting
+from node.learn import checkpoint, members, splitting, teams
 from node.learn.dataset.examination import Examination, examine
 from node.learn.dataset.opened import Opened
 from node.learn.dataset.problems import Gravity
@@ -22,7 +22,7 @@ from node.learn.evaluate.evaluation import Evaluation, write_evaluation
 from node.learn.fitting import Listener
 from node.learn.learners import Example, teacher
 from node.learn.place import Place
-from node.learn.prediction import Prediction, read_predictions, write_predictions
+from node.learn.prediction import read_predictions
 from node.learn.recipe import Members, Recipe
 from node.learn.recipe_text import recipe_text
 from node.learn.run import Member, Run
@@ -68,6 +68,8 @@ class Ready:
     sheet: Sheet
     run: Run
     beside: Path
+    #: Key → SHA-256 of the case's pixels.
+    pixels: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(wish: Wish, ears: Ears) -> Ready:
@@ -96,7 +98,15 @@ def prepare(wish: Wish, ears: Ears) -> Ready:
     split = _split(wish, examined)
     recipe = dataclasses.replace(asked, task=dataset.task, classes=dataset.classes)
     recipe = teacher(dataset.task).derived(recipe, dataset, examined.sheet)
-    ready = Ready(dataset=dataset, recipe=recipe, split=split, sheet=examined.sheet, run=wish.run, beside=wish.beside)
+    ready = Ready(
+        dataset=dataset,
+        recipe=recipe,
+        split=split,
+        sheet=examined.sheet,
+        run=wish.run,
+        beside=wish.beside,
+        pixels={each.key: each.digest for each in examined.survey.sights},
+    )
     _write(ready)
     return ready
 
@@ -118,7 +128,8 @@ def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
         if not member.is_done:
             _member(ready, member, examples, place, ears, f"{number} of {len(wanted) + len(whole)}")
     said = tuple(each for member in wanted for each in read_predictions(member.predictions))
-    together = _together(ready, examples, place)
+    again = lambda: examples or members.prepared(ready.dataset, ready.recipe, ready.split)  # noqa: E731
+    together = teams.together(ready.run, ready.recipe, ready.split, place, again)
     evaluation = evaluate(said, ready.recipe.evaluation, ready.recipe.task, ready.recipe.classes, together=together)
     if place.leads:
         write_evaluation(ready.run.evaluation, evaluation)
@@ -171,7 +182,7 @@ def _write(ready: Ready) -> None:
 def _member(
     ready: Ready, member: Member, examples: Mapping[str, Example], place: Place, ears: Ears, which: str
 ) -> None:
-    fold = members.fold_of(ready.split, member.fold)
+    fold = members.fold_of(ready.split, member.fold, official=ready.recipe.split.official)
     name = f"training {which}: seed {member.seed}, " + ("all cases" if member.fold < 0 else f"fold {member.fold + 1}")
     if member.epochs:
         ears.say(f"{name} goes on after epoch {member.epochs}")
@@ -179,18 +190,3 @@ def _member(
     material = dataclasses.replace(material, beside=ready.beside)
     test = [examples[key] for key in fold.test]
     members.train_member(member, material, test, place, ears.training(name))
-
-
-def _together(ready: Ready, examples: Mapping[str, Example], place: Place) -> tuple[Prediction, ...]:
-    """What several seeds say together of the first fold, where it is they that become the model."""
-    if ready.recipe.export.members is not Members.SEEDS or len(ready.recipe.training.seeds) < 2:
-        return ()
-    if not ready.run.together.exists():
-        examples = examples or members.prepared(ready.dataset, ready.recipe, ready.split)
-        networks = [members.network_of(member, ready.recipe, place.device) for member in chosen(ready)]
-        fold = ready.split.folds[0]
-        parts = [[examples[key] for key in part] for part in (fold.validation, fold.test)]
-        first = ready.run.member(ready.recipe.training.seeds[0], 0)
-        said = members.predictions(networks, first, ready.recipe, parts[0], parts[1], place.device)
-        checkpoint.write_whole(ready.run.together, lambda path: write_predictions(path, said))
-    return read_predictions(ready.run.together)

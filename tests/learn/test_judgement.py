@@ -18,10 +18,15 @@ from node.imaging.pipelines import STILL, Given, Pulse, Reading
 from node.imaging.tasks.classification import findings
 from node.imaging.volume import Volume
 from node.learn.case import Case, Pixels
-from node.learn.judgement import Known, chosen_cases, judge_model, judge_run, known_to
+from node.learn.dataset.duplicates import certain_groups
+from node.learn.dataset.survey import survey
+from node.learn.evaluate.cohort import Cohort
+from node.learn.evaluate.settling import settle
+from node.learn.judgement import chosen_cases, judge_model, judge_run
+from node.learn.known import Known, known_text, known_to
 from node.learn.prediction import Prediction, write_predictions
 from node.learn.reading import Model, Unread, given_of, names_of, read, settled_of
-from node.learn.recipe import Exporting, Judging, Members, Recipe, Training
+from node.learn.recipe import Exporting, Judging, Members, Recipe, Splitting, Training
 from node.learn.recipe_text import recipe_text
 from node.learn.run import Run
 from node.learn.split import Fold, Split, split_text
@@ -53,9 +58,13 @@ class Few:
         if self.task is Task.SEGMENTATION:
             labels = np.zeros(SHAPE, np.uint8)
             labels[:, :3, :3], labels[:, 3:, 3:] = 1, 2
-            volume = Volume(labels.astype(np.float32) + place % 2, GRID, tuple(map(str, range(3))))
+            noise = np.random.default_rng(place).random(SHAPE) / 2
+            volume = Volume((labels + noise + place % 2).astype(np.float32), GRID, tuple(map(str, range(3))))
             return Pixels(volume=volume, labels=labels)
-        return Pixels(image=np.full((4, 4), place % 3 + 10 * (place == 7), np.uint8))
+        # Its corner tells the class; no two images are alike.
+        image = np.random.default_rng(place).integers(0, 255, (8, 8), dtype=np.uint8)
+        image[0, 0] = place % 3 + 10 * (place == 7)
+        return Pixels(image=image)
 
 
 class Told:
@@ -69,7 +78,7 @@ class Told:
     def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
         del pulse
         if given.volumes:
-            return Reading(labels=np.where(given.volume.array > 2, 0, given.volume.array).astype(np.uint8), timings={})
+            return Reading(labels=np.where(given.volume.array >= 3, 0, given.volume.array).astype(np.uint8), timings={})
         value = int(given.images[0].array[0, 0])
         if value > 9:
             raise Unsuitable("nothing to be seen")
@@ -98,10 +107,10 @@ def test_a_case_is_read_as_the_node_reads_it_and_judged_by_what_the_node_tells()
     card, dataset = classifier(), Few()
     model = Model(card=card, runner=Told())
     names = names_of(card, dataset)
-    settled = settled_of(names, 3, 0)
+    settled = settled_of(names, 0)
     assert settled.threshold == 0.3
     assert settled.scalings[1] is None
-    found = judge_model(model, dataset, judging=Judging(positive="nodule"))
+    found = judge_model(model, dataset, recipe=Recipe(evaluation=Judging(positive="nodule")))
     assert found.evaluation.classification is not None
     operating = found.evaluation.classification.operating
     assert operating is not None
@@ -124,7 +133,8 @@ def test_a_case_that_cannot_be_read_is_told_and_does_not_end_it():
     found = judge_model(Model(card=classifier(), runner=Told()), Few())
     assert found.evaluation.cases == 29
     assert any("1 case(s) were not read, the first is case 07: nothing to be seen" in x for x in found.evaluation.notes)
-    unread = [x for x in read(Model(card=classifier(), runner=Told()), Few(), Few().cases) if isinstance(x, Unread)]
+    model, few = Model(card=classifier(), runner=Told()), Few()
+    unread = [x for x in read(model, few, few.cases, names_of(model.card, few)) if isinstance(x, Unread)]
     assert [each.key for each in unread] == ["case 07"]
 
 
@@ -137,58 +147,208 @@ def test_two_classes_with_one_number_between_them():
         def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
             return Reading(logits=np.array([[1.75]], np.float32), timings={})
 
-    (first, *_) = read(Model(card=card, runner=One()), dataset, dataset.cases)
+    (first, *_) = read(Model(card=card, runner=One()), dataset, dataset.cases, names_of(card, dataset))
     assert isinstance(first, Prediction)
     assert first.logits == pytest.approx((0.0, 1.75))
 
 
 def test_names_that_fit_nothing_are_refused():
-    with pytest.raises(Misconfigured, match="under other names"):
+    with pytest.raises(Misconfigured, match="knows nothing of a, b, which few has; it knows Nodule, Effusion, Neither"):
         names_of(classifier(), Few(classes=("a", "b")))
+    with pytest.raises(Misconfigured, match="knows nothing of a, b, c"):
+        names_of(classifier(), Few(classes=("a", "b", "c")))
     with pytest.raises(Failed, match="is for classification"):
         names_of(classifier(), Few(task=Task.SEGMENTATION))
-    # As many of them, under other names: their order tells.
-    assert [names_of(classifier(), Few(classes=("a", "b", "c"))).targets[2].label] == ["Neither"]
+    with pytest.raises(Misconfigured, match="knows nothing of mass"):
+        names_of(classifier(), Few(classes=("effusion", "mass", "nodule")), ("nodule", "effusion", "neither"))
+
+
+def test_classes_are_matched_by_name_in_any_order_and_number():
+    outputs = ("nodule", "effusion", "neither")
+    turned = names_of(classifier(), Few(classes=("Neither", "nodule")), outputs)
+    assert (turned.classes, turned.places) == (outputs, {0: 2, 1: 0})
+    assert turned.notes == ("few has no cases of effusion: nothing is told of it.",)
+    # A card's label may be another word for a class: it goes by both.
+    card = replace(classifier(), targets=(target(1, EFFUSION, label="Liquid", operating_point=0.4),))
+    assert names_of(card, Few(classes=("effusion", "neither")), outputs).targets[1].label == "Liquid"
+    numbered = names_of(card, Few(classes=("0", "1", "2")), outputs)
+    assert numbered.classes == outputs
+    assert numbered.notes == (
+        "The data set only numbers its classes: 0 for nodule, 1 for effusion, 2 for neither was taken.",
+    )
+
+
+def test_a_class_that_is_missing_is_still_one_that_the_model_may_answer():
+    @dataclass(frozen=True, kw_only=True)
+    class Without(Few):
+        @property
+        def cases(self) -> tuple[Case, ...]:
+            # The third class of the images has no folder.
+            return tuple(each for each in Few(count=self.count).cases if each.label != 2)
+
+    class Third(Told):
+        def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
+            return Reading(logits=np.array([[0.0, 0.5, 2.0]], np.float32), timings={})
+
+    recipe = Recipe(classes=("nodule", "effusion", "neither"), evaluation=Judging(positive="nodule"))
+    model = Model(card=classifier(), runner=Third())
+    found = judge_model(model, Without(classes=("nodule", "effusion")), recipe=recipe).evaluation
+    assert found.classification is not None
+    # What it answers is none of the two: that is wrong, each time.
+    assert found.classification.figures["accuracy"].value == 0.0
+    assert [each.figures["auc"].value for each in found.classification.classes] == [0.5, 0.5, None]
+    only = judge_model(model, Few(classes=("effusion",)), recipe=recipe).evaluation
+    assert only.classification is not None
+    assert only.classification.classes[1].figures["recall"].value == 0.0
+
+
+def test_all_that_a_model_tells_apart_is_named_and_another_class_is_refused():
+    card = replace(classifier(), targets=classifier().targets[:2])
+    dataset = Few(classes=("nodule", "effusion", "other"))
+    # Three numbers, two names: the third class may be the third number.
+    found = judge_model(Model(card=card, runner=Told()), dataset).evaluation
+    assert found.classes == ("nodule", "effusion", "other")
+
+    class Two(Told):
+        def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
+            return Reading(logits=np.array([[1.0, 0.5]], np.float32), timings={})
+
+    with pytest.raises(Misconfigured, match=r"names all 2 classes of .*, and other is none of them"):
+        judge_model(Model(card=card, runner=Two()), dataset)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_each_target_is_judged_by_the_number_that_the_node_tells(exclusive: bool):
+    card, dataset = classifier(exclusive=exclusive), Few()
+    model = Model(card=card, runner=Told())
+    names = names_of(card, dataset)
+    said = [each for each in read(model, dataset, dataset.cases, names) if isinstance(each, Prediction)]
+    settled = settled_of(names, 0)
+    for label in (0, 1):
+        one = settle(Cohort(seed=0, judged=tuple(said), choosing=tuple(said)), label, 0.9, settled)
+        for each, told in zip(said, one.told.tolist(), strict=True):
+            given = given_of(card, dataset.read(Case(key=each.key)), each.key)
+            number = findings(card, given, model.runner.run(given))[label]
+            assert (number.score if number.probability is None else number.probability) == pytest.approx(
+                told, abs=1e-12
+            )
+    assert len(said) == 29
 
 
 def test_a_mask_is_compared_on_the_grid_of_its_volume():
     dataset = Few(task=Task.SEGMENTATION, classes=("posterior", "anterior"), count=4)
-    swapped = judge_model(Model(card=segmenter("Anterior", "Posterior"), runner=Told()), dataset).evaluation
+    card = segmenter("Anterior", "Posterior")
+    swapped = judge_model(Model(card=card, runner=Told()), dataset).evaluation
     assert swapped.segmentation is not None
     assert [each.name for each in swapped.segmentation.segments] == ["posterior", "anterior"]
-    (first, *_) = read(Model(card=segmenter("Anterior", "Posterior"), runner=Told()), dataset, dataset.cases)
+    (first, *_) = read(Model(card=card, runner=Told()), dataset, dataset.cases, names_of(card, dataset))
     assert isinstance(first, Prediction)
     # The model's segment 1 is the data set's label 2: every voxel lies in the other one.
     assert first.segments[1].dice == 0.0
-    (same, *_) = read(Model(card=segmenter("x", "y"), runner=Told()), dataset, dataset.cases)
+    other, numbered = segmenter("x", "y"), replace(dataset, classes=("label 1", "label 2"))
+    (same, *_) = read(Model(card=other, runner=Told()), numbered, numbered.cases, names_of(other, numbered))
     assert isinstance(same, Prediction)
     assert (same.segments[1].dice, same.segments[1].true_volume_ml) == (1.0, pytest.approx(27 * 2 / 1000))
 
 
+def test_segments_that_one_has_and_the_other_has_not_are_told_by_name():
+    dataset = Few(task=Task.SEGMENTATION, classes=("left", "anterior"), count=4)
+    recipe = Recipe(classes=("posterior", "anterior", "other"))
+    found = judge_model(Model(card=segmenter("x", "y", "z"), runner=Told()), dataset, recipe=recipe).evaluation
+    assert found.segmentation is not None
+    left, anterior = found.segmentation.segments
+    assert (left.figures["dice"].value, anterior.figures["dice"].value) == (None, 0.5)
+    assert any("does not know left: nothing is told of it." in note for note in found.notes)
+    assert any("few does not tell of x, z: nothing is told of it." in note for note in found.notes)
+
+
+def judged_by(known: Known, part: str, dataset: Few | None = None) -> list[str]:
+    seen = survey(dataset or Few())
+    return [each.key for each in chosen_cases(seen, certain_groups(seen), known, part)]
+
+
 def test_what_was_trained_on_does_not_judge():
     known = Known(trained=frozenset({"case 00", "case 01"}), chose=frozenset({"case 02"}))
-    dataset = Few()
-    assert [each.key for each in chosen_cases(dataset, known, "validation")] == ["case 02"]
-    assert len(chosen_cases(dataset, known, "test")) == 27
-    assert len(chosen_cases(dataset, known, "all")) == 30
+    assert judged_by(known, "validation") == ["case 02"]
+    assert len(judged_by(known, "test")) == 27
+    assert len(judged_by(known, "all")) == 30
     model = Model(card=classifier(), runner=Told())
-    notes = judge_model(model, dataset, known=known).evaluation.notes
-    assert notes[0] == "2 of 30 cases were trained on, 1 chose between networks: judged by 27 others."
-    everything = Known(trained=frozenset(each.key for each in dataset.cases))
+    notes = judge_model(model, Few(), known=known).evaluation.notes
+    by_name = "2 of 30 cases were trained on, 1 chose weights or thresholds, known by their names alone"
+    assert notes[0] == f"{by_name}: judged by 27 others."
+    everything = Known(trained=frozenset(each.key for each in Few().cases))
     with pytest.raises(Failed, match="--part all"):
-        judge_model(model, dataset, known=everything)
+        judge_model(model, Few(), known=everything)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renamed(Few):
+    """The same images, each under the name of the one after it but for the first."""
+
+    def read(self, case: Case) -> Pixels:
+        place = (int(case.key[-2:]) + 1) % 30
+        return Few.read(self, Case(key=f"case {place:02}"))
+
+
+def test_a_copy_is_known_by_its_pixels_under_another_name_and_another_image_of_its_name_is_not(tmp_path: Path):
+    pixels = {each.key: each.digest for each in survey(Few()).sights}
+    split = Split(method="by hand", dataset_digest="d", folds=(Fold(train=("case 00", "case 01"), test=("case 02",)),))
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "split.json").write_text(split_text(split))
+    text = known_text(split, Recipe(task=Task.CLASSIFICATION), pixels)
+    (tmp_path / "evidence" / "known.txt").write_text(text)
+    assert not any(key in text for key in pixels)
+    known = known_to(tmp_path)
+    assert set(pixels) - set(judged_by(known, "test")) == {"case 00", "case 01", "case 02"}
+    # Nothing validated: what was tested chose the threshold.
+    assert judged_by(known, "validation") == ["case 02"]
+    renamed = judged_by(known, "test", Renamed())
+    assert set(pixels) - set(renamed) == {"case 29", "case 00", "case 01"}
+    (tmp_path / "evidence" / "known.txt").write_text("seen 0123")
+    with pytest.raises(Misconfigured, match=r"known\.txt"):
+        known_to(tmp_path)
+
+
+def test_what_is_nearly_a_training_image_does_not_judge_and_nearly_equal_images_count_once():
+    @dataclass(frozen=True, kw_only=True)
+    class Near(Few):
+        def read(self, case: Case) -> Pixels:
+            image = Few.read(self, Case(key=f"case {int(case.key[-2:]) // 2 * 2:02}")).image
+            assert image is not None
+            return Pixels(image=np.where(image > 9, image // (1 + int(case.key[-2:]) % 2), image).astype(np.uint8))
+
+    known = Known(trained=frozenset({"case 00"}))
+    found = judge_model(Model(card=classifier(), runner=Told()), Near(), known=known)
+    assert (found.evaluation.cases, found.evaluation.groups) == (28, 14)
+    assert "case 01" not in {each.key for each in found.predictions}
+
+
+OUT_OF_FOLD = (Fold(train=("a",), validation=("b",), test=("c",)), Fold(train=("c",), validation=("a",), test=("b",)))
+OFFICIAL = (Fold(train=("a",), validation=("b",), test=("t",)), Fold(train=("b",), validation=("a",), test=("t",)))
 
 
 @pytest.mark.parametrize(
-    ("members", "trained", "chose"),
-    [(Members.FIRST, {"a"}, {"b"}), (Members.FOLDS, {"a", "b", "c"}, set()), (Members.WHOLE, {"a", "b", "c"}, set())],
+    ("members", "folds", "trained", "chose"),
+    [
+        (Members.FIRST, OUT_OF_FOLD, {"a"}, {"b", "c"}),
+        (Members.FOLDS, OUT_OF_FOLD, {"a", "b", "c"}, set()),
+        (Members.WHOLE, OUT_OF_FOLD, {"a", "b", "c"}, set()),
+        (Members.FIRST, OFFICIAL, {"a"}, {"b"}),
+        (Members.FOLDS, OFFICIAL, {"a", "b"}, set()),
+        (Members.WHOLE_SEEDS, OFFICIAL, {"a", "b"}, set()),
+        (Members.FIRST, OFFICIAL[:1], {"a"}, {"b"}),
+        (Members.FIRST, (Fold(train=("a",), test=("t",)),), {"a"}, {"t"}),
+    ],
 )
-def test_the_evidence_tells_what_a_model_was_made_of(tmp_path: Path, members: Members, trained: set, chose: set):
+def test_the_evidence_tells_what_a_model_was_made_of(
+    tmp_path: Path, members: Members, folds: tuple[Fold, ...], trained: set, chose: set
+):
     (tmp_path / "evidence").mkdir()
-    folds = (Fold(train=("a",), validation=("b",), test=("c",)), Fold(train=("c",), validation=("a",), test=("b",)))
     split = Split(method="by hand", dataset_digest="d", folds=folds)
     (tmp_path / "evidence" / "split.json").write_text(split_text(split))
-    (tmp_path / "evidence" / "recipe.toml").write_text(recipe_text(Recipe(export=Exporting(members=members))))
+    official = Splitting(official=folds is OFFICIAL)
+    recipe = Recipe(task=Task.CLASSIFICATION, split=official, export=Exporting(members=members))
+    (tmp_path / "evidence" / "recipe.toml").write_text(recipe_text(recipe))
     known = known_to(tmp_path)
     assert (known.trained, known.chose) == (trained, chose)
     assert known_to(tmp_path / "evidence") == Known()
@@ -197,7 +357,7 @@ def test_the_evidence_tells_what_a_model_was_made_of(tmp_path: Path, members: Me
 def test_hidden_names_of_cases_are_recognised():
     hidden = hashlib.sha256(b"d\0case 00").hexdigest()[:16]
     known = Known(trained=frozenset({hidden}), dataset_digest="d")
-    assert len(chosen_cases(Few(), known, "test")) == 29
+    assert len(judged_by(known, "test")) == 29
 
 
 def run_folder(folder: Path, *, seeds: tuple[int, ...] = (0, 1), done: tuple[int, ...] = (0, 1)) -> Run:

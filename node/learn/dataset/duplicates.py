@@ -104,6 +104,12 @@ def grouped(survey: Survey, near_duplicate: float) -> dict[str, str]:
     return with_patients(survey, similarity_groups(survey, near_duplicate))
 
 
+def certain_groups(survey: Survey) -> dict[str, str]:
+    """Return key → group: patients and equal images alone, however many there are of one."""
+    equal, patients = same([each.digest for each in survey.sights]), same([case.group for case in survey.cases])
+    return _named(survey, components(len(survey.cases), [equal, patients]))
+
+
 def _named(survey: Survey, found: NDArray[np.int32]) -> dict[str, str]:
     first: dict[int, str] = {}
     keys = [case.key for case in survey.cases]

@@ -98,7 +98,7 @@ def _judged(
         task=task,
         classes=classes,
         part=terms.part,
-        method="out of fold" if len(_folds(found)) > 1 else "held out",
+        method="out of fold" if any(len(_folds([one])) > 1 for one in found) else "held out",
         seeds=tuple(one.seed for one in found),
         folds=_folds(found),
         cases=len(everyone),
@@ -155,6 +155,8 @@ def _notes(found: Sequence[Cohort], figures: ClassificationFigures | None) -> It
     keys = [{each.key for each in one.judged} for one in found]
     if any(each != keys[0] for each in keys):
         yield "The seeds did not read the same cases: their mean is of different cases."
+    if len({each.seed for each in found}) < len(found):
+        yield "The folds share one test part: each network is judged by itself, and a figure is their mean."
     if len(found) == 1:
         yield "One seed alone: how far another training would lie from it is not known."
     if figures is None:

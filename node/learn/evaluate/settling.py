@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.learn.evaluate import calibration, operating
-from node.learn.evaluate.cohort import Cohort, groups_of, logits_of, truth_of
+from node.learn.evaluate.cohort import Cohort, groups_of, shares_of, truth_of
 from node.learn.evaluate.figures import Scaling
-from node.learn.evaluate.metrics import Numbers, shares
+from node.learn.evaluate.metrics import Numbers
 
 Positive = NDArray[np.bool_]
 
@@ -78,7 +78,7 @@ def settle(cohort: Cohort, label: int, sensitivity: float, settled: Settled | No
 
 
 def _of_class(cohort: Cohort, label: int) -> tuple[Numbers, Positive]:
-    return shares(logits_of(cohort.judged))[:, label], truth_of(cohort.judged) == label
+    return shares_of(cohort.judged)[:, label], truth_of(cohort.judged) == label
 
 
 def _parts(cohort: Cohort, positive: Positive) -> list[int]:
