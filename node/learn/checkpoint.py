@@ -10,19 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from node.errors import Misconfigured
+from node.errors import Failed, Misconfigured
 
 _LAST, _HISTORY = "last.pt", "history.jsonl"
 
 
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `file`, and put it in its place once it is on disk."""
+    """Let `write` fill a file beside `file`, and put it in its place once it is on disk.
+
+    Raises:
+        Failed: the disk is full, or cannot be written to.
+    """
     beside = file.with_name(f".{file.name}.part")
-    write(beside)
-    with beside.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    beside.replace(file)
+    try:
+        write(beside)
+        with beside.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        beside.replace(file)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # A full disk is an OSError to Python, and something else to what writes tensors.
+        beside.unlink(missing_ok=True)
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else line
+        raise Failed(f"{file} cannot be written: {reason}. Once it can be, the same command goes on") from error
 
 
 def save(folder: Path, state: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:

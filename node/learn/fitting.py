@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,14 +22,14 @@ from torch import nn
 
 from node.errors import Failed, Misconfigured
 from node.learn import checkpoint
+from node.learn.optimising import average, factor, optimiser
 from node.learn.place import Place, number_type
 from node.learn.recipe import Training
 
 #: Under this name a validation gives what is to be as high as possible.
 SCORE = "score"
-#: Power of the "poly" schedule.
-_POWER = 0.9
-_MOMENTUM = 0.99
+#: Batches that are made ahead for a GPU, each on a thread of its own; a processor has none to spare.
+_AHEAD = 4
 
 
 class Learner(Protocol):
@@ -108,7 +109,7 @@ def fit(
         Misconfigured: what `folder` keeps does not belong to this network.
     """
     network = _laid_out(learner.network.to(place.device))
-    state = _State(_optimiser(learner, training), copy.deepcopy(network) if training.average else None)
+    state = _State(optimiser(learner.groups(), training), copy.deepcopy(network) if training.average else None)
     _go_on(folder, state, network)
     spread: nn.Module = network
     if place.world > 1:
@@ -120,8 +121,8 @@ def fit(
         state.epoch += 1
         if state.epoch % training.validate_every == 0 or state.epoch == training.epochs:
             with torch.no_grad(), _numbers(training, place):
-                figures = learner.judge((state.averaged or network).eval(), place.device)
-        _remember(state, state.averaged or network, figures)
+                figures = _agreed(learner.judge((state.averaged or network).eval(), place.device), place)
+        _remember(state, state.averaged or network, figures, training)
         seconds = time.monotonic() - started
         told = Epoch(number=state.epoch, of=training.epochs, loss=loss, figures=dict(figures), seconds=seconds)
         state.history.append(_line(told))
@@ -155,7 +156,7 @@ def _epoch(
     total = 0.0
     steps = math.ceil(learner.steps / place.world)
     for done, batch in enumerate(_batches(learner, state.epoch, steps, seed, place)):
-        rate = training.learning_rate * _factor(training, state.epoch + done / steps)
+        rate = training.learning_rate * factor(training, state.epoch + done / steps)
         for group in state.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         with _numbers(training, place):
@@ -170,26 +171,47 @@ def _epoch(
         state.optimiser.step()
         state.updates += 1
         if state.averaged is not None:
-            _average(state.averaged, learner.network, training.average, state.updates)
+            average(state.averaged, learner.network, training.average, state.updates)
         total += value
         if place.leads:
             listener((done + 1, steps))
+    _share_buffers(learner.network, state, place)
     return total / max(1, steps)
 
 
+@torch.no_grad()
+def _share_buffers(network: nn.Module, state: _State, place: Place) -> None:
+    """Give every process the first one's statistics: each has seen other batches."""
+    if place.world > 1:
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, 0)
+        for kept, buffer in zip(state.averaged.buffers() if state.averaged else (), network.buffers(), strict=False):
+            kept.copy_(buffer)
+
+
+def _agreed(figures: Mapping[str, float], place: Place) -> Mapping[str, float]:
+    """The first process's figures: what ends a training has to end it in all of them."""
+    if place.world == 1:
+        return figures
+    said: list[Any] = [dict(figures)]
+    torch.distributed.broadcast_object_list(said, 0)
+    return dict(said[0])
+
+
 def _batches(learner: Learner, epoch: int, steps: int, seed: int, place: Place) -> Iterator[Any]:
-    """The batches of this process, each made while the one before it is learnt from."""
+    """The batches of this process, made while those before them are learnt from."""
+    ahead = _AHEAD if place.device.type == "cuda" else 1
 
     def made(step: int) -> Any:
         index = step * place.world + place.rank
         return learner.batch(epoch, index % learner.steps, random_of(seed, epoch, index))
 
-    with ThreadPoolExecutor(1) as maker:
-        coming = maker.submit(made, 0)
+    with ThreadPoolExecutor(ahead) as makers:
+        coming = deque(makers.submit(made, step) for step in range(min(ahead, steps)))
         for step in range(steps):
-            batch = coming.result()
-            if step + 1 < steps:
-                coming = maker.submit(made, step + 1)
+            batch = coming.popleft().result()
+            if step + ahead < steps:
+                coming.append(makers.submit(made, step + ahead))
             yield batch
 
 
@@ -206,54 +228,14 @@ def _numbers(training: Training, place: Place) -> torch.autocast:
     return torch.autocast(place.device.type, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16)
 
 
-def _optimiser(learner: Learner, training: Training) -> torch.optim.Optimizer:
-    """Weights decay, and neither biases nor what normalises."""
-    groups = []
-    for parameters, scale in learner.groups():
-        for many, decay in ((True, training.weight_decay), (False, 0.0)):
-            chosen = [each for each in parameters if (each.ndim > 1) is many]
-            if chosen:
-                groups.append({"params": chosen, "scale": scale, "weight_decay": decay})
-    if training.optimiser == "sgd":
-        return torch.optim.SGD(groups, training.learning_rate, momentum=_MOMENTUM, nesterov=True)
-    if training.optimiser == "adamw":
-        return torch.optim.AdamW(groups, training.learning_rate)
-    problem = f'there is no optimiser "{training.optimiser}"'
-    raise Misconfigured("recipe.toml", "training.optimiser", problem, "Choose adamw or sgd")
-
-
-def _factor(training: Training, at: float) -> float:
-    """Factor of the learning rate at a time, in epochs."""
-    if at < training.warm_up:
-        return (at + 1e-3) / training.warm_up
-    share = (at - training.warm_up) / max(1e-9, training.epochs - training.warm_up)
-    if training.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    if training.schedule == "poly":
-        return float((1 - min(1.0, share)) ** _POWER)
-    if training.schedule == "constant":
-        return 1.0
-    problem = f'there is no schedule "{training.schedule}"'
-    raise Misconfigured("recipe.toml", "training.schedule", problem, "Choose cosine, poly or constant")
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float, updates: int) -> None:
-    """Move the running mean: short at first, since there is not much to remember."""
-    decay = min(decay, (1 + updates) / (10 + updates))
-    for mean, now in zip(averaged.parameters(), network.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
-    for kept, buffer in zip(averaged.buffers(), network.buffers(), strict=True):
-        kept.copy_(buffer)
-
-
-def _remember(state: _State, network: nn.Module, figures: Mapping[str, float]) -> None:
+def _remember(state: _State, network: nn.Module, figures: Mapping[str, float], training: Training) -> None:
     score = figures.get(SCORE)
     if score is None:
         return
     if score > state.best:
         state.best, state.since_best = score, 0
-        state.best_weights = {name: each.detach().cpu().clone() for name, each in network.state_dict().items()}
+        if training.patience:
+            state.best_weights = {name: each.detach().cpu().clone() for name, each in network.state_dict().items()}
     else:
         state.since_best += 1
 
@@ -285,11 +267,11 @@ def _go_on(folder: Path, state: _State, network: nn.Module) -> None:
         if state.averaged is not None:
             state.averaged.load_state_dict(kept["averaged"])
         state.optimiser.load_state_dict(kept["optimiser"])
+        state.epoch, state.best, state.since_best = kept["epoch"], kept["best"], kept["since_best"]
+        state.best_weights, state.updates, state.history = kept["best_weights"], kept["updates"], kept["history"]
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         remedy = "Remove the folder, or train with the recipe that it was begun with"
         raise Misconfigured(folder, "", "holds a training of another network", remedy) from error
-    state.epoch, state.best, state.since_best = kept["epoch"], kept["best"], kept["since_best"]
-    state.best_weights, state.updates, state.history = kept["best_weights"], kept["updates"], kept["history"]
 
 
 def _line(told: Epoch) -> dict[str, Any]:

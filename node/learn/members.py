@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured
 from node.imaging.formats import built
 from node.learn import checkpoint
@@ -19,9 +21,10 @@ from node.learn.fitting import Listener, fit
 from node.learn.learners import Example, Material, teacher
 from node.learn.place import Place
 from node.learn.prediction import Prediction, write_predictions
-from node.learn.preparing import preparer
+from node.learn.preparing import Prepared, preparer
 from node.learn.recipe import Recipe
 from node.learn.run import Member
+from node.learn.shelf import Shelf, Shelved
 from node.learn.split import Fold, Split
 
 #: Number of the fold that has every case in its training part.
@@ -30,9 +33,13 @@ VALIDATION, TEST = "validation", "test"
 
 
 def prepared(
-    dataset: Dataset, recipe: Recipe, split: Split, advance: Callable[[], object] = lambda: None
+    dataset: Dataset,
+    recipe: Recipe,
+    split: Split,
+    advance: Callable[[], object] = lambda: None,
+    shelf: Shelf | None = None,
 ) -> dict[str, Example]:
-    """Read and prepare every case of the split: key → example.
+    """Read and prepare every case of the split: key → example. They are held in memory, or on a shelf.
 
     Raises:
         Failed: a case cannot be prepared, or is not as large as the others where it has to be; names the case.
@@ -42,23 +49,47 @@ def prepared(
     cases = [case for case in dataset.cases if case.key in wanted]
     is_volume = dataset.read(cases[0]).volume is not None
     prepare = preparer(recipe.preparation, images=not is_volume, colour=recipe.colour)
-    spacing_mm = tuple(recipe.preparation.spacing_mm) if is_volume else ()
 
-    def made(case: Case) -> Example:
-        try:
-            found = prepare(dataset.read(case))
-        except Failed as error:
-            raise Failed(f"{case.key}: {error}") from error
+    def made(number: int, case: Case) -> Example:
+        found: Prepared | Shelved | None = shelf.get(number) if shelf is not None else None
+        if found is None:
+            try:
+                fresh = prepare(dataset.read(case))
+            except Failed as error:
+                raise Failed(f"{case.key}: {error}") from error
+            found = fresh if shelf is None else shelf.put(number, fresh)
         advance()
         group = split.groups.get(case.key, case.group or case.key)
-        return Example(case=case, group=group, prepared=found, spacing_mm=spacing_mm)
+        return Example(case=case, group=group, prepared=found, spacing_mm=found.spacing_mm)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as readers:
-        return {example.case.key: example for example in readers.map(made, cases)}
+        found = {example.case.key: example for example in readers.map(made, range(len(cases)), cases)}
+    if recipe.task is Task.CLASSIFICATION:
+        _refuse_sizes(tuple(found.values()))
+    return found
+
+
+def _refuse_sizes(examples: Sequence[Example]) -> None:
+    """See that images can be put into one batch."""
+    first = examples[0]
+    size = first.prepared.image.shape
+    for each in examples:
+        if each.prepared.image.shape != size:
+            sizes = [" × ".join(map(str, image.shape)) for image in (each.prepared.image, first.prepared.image)]
+            raise Failed(
+                f"{each.case.key} is {sizes[0]} once it is prepared, and {first.case.key} {sizes[1]}: "
+                "say in the recipe to what size they are brought (preparation.size)"
+            )
 
 
 def material_of(recipe: Recipe, classes: tuple[str, ...], fold: Fold, examples: Mapping[str, Example]) -> Material:
-    """What one training has."""
+    """What one training has.
+
+    Raises:
+        Misconfigured: there is nothing to train on.
+    """
+    if not fold.train:
+        raise Misconfigured("split.json", "", "there is nothing to train on", "Split anew, or add cases")
     train, validation = (tuple(examples[key] for key in part) for part in (fold.train, fold.validation))
     return Material(recipe=recipe, classes=classes, train=train, validation=validation)
 
@@ -77,22 +108,38 @@ def train_member(
     """Train one, keep its weights, and let it read what it was not trained on.
 
     Raises:
-        Failed: its loss became no number.
+        Failed: its loss became no number, or the memory is too small.
         Misconfigured: what its folder keeps belongs to another network.
     """
     member.folder.mkdir(parents=True, exist_ok=True)
     assert material.recipe.task is not None
     teaching = teacher(material.recipe.task)
     learner = teaching.learner(material, member.seed)
-    fit(learner, material.recipe.training, member.folder, member.seed, place, listener)
-    network = learner.network
-    said = predictions([network], member, material.recipe, material.validation, test, place.device)
+    with _advised(material.recipe):
+        fit(learner, material.recipe.training, member.folder, member.seed, place, listener)
+        network = learner.network
+        said = predictions([network], member, material.recipe, material.validation, test, place.device)
     if place.leads:
-        tensors = {name: each.detach().cpu().contiguous() for name, each in network.state_dict().items()}
+        # Copies: what two layers share is nothing that safetensors writes.
+        tensors = {name: each.detach().cpu().clone().contiguous() for name, each in network.state_dict().items()}
         checkpoint.write_whole(member.weights, lambda path: save_file(tensors, path))
         checkpoint.write_whole(member.predictions, lambda path: write_predictions(path, said))
         checkpoint.forget(member.folder)
     return said
+
+
+@contextmanager
+def _advised(recipe: Recipe) -> Iterator[None]:
+    """Say in one line what PyTorch stumbled over, and what may help."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            smaller = "preparation.patch" if recipe.preparation and recipe.preparation.patch else "preparation.size"
+            advice = f"a smaller training.batch (now {recipe.training.batch}) or {smaller} may help"
+            raise Failed(f"there is not enough memory: {advice}") from error
+        raise Failed(f"the training broke off: {line}") from error
 
 
 def predictions(

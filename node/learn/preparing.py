@@ -42,6 +42,8 @@ class Prepared:
     image: torch.Tensor
     #: (…) uint8, of a segmentation.
     labels: torch.Tensor | None = None
+    #: Length of a voxel along each axis of the image, in mm; empty: a single image.
+    spacing_mm: tuple[float, ...] = ()
     #: Of a detection: on the image, axes as it has them, 0 is the outer edge of the first pixel or voxel.
     boxes: tuple[Box, ...] = ()
 
@@ -67,13 +69,15 @@ def preparer(preparation: Preparation, *, images: bool, colour: Colour = Colour.
         try:
             done = (plain if pixels.labels is None else paired)(given)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise Failed(f"cannot be prepared: {str(error).splitlines()[0][:200]}") from error
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise Failed(f"cannot be prepared: {line[:200]}") from error
         image = done[_IMAGE].as_tensor().float().contiguous()
         if not bool(torch.isfinite(image).all()):
             raise Failed("holds values that are not numbers once it is prepared")
         labels = done[_LABELS].as_tensor()[0].round().to(torch.uint8).contiguous() if _LABELS in done else None
         boxes = laid(pixels.boxes, loaded, done[_IMAGE]) if pixels.boxes else ()
-        return Prepared(image=image, labels=labels, boxes=boxes)
+        spacing_mm = () if images else _spacing_mm(done[_IMAGE].affine)
+        return Prepared(image=image, labels=labels, spacing_mm=spacing_mm, boxes=boxes)
 
     return prepare
 
@@ -93,6 +97,10 @@ def shown(image: NDArray[Any], colour: Colour) -> NDArray[Any]:
         return grey.astype(np.float32) / np.float32(np.iinfo(grey.dtype).max)
     low, high = float(grey.min()), float(grey.max())
     return ((grey - low) / ((high - low) or 1.0)).astype(np.float32)
+
+
+def _spacing_mm(affine: torch.Tensor) -> tuple[float, ...]:
+    return tuple(round(float(each), 6) for each in torch.linalg.norm(affine[:3, :3].double(), dim=0))
 
 
 def _loaded(pixels: Pixels, preparation: Preparation, colour: Colour) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -20,6 +20,7 @@ from node.learn.boxes.table import Detecting
 _FORBID: Any = {"extra": "forbid"}
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Axis = Annotated[int, Field(ge=0)]
 #: Name of the recipe's file beside a card.
 FILE_NAME = RECIPE
 
@@ -64,6 +65,15 @@ class Splitting:
     #: they are; also sex, age, scanner, site.
     patients: str = ""
 
+    def __post_init__(self) -> None:
+        """Check what hangs together.
+
+        Raises:
+            ValueError: one fold leaves nothing to train on, and neither do such shares.
+        """
+        if self.folds == 1 or not self.shares[0]:
+            raise ValueError("nothing would be trained on: ask for two folds or more, and for a share of training")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
@@ -80,7 +90,7 @@ class Augmentation:
     #: 0.1: each axis is zoomed by another 0.9 to 1.1 besides.
     aspect: Share = 0.0
     #: Axes of the network's input that may be mirrored, 0 is the first.
-    flip: tuple[int, ...] = ()
+    flip: tuple[Axis, ...] = ()
     #: Added to values of mean 0 and deviation 1, or as a share of the range, either way.
     brightness: Annotated[float, Field(ge=0)] = 0.0
     #: 0.2: values are spread by 0.8 to 1.2 around their mean.
@@ -99,6 +109,15 @@ class Augmentation:
     erase: Share = 0.0
     #: Parameter of the beta distribution that images are mixed by (Zhang et al., mixup, ICLR 2018); 0: not at all.
     mix: Annotated[float, Field(ge=0)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Check what hangs together.
+
+        Raises:
+            ValueError: `zoom` is no least and greatest factor.
+        """
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError("zoom is the least and the greatest factor, both above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +152,11 @@ class Training:
     #: Batches an epoch; 0: every case once.
     steps: Annotated[int, Field(ge=0)] = 0
     #: "adamw" or "sgd" (with Nesterov's momentum).
-    optimiser: str = "adamw"
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     #: "cosine", "poly" (power 0.9) or "constant", after `warm_up` epochs.
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"
     warm_up: Annotated[float, Field(ge=0)] = 0.0
     balance: Balance = Balance.NONE
     smoothing: Share = 0.0
@@ -151,7 +170,16 @@ class Training:
     clip: Annotated[float, Field(ge=0)] = 0.0
     precision: Precision = Precision.AUTO
     #: One training each.
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+
+    def __post_init__(self) -> None:
+        """Check what hangs together.
+
+        Raises:
+            ValueError: a seed is named twice: it would count twice.
+        """
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed is named twice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +193,7 @@ class Judging:
     #: The operating point is the highest threshold with this sensitivity on cases that were not trained on.
     sensitivity: Share = 0.9
     #: Axes along which a case is also shown mirrored, and the answers averaged.
-    flips: tuple[int, ...] = ()
+    flips: tuple[Axis, ...] = ()
     #: Attributes by which cases are put into subgroups, where they are known.
     subgroups: tuple[str, ...] = ("sex", "age", "scanner", "site")
     #: Tolerance of surface Dice.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -13,7 +14,7 @@ from node.learn.recipe import Recipe
 
 def recipe_text(recipe: Recipe, notes: Sequence[str] = ()) -> str:
     """Write a recipe, with notes as comments on top; what is at its default is left out."""
-    lines = [f"# {note}" for note in notes]
+    lines = [f"# {line}" for note in notes for line in note.splitlines()]
     tables = []
     for key, value in _given(recipe):
         if is_dataclass(value):
@@ -21,8 +22,8 @@ def recipe_text(recipe: Recipe, notes: Sequence[str] = ()) -> str:
         else:
             lines.append(f"{key} = {_literal(value)}")
     for key, table in tables:
-        if table:
-            lines += ["", f"[{key}]", *(f"{inner} = {_literal(value)}" for inner, value in table)]
+        # An empty table is not the same as none: what is left out is derived.
+        lines += ["", f"[{key}]", *(f"{inner} = {_literal(value)}" for inner, value in table)]
     return "\n".join(lines) + "\n"
 
 
@@ -43,9 +44,12 @@ def _literal(value: Any) -> str:
         return f"{{ {inner} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_literal, value))}]"
-    # TOML's strings, numbers and booleans are JSON's.
-    return json.dumps(value.value if isinstance(value, Enum) else value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    # TOML's strings, numbers and booleans are JSON's, but for one control that JSON writes plainly.
+    text = json.dumps(value.value if isinstance(value, Enum) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
 
 
 def _key(name: str) -> str:
-    return name if name.isidentifier() and name.isascii() else json.dumps(name)
+    return name if name.isidentifier() and name.isascii() else _literal(name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.errors import Misconfigured
 from node.learn import checkpoint
 
 
@@ -82,6 +86,28 @@ class Run:
     def model(self) -> Path:
         """The model's folder, once there is one."""
         return next((each for each in sorted(self.models.glob("[!.]*")) if each.is_dir()), self.models)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was trained or searched here: what it was begun with stands then."""
+        return any(self.folder.glob("seed-*/*")) or (self.folder / "journal.log").exists()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the folder to this process.
+
+        Raises:
+            Misconfigured: another one trains in it.
+        """
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                problem = "another process trains in it"
+                raise Misconfigured(
+                    self.folder, "", problem, "Wait for it, or name another folder with --run"
+                ) from None
+            yield
 
     def member(self, seed: int, fold: int) -> Member:
         """The training of a seed on a fold; -1 is the one on all cases."""

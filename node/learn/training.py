@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.errors import Misconfigured
-from node.learn import checkpoint, members, splitting, teams
+from node.learn import checkpoint, members, shelf, splitting, teams
 from node.learn.dataset.examination import Examination, examine
 from node.learn.dataset.opened import Opened
 from node.learn.dataset.problems import Gravity
@@ -23,10 +24,11 @@ from node.learn.fitting import Listener
 from node.learn.learners import Example, teacher
 from node.learn.place import Place
 from node.learn.prediction import read_predictions
-from node.learn.recipe import Members, Recipe
+from node.learn.recipe import Members, Recipe, read_recipe
 from node.learn.recipe_text import recipe_text
 from node.learn.run import Member, Run
 from node.learn.split import Split, read_split, split_text
+from node.learn.trial import tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +74,14 @@ class Ready:
     pixels: Mapping[str, str] = field(default_factory=dict)
 
 
-def prepare(wish: Wish, ears: Ears) -> Ready:
+def prepare(wish: Wish, ears: Ears, place: Place | None = None) -> Ready:
     """Look through the data set, part it, derive what the recipe leaves out; write it all into the run's folder.
 
+    Of several processes the first one writes.
+
     Raises:
-        Misconfigured: the data set is unfit, the split does not fit it, or the run was begun with something else; says
-            what, by name.
+        Misconfigured: the data set is unfit, the split does not fit it, the network does not fit either, or the run
+            was begun with something else; says what, by name.
     """
     asked = wish.recipe
     examined = examine(
@@ -107,33 +111,61 @@ def prepare(wish: Wish, ears: Ears) -> Ready:
         beside=wish.beside,
         pixels={each.key: each.digest for each in examined.survey.sights},
     )
-    _write(ready)
+    networks = len(chosen(ready))
+    recipe = tried(recipe, dataset, networks=networks, is_derived=asked.network is None)
+    ready = dataclasses.replace(ready, recipe=recipe)
+    _refuse_other(ready)
+    if place is None or place.leads:
+        _write(ready)
+    if place is not None:
+        place.meet()
     return ready
 
 
 def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
     """Train every seed on every fold, and judge them.
 
+    Of several processes the first one writes, and the others wait for it.
+
     Raises:
-        Failed: a case cannot be prepared, or a loss became no number.
-        Misconfigured: what the run's folder keeps belongs to another network.
+        Failed: a case cannot be prepared, a loss became no number, or memory or disk are too small.
+        Misconfigured: what the run's folder keeps belongs to another network, or another process trains in it.
     """
-    wanted = members_of(ready)
-    whole = [member for member in chosen(ready) if member.fold == members.WHOLE]
-    examples: Mapping[str, Example] = {}
-    if not all(member.is_done for member in (*wanted, *whole)):
-        ears.say("preparing the cases as the network will see them")
-        examples = members.prepared(ready.dataset, ready.recipe, ready.split)
-    for number, member in enumerate((*wanted, *whole), 1):
-        if not member.is_done:
-            _member(ready, member, examples, place, ears, f"{number} of {len(wanted) + len(whole)}")
-    said = tuple(each for member in wanted for each in read_predictions(member.predictions))
-    again = lambda: examples or members.prepared(ready.dataset, ready.recipe, ready.split)  # noqa: E731
-    together = teams.together(ready.run, ready.recipe, ready.split, place, again)
-    evaluation = evaluate(said, ready.recipe.evaluation, ready.recipe.task, ready.recipe.classes, together=together)
-    if place.leads:
-        write_evaluation(ready.run.evaluation, evaluation)
+    with ready.run.held() if place.leads else nullcontext():
+        wanted = members_of(ready)
+        whole = [member for member in chosen(ready) if member.fold == members.WHOLE]
+        left = [member for member in (*wanted, *whole) if not member.is_done]
+        # Nobody writes before everybody has looked.
+        place.meet()
+        examples: Mapping[str, Example] = _examples(ready, place, ears) if left else {}
+        for number, member in enumerate((*wanted, *whole), 1):
+            if member in left:
+                _member(ready, member, examples, place, ears, f"{number} of {len(wanted) + len(whole)}")
+            place.meet()
+            if place.leads:
+                checkpoint.forget(member.folder)
+        said = tuple(each for member in wanted for each in read_predictions(member.predictions))
+        asked = lambda: examples or _examples(ready, place, ears)  # noqa: E731
+        together = teams.together(ready.run, ready.recipe, ready.split, place, asked)
+        evaluation = evaluate(said, ready.recipe.evaluation, ready.recipe.task, ready.recipe.classes, together=together)
+        if place.leads:
+            write_evaluation(ready.run.evaluation, evaluation)
+            shelf.clear(ready.run.folder)
     return evaluation
+
+
+def _examples(ready: Ready, place: Place, ears: Ears) -> Mapping[str, Example]:
+    """The prepared cases; on disk they are put by one process, while the others wait."""
+    ears.say("preparing the cases as the network will see them")
+    kept = shelf.shelf_in(ready.run.folder, ready.recipe, ready.sheet)
+    if kept is not None:
+        ears.say(f"they take {shelf.needed(ready.recipe, ready.sheet) / 2**30:.1f} GiB, in {kept.folder} for the time")
+        if not place.leads:
+            place.meet()
+    examples = members.prepared(ready.dataset, ready.recipe, ready.split, shelf=kept)
+    if kept is not None and place.leads:
+        place.meet()
+    return examples
 
 
 def members_of(ready: Ready) -> tuple[Member, ...]:
@@ -159,21 +191,37 @@ def chosen(ready: Ready) -> tuple[Member, ...]:
 
 
 def _split(wish: Wish, examined: Examination) -> Split:
-    file = wish.run.split if wish.run.split.exists() else wish.split
+    """The split that the run was begun with, else that which was written down before, else a new one."""
+    standing = wish.run.split if wish.run.is_begun and wish.run.split.exists() else None
+    file = standing or wish.split
     if file is None:
         return splitting.make_split(examined.survey, examined.groups, wish.recipe.split)
     split = read_split(file)
     splitting.check(split, examined.dataset, examined.groups, examined.survey.digest)
+    if standing is not None and wish.split is not None and read_split(wish.split) != split:
+        raise _other(wish.run, "split")
     return split
+
+
+def _other(run: Run, what: str) -> Misconfigured:
+    problem = f"was begun with another {what}"
+    return Misconfigured(run.folder, "", problem, "Name another folder with --run, or remove this one")
+
+
+def _refuse_other(ready: Ready) -> None:
+    """See that what was trained here before was trained by the same recipe; a dry run binds nobody."""
+    run = ready.run
+    if run.is_begun and run.recipe.exists() and read_recipe(run.recipe) != ready.recipe:
+        raise _other(run, "recipe or data set")
 
 
 def _write(ready: Ready) -> None:
     run = ready.run
-    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(run.folder, "", f"cannot be made: {error.strerror}", "Name another with --run") from error
     text = recipe_text(ready.recipe)
-    if run.recipe.exists() and run.recipe.read_text(encoding="utf-8") != text:
-        problem = "was begun with another recipe or data set"
-        raise Misconfigured(run.folder, "", problem, "Name another folder with --run, or remove this one")
     checkpoint.write_whole(run.recipe, lambda path: path.write_text(text, encoding="utf-8"))
     checkpoint.write_whole(run.split, lambda path: path.write_text(split_text(ready.split), encoding="utf-8"))
     checkpoint.write_whole(run.sheet, lambda path: path.write_text(sheet_text(ready.sheet), encoding="utf-8"))

@@ -17,7 +17,7 @@ from node.errors import Failed, Misconfigured
 from node.learn import checkpoint
 from node.learn.fitting import SCORE, Epoch, fit
 from node.learn.place import Place
-from node.learn.recipe import Precision, Training
+from node.learn.recipe import Precision, Training, recipe_of
 
 HERE = Place(device=torch.device("cpu"))
 PLAIN = Training(epochs=4, batch=8, learning_rate=0.05, precision=Precision.SINGLE)
@@ -138,7 +138,27 @@ def test_what_is_damaged_is_told_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("optimiser", "lion"), ("schedule", "zigzag")])
-def test_what_nobody_knows_is_named_with_what_there_is(tmp_path: Path, key: str, value: str) -> None:
-    training = Training(**{"epochs": 1, key: value})  # type: ignore[arg-type]
-    with pytest.raises(Misconfigured, match=f'there is no {key} "{value}"'):
-        trained(Lines(), tmp_path / "run", training)
+def test_what_nobody_knows_is_named_with_what_there_is(key: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=rf"training\.{key}: Input should be '.*' or '(sgd|constant)'"):
+        recipe_of({"training": {key: value}}, Path("recipe.toml"))
+
+
+def test_only_the_best_weights_that_will_be_wanted_are_kept(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        trained(Lines(scores=[0.1, 0.2, 0.3, 0.4]), tmp_path / "run", dies_in=3)
+    kept = checkpoint.restore(tmp_path / "run")
+    assert kept is not None
+    assert (kept["best"], kept["best_weights"]) == (0.2, None)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed\nat 7")])
+def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path, error: Exception) -> None:
+    (tmp_path / "last.pt").write_text("before")
+
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise error
+
+    with pytest.raises(Failed, match=r"last\.pt cannot be written: (No space left on device|file write failed)\. Once"):
+        checkpoint.write_whole(tmp_path / "last.pt", write)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"last.pt": "before"}

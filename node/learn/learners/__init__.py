@@ -20,6 +20,7 @@ from node.learn.fitting import Learner
 from node.learn.prediction import Prediction
 from node.learn.preparing import Prepared
 from node.learn.recipe import Recipe
+from node.learn.shelf import Shelved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Example:
     case: Case
     #: What it must not be told apart from (see `Prediction.group`).
     group: str
-    prepared: Prepared
+    prepared: Prepared | Shelved
     #: Length of a voxel along each axis of the prepared image, in mm; 1 where nothing is known.
     spacing_mm: tuple[float, ...] = ()
 

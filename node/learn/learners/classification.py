@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from node.domain.colour import Colour
 from node.domain.preparation import Values
 from node.errors import Misconfigured
 from node.imaging.formats import built
@@ -22,24 +23,25 @@ from node.learn.fitting import SCORE, random_of
 from node.learn.learners import Example, Material
 from node.learn.prediction import Prediction
 from node.learn.recipe import Augmentation, Balance, Recipe
-from node.learn.starting import begin_from, freshly, let_go, paces, stages_of
+from node.learn.starting import begin_from, freshly, let_go, paces
 
 #: Augmentation where the recipe asks for none of its own.
 _USUAL = Augmentation(rotate_deg=10, translate=0.05, zoom=(0.9, 1.1), contrast=0.2, brightness=0.1)
-#: Images that are read at once when nothing is learnt from them.
-_AT_ONCE = 64
+#: Images that are read at once when nothing is learnt from them, and numbers in them at most.
+_AT_ONCE, _NUMBERS = 64, 64 * 3 * 256**2
 
 
 def derived(recipe: Recipe, dataset: Dataset, sheet: Sheet) -> Recipe:
     """See `Teacher`."""
-    is_volume = dataset.read(dataset.cases[0]).volume is not None
-    preparation, network = (of_classified_volumes if is_volume else of_images)(dataset, sheet)
-    return dataclasses.replace(
-        recipe,
-        preparation=recipe.preparation or preparation,
-        network=recipe.network or network,
-        augmentation=recipe.augmentation or _USUAL,
-    )
+    if recipe.preparation is None or recipe.network is None:
+        is_volume = dataset.read(dataset.cases[0]).volume is not None
+        found, network = (of_classified_volumes if is_volume else of_images)(dataset, sheet)
+        preparation = recipe.preparation or found
+        channels = 1 if is_volume else 3 if recipe.colour is Colour.RGB else preparation.channels
+        arguments = {**network.arguments, "n_input_channels": channels}
+        network = recipe.network or dataclasses.replace(network, arguments=arguments)
+        recipe = dataclasses.replace(recipe, preparation=preparation, network=network)
+    return dataclasses.replace(recipe, augmentation=recipe.augmentation or _USUAL)
 
 
 def learner(material: Material, seed: int) -> Classifier:
@@ -56,8 +58,9 @@ class Classifier:
         assert recipe.augmentation is not None
         torch.manual_seed(seed)
         self.network = built(recipe.network)
-        if recipe.start is not None and begin_from(self.network, recipe.start, material.beside):
-            freshly(stages_of(self.network)[-1], torch.Generator().manual_seed(seed))
+        if recipe.start is not None:
+            begins_anew = begin_from(self.network, recipe.start, material.beside)
+            freshly(self.network, begins_anew, torch.Generator().manual_seed(seed))
         self._recipe, self._seed = recipe, seed
         self._augmentation = recipe.augmentation
         self._train, self._validation = material.train, material.validation
@@ -111,8 +114,9 @@ class Classifier:
 
     def _shown(self, example: Example, random: np.random.Generator) -> torch.Tensor:
         image, _ = changed(example.prepared.image, None, self._augmentation, random)
-        assert self._recipe.preparation is not None
-        return standardised(image) if self._recipe.preparation.values is Values.ZSCORE else image
+        said = self._recipe.preparation
+        assert said is not None
+        return standardised(image) if said.values is Values.ZSCORE and not said.mean else image
 
     def _places(self, epoch: int, index: int) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Which cases are in a batch: every one once an epoch, or each class as often as any other."""
@@ -125,6 +129,9 @@ class Classifier:
             order = np.stack(drawn, axis=1).ravel()
         else:
             order = _drawn(np.arange(count), wanted if self._recipe.training.steps else count, random)
+        if len(order) % batch == 1 and count > 1:
+            # One image alone has no statistics that a batch could be normalised by.
+            order = np.append(order, order[0])
         return order[index * batch : (index + 1) * batch]
 
 
@@ -149,8 +156,11 @@ def _logits(
     networks: Sequence[nn.Module], examples: Sequence[Example], flips: Sequence[int], device: torch.device
 ) -> Iterator[torch.Tensor]:
     """(batch, class) float32: the logarithm of shares averaged over networks, and over the image mirrored or not."""
-    for first in range(0, len(examples), _AT_ONCE):
-        images = torch.stack([each.prepared.image for each in examples[first : first + _AT_ONCE]]).to(device)
+    if not examples:
+        return
+    many = max(1, min(_AT_ONCE, _NUMBERS // examples[0].prepared.image.numel()))
+    for first in range(0, len(examples), many):
+        images = torch.stack([each.prepared.image for each in examples[first : first + many]]).to(device)
         views = [images, *(images.flip(axis + 2) for axis in flips)]
         answers = [network(view).float() for network in networks for view in views]
         if len(answers) == 1:

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from monai.inferers.utils import sliding_window_inference
 from monai.losses.dice import DiceCELoss
+from monai.transforms.post.array import KeepLargestConnectedComponent
 from torch import nn
 from torch.nn import functional
 
 from node.errors import Misconfigured
+from node.imaging.averaged import Averaged
+from node.imaging.bundle import components
 from node.imaging.formats import built
 from node.learn.augmenting import changed
 from node.learn.case import Dataset
@@ -23,7 +26,9 @@ from node.learn.evaluate.surface import figures_at
 from node.learn.fitting import SCORE, random_of
 from node.learn.learners import Example, Material
 from node.learn.prediction import Prediction
-from node.learn.recipe import Augmentation, Recipe
+from node.learn.recipe import Augmentation, Balance, Recipe
+from node.learn.starting import begin_from, let_go, paces
+from node.learn.windows import cut, first_of, places_in
 
 #: Augmentation where the recipe asks for none of its own.
 _USUAL = Augmentation(rotate_deg=15, zoom=(0.85, 1.2), contrast=0.2, brightness=0.1, gamma=0.3, noise=0.1, blur=0.7)
@@ -37,10 +42,13 @@ def derived(recipe: Recipe, dataset: Dataset, sheet: Sheet) -> Recipe:
     """See `Teacher`."""
     if dataset.read(dataset.cases[0]).volume is None:
         raise Misconfigured(dataset.source, "", "holds masks of single images", "Segmentation is learnt from volumes")
-    preparation, network = of_volumes(dataset, sheet)
+    if recipe.training.balance is Balance.LOSS or (recipe.augmentation is not None and recipe.augmentation.mix):
+        key = "training.balance" if recipe.training.balance is Balance.LOSS else "augmentation.mix"
+        raise Misconfigured("recipe.toml", key, "is for classification", "Leave it out")
     if recipe.preparation is not None and not recipe.preparation.patch:
         problem = "the windows that are learnt from have no size"
         raise Misconfigured("recipe.toml", "preparation.patch", problem, "Say how many voxels the network sees at once")
+    preparation, network = of_volumes(dataset, sheet)
     return dataclasses.replace(
         recipe,
         preparation=recipe.preparation or preparation,
@@ -69,8 +77,17 @@ class Segmenter:
         self._train, self._validation = material.train, material.validation
         self._classes = len(material.classes)
         self._loss = DiceCELoss(
-            to_onehot_y=True, softmax=True, include_background=False, batch=True, squared_pred=False
+            to_onehot_y=True,
+            softmax=True,
+            include_background=False,
+            batch=True,
+            squared_pred=False,
+            label_smoothing=recipe.training.smoothing,
         )
+        self._places: dict[str, list[torch.Tensor]] = {}
+        if recipe.start is not None:
+            begin_from(self.network, recipe.start, material.beside)
+        self._refuse_missing(material.classes)
 
     @property
     def steps(self) -> int:
@@ -79,11 +96,11 @@ class Segmenter:
 
     def groups(self) -> Sequence[tuple[Sequence[nn.Parameter], float]]:
         """See `Learner`."""
-        return [(list(self.network.parameters()), 1.0)]
+        return paces(self.network, self._recipe.start)
 
-    def begin(self, epoch: int) -> None:  # noqa: ARG002
+    def begin(self, epoch: int) -> None:
         """See `Learner`."""
-        self.network.train()
+        let_go(self.network, self._recipe.start, epoch)
 
     def batch(self, epoch: int, index: int, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Learner`; (batch, channel, …) windows and (batch, 1, …) labels."""
@@ -98,10 +115,13 @@ class Segmenter:
         images, labels = (each.to(device) for each in batch)
         answers = network(images)
         if isinstance(answers, torch.Tensor):
-            # MONAI's networks with deep supervision stack their depths, all at full size, along axis 1.
+            # MONAI's DynUNet stacks its depths, all at full size, along axis 1; others give a list of sizes.
             answers = list(answers.unbind(1)) if answers.ndim == images.ndim + 1 else [answers]
         weights = [0.5**depth for depth in range(len(answers))]
-        losses = [weight * self._loss(each.float(), labels) for weight, each in zip(weights, answers, strict=True)]
+        losses = [
+            weight * self._loss(each.float(), _sized(labels, each.shape[2:]))
+            for weight, each in zip(weights, answers, strict=True)
+        ]
         return torch.stack(losses).sum() / sum(weights)
 
     def judge(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
@@ -112,29 +132,52 @@ class Segmenter:
         for example in self._validation:
             found, truth = labelled([network], self._recipe, example, device), _truth(example)
             rows.append([_dice(found == label, truth == label) for label in range(1, self._classes + 1)])
-        means = np.nanmean(np.array(rows), axis=0)
-        return {SCORE: float(means.mean())} | {f"dice_{label}": float(each) for label, each in enumerate(means, 1)}
+        # A label that no case has, and none was given, says nothing.
+        known = [[value for value in column if value == value] for column in zip(*rows, strict=True)]
+        means = {f"dice_{label}": float(np.mean(each)) for label, each in enumerate(known, 1) if each}
+        return {SCORE: float(np.mean(list(means.values())))} | means if means else {}
 
     def _window(self, example: Example, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Cut a window, larger than is shown; change it; and cut away what the change brought in."""
-        truth = example.prepared.labels
+        prepared = example.prepared
+        truth = prepared.labels
         assert truth is not None
         center = None
-        if random.random() < _AROUND_LABELS:
-            there = torch.nonzero(truth)
-            if len(there):
-                center = [int(each) for each in there[int(random.integers(len(there)))]]
+        if random.random() < _AROUND_LABELS and (places := self._places_of(example)):
+            there = places[int(random.integers(len(places)))] if len(places) > 1 else places[0]
+            center = [int(each) for each in there[int(random.integers(len(there)))]]
         wide = [round(side * (1 + _MARGIN)) for side in self._patch]
         first = [
-            _start(side, long, center[axis] if center else None, random)
-            for axis, (side, long) in enumerate(zip(truth.shape, wide, strict=True))
+            first_of(side, shown, long, center[axis] if center else None, random)
+            for axis, (side, shown, long) in enumerate(zip(truth.shape, self._patch, wide, strict=True))
         ]
-        image = _cut(example.prepared.image, first, wide)
-        labels = _cut(truth[None].float(), first, wide)[0].to(torch.uint8)
+        image = cut(prepared.image, first, wide)
+        labels = cut(truth[None], first, wide)[0]
         image, changed_labels = changed(image, labels, self._augmentation, random)
         assert changed_labels is not None
         inner = [(long - side) // 2 for long, side in zip(wide, self._patch, strict=True)]
-        return _cut(image, inner, self._patch), _cut(changed_labels[None].float(), inner, self._patch)[0]
+        return cut(image, inner, self._patch), cut(changed_labels[None], inner, self._patch)[0]
+
+    def _places_of(self, example: Example) -> list[torch.Tensor]:
+        """Voxels that have a label, (place, axis); where labels are balanced, of each label by itself."""
+        if example.case.key not in self._places:
+            truth = example.prepared.labels
+            assert truth is not None
+            balanced = self._recipe.training.balance is Balance.SAMPLER
+            masks = [truth == label for label in range(1, self._classes + 1)] if balanced else [truth > 0]
+            self._places[example.case.key] = [places for mask in masks if len(places := places_in(mask))]
+        return self._places[example.case.key]
+
+    def _refuse_missing(self, classes: Sequence[str]) -> None:
+        """See that every label is in what is trained on."""
+        missing = set(range(1, len(classes) + 1))
+        for example in self._train:
+            if not missing:
+                return
+            missing -= set(np.unique(_truth(example)).tolist())
+        if missing:
+            names = ", ".join(classes[label - 1] for label in sorted(missing))
+            raise Misconfigured("recipe.toml", "split", f"no case with {names} is trained on", "Split anew")
 
 
 def predict(
@@ -144,7 +187,7 @@ def predict(
     for example in examples:
         found, truth = labelled(networks, recipe, example, device), _truth(example)
         spacing_mm = example.spacing_mm or (1.0,) * truth.ndim
-        count = int(max(truth.max(), found.max(), 1))
+        count = len(recipe.classes) or int(max(truth.max(), found.max(), 1))
         yield Prediction(
             key=example.case.key,
             group=example.group,
@@ -163,46 +206,34 @@ def labelled(
     said = recipe.preparation
     image = example.prepared.image[None].to(device)
 
-    def ask(windows: torch.Tensor) -> torch.Tensor:
-        answers = []
-        for network in networks:
-            for axis in (None, *recipe.evaluation.flips):
-                view = windows if axis is None else windows.flip(axis + 2)
-                answer = network(view)
-                if isinstance(answer, list | tuple):
-                    answer = answer[0]
-                answer = answer.float().softmax(1)
-                answers.append(answer if axis is None else answer.flip(axis + 2))
-        return torch.stack(answers).mean(0)
+    # As the node asks it: a network alone gives its numbers, several of them or of its views one mean.
+    flips = recipe.evaluation.flips
+    network = Averaged(networks, said.activation, flips) if len(networks) > 1 or flips else networks[0]
 
-    shares = sliding_window_inference(
+    def ask(windows: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = network(windows)
+        return answer.float()
+
+    numbers = sliding_window_inference(
         image, said.patch, said.batch, ask, overlap=said.overlap, mode=said.blend, padding_mode="constant"
     )
-    assert isinstance(shares, torch.Tensor)
-    return shares[0].argmax(0).to(torch.uint8).cpu().numpy()
+    assert isinstance(numbers, torch.Tensor)
+    found = numbers[0].argmax(0).to(torch.uint8).cpu()
+    return _largest(found, len(recipe.classes)) if said.largest else found.numpy()
 
 
-def _start(side: int, long: int, center: int | None, random: np.random.Generator) -> int:
-    """Where a window of `long` begins along a side; what is shorter lies in its middle, by and large."""
-    if side <= long:
-        return -int(random.integers(0, long - side + 1))
-    if center is None:
-        return int(random.integers(0, side - long + 1))
-    return int(np.clip(center - random.integers(long // 4, long - long // 4), 0, side - long))
+def _largest(labels: torch.Tensor, classes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Keep the largest connected part of each label, as the node does."""
+    components.provide()
+    keep = KeepLargestConnectedComponent(applied_labels=range(1, classes + 1))
+    return np.asarray(keep(labels[None])[0], np.uint8)
 
 
-def _cut(image: torch.Tensor, first: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Cut a window out of (channel, …); what lies outside is 0."""
-    ends = [start + long for start, long in zip(first, size, strict=True)]
-    inside = [
-        slice(max(0, start), max(0, min(end, side)))
-        for start, end, side in zip(first, ends, image.shape[1:], strict=True)
-    ]
-    found = image[(slice(None), *inside)]
-    pads: list[int] = []
-    for start, end, side in reversed(list(zip(first, ends, image.shape[1:], strict=True))):
-        pads += [max(0, -start), max(0, end - max(side, start))]
-    return functional.pad(found, pads) if any(pads) else found
+def _sized(labels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Labels (batch, 1, …) on a coarser lattice over the same place."""
+    if tuple(labels.shape[2:]) == tuple(size):
+        return labels
+    return functional.interpolate(labels.float(), tuple(size), mode="nearest-exact")
 
 
 def _truth(example: Example) -> np.ndarray[Any, np.dtype[np.uint8]]:
