@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from node.domain.model_card import Task
 from node.errors import Failed
 from node.learn import members
@@ -20,7 +22,7 @@ from node.learn.evaluate import bootstrap, classifying, detection, segmenting
 from node.learn.evaluate.bootstrap import Method, Statistic
 from node.learn.evaluate.cohort import cohorts, groups_of
 from node.learn.evaluate.evaluating import positive_of
-from node.learn.evaluate.metrics import Numbers
+from node.learn.evaluate.metrics import Numbers, shares
 from node.learn.evaluate.settling import settle
 from node.learn.place import Place
 from node.learn.prediction import Prediction, read_predictions
@@ -31,9 +33,10 @@ from node.learn.training import Ears, Ready
 from node.learn.ways import Tray, changed
 
 TITLE = "Ablation"
-AS_IT_IS = "as it is"
+AS_IT_IS, TOGETHER = "as it is", "all together"
 #: A figure's difference to the recipe as it is has its name and this.
 CHANGE = "_change"
+_LEAST_SHARE = 1e-12
 _FIGURES = {
     Task.CLASSIFICATION: ("accuracy", "auc"),
     Task.SEGMENTATION: ("dice", "hd95_mm"),
@@ -70,6 +73,10 @@ def ablate(ready: Ready, place: Place, ears: Ears) -> Comparison | None:
         own = statistic_of(told, ready.recipe, part)
         changes = {key: value if isinstance(value, str) else json.dumps(value) for key, value in way.changes.items()}
         rows.append(Row(name=way.name, changes=changes, figures=_figures(told, part, own, first)))
+    if asked.together:
+        told = together(said)
+        own = statistic_of(told, ready.recipe, part)
+        rows.append(Row(name=TOGETHER, figures=_figures(told, part, own, first)))
     text = (
         f"Each trained for {epochs} epochs on the first fold with seed {ready.recipe.training.seeds[0]}, judged on its"
         f" {part} part. A change is that from the recipe as it is, with the interval of the difference (paired, 95 %):"
@@ -79,6 +86,23 @@ def ablate(ready: Ready, place: Place, ears: Ears) -> Comparison | None:
     if place.leads:
         put_comparison(ready.run.folder / FILE_NAME, comparison)
     return comparison
+
+
+def together(ways: Sequence[Sequence[Prediction]]) -> tuple[Prediction, ...]:
+    """Return what several classifiers say together of each case: the logarithm of their mean shares.
+
+    Raises:
+        Failed: they are no classifiers, or did not read the same cases.
+    """
+    places = [{(each.part, each.key): each for each in way} for way in ways]
+    if any(place.keys() != places[0].keys() for place in places) or not all(each.logits for each in ways[0]):
+        raise Failed("only classifiers that read the same cases say something together")
+    found = []
+    for key, first in places[0].items():
+        mean = shares(np.array([place[key].logits for place in places], np.float64)).mean(axis=0)
+        logits = tuple(float(each) for each in np.log(np.maximum(mean, _LEAST_SHARE)))
+        found.append(dataclasses.replace(first, logits=logits))
+    return tuple(found)
 
 
 def statistic_of(predictions: Sequence[Prediction], recipe: Recipe, part: str) -> Statistic:

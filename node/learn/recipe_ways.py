@@ -75,6 +75,8 @@ class Ablation:
     ways: Annotated[tuple[Way, ...], Field(min_length=1)]
     #: Of each way, and of the recipe as it is, once more; 0: half as many as the recipe has.
     epochs: Annotated[int, Field(ge=0)] = 0
+    #: Of classifiers: what all of them say together, their shares averaged, is one way more, as of several networks.
+    together: bool = False
 
     def __post_init__(self) -> None:
         """Check what hangs together.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node.errors import Misconfigured
+from node.errors import Failed, Misconfigured
 from node.learn import ablation, members
 from node.learn.comparison import read_comparisons
 from node.learn.learners import Example, Material
@@ -76,6 +76,23 @@ def test_each_way_is_held_against_the_recipe_as_it_is(
     assert {material.recipe.training.epochs for material in trained} == {2}
     assert all([each.case.key for each in material.train] == list(SPLIT.folds[0].train) for material in trained)
     assert "validation part" in made.text
+
+
+def test_ways_may_speak_together(tmp_path: Path, trained: list[Material], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = dataclasses.replace(WAYS, together=True)
+    made = ablation.ablate(ready(tmp_path, dataclasses.replace(RECIPE, ablation=asked), monkeypatch), HERE, Ears())
+    assert made
+    assert made.rows[-1].name == "all together"
+    change, worst = made.rows[-1].figures["auc_change"].value, made.rows[-2].figures["auc_change"].value
+    assert change is not None
+    assert worst is not None
+    assert worst < change
+    one = Prediction(key="a", group="a", part="test", truth=0, logits=(0.0, 2.0))
+    other = dataclasses.replace(one, logits=(0.0, -2.0))
+    (said,) = ablation.together([[one], [other]])
+    assert said.logits[0] == pytest.approx(said.logits[1])
+    with pytest.raises(Failed, match="the same cases"):
+        ablation.together([[one], [dataclasses.replace(one, key="b")]])
 
 
 def test_what_was_trained_is_not_trained_again(
