@@ -6,7 +6,8 @@ that each case counts, and figures weigh their cases. Of several seeds the same 
 figure is their mean: its interval is that of other patients, not of other seeds, whose spread is told beside it.
 
 Percentile: Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; BCa: ch. 14. Where every resample
-gives the same, as of a figure at its limit, the interval has no width: it says nothing then.
+gives the same nothing is learnt by resampling: a share that is always 0 or 1 then has Wilson's interval of as many
+groups as it rests on, for an AUC those of the smaller side; another figure has none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scipy.special import ndtr, ndtri
 
 from node.learn.evaluate.figures import Figure
 from node.learn.evaluate.metrics import Numbers, number
+from node.learn.evaluate.operating import wilson
 
 #: (row, case) weights → name → (row) figures; NaN where it is not defined.
 Statistic = Callable[[Numbers], Mapping[str, Numbers]]
@@ -32,6 +34,8 @@ _MOST_LEFT_OUT = 200
 _MOST_WEIGHTS = 1 << 20
 #: Resamples that must have a figure for its interval to be told.
 _LEAST_DEFINED = 0.5
+#: Resamples that differ by less are the same.
+_SAME = 1e-12
 
 
 class Method(StrEnum):
@@ -85,24 +89,37 @@ def intervals(
     statistics: Sequence[tuple[Sequence[str], Statistic]],
     method: Method = Method.BCA,
     centred: Container[str] = (),
+    rests_on: Mapping[str, int] | None = None,
 ) -> dict[str, Figure]:
     """The figures of several seeds, each with the groups of its cases: name → mean of the seeds, with its interval.
 
-    Figures in `centred` are centred, whatever the method. One that a seed does not have at all is left out.
+    Figures in `centred` are centred, whatever the method. One that a seed does not have at all is left out. `rests_on`
+    says of shares, 0 to 1, of how many groups they are.
     """
     if not statistics:
         return {}
     rows = [_rows(draws, groups, statistic) for groups, statistic in statistics]
     names = [name for name in rows[0] if all(name in each for each in rows)]
     methods = {name: Method.CENTRED if name in centred else method for name in names}
-    return {name: _figure([each[name] for each in rows], draws.replicates, methods[name]) for name in names}
+    of = rests_on or {}
+    return {
+        name: _figure([each[name] for each in rows], draws.replicates, methods[name], of.get(name, 0)) for name in names
+    }
 
 
-def interval(value: float, drawn: Numbers, left_out: Numbers, method: Method) -> tuple[float, float] | None:
-    """The two ends for a value, of what was drawn and of what came out with parts left out; `None`: too few."""
+def interval(
+    value: float, drawn: Numbers, left_out: Numbers, method: Method, groups: int = 0
+) -> tuple[float, float] | None:
+    """The two ends for a value, of what was drawn and of what came out with parts left out.
+
+    `groups`: of a share, how many it is of. `None`: too few resamples have it, or all have the same.
+    """
     known = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(known) < max(2, _LEAST_DEFINED * len(drawn)):
         return None
+    if float(np.ptp(known)) <= _SAME:
+        is_limit = groups > 0 and min(abs(value), abs(1 - value)) <= _SAME
+        return wilson(groups if value > 0.5 else 0, groups) if is_limit else None
     tails = np.array([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     if method is Method.BCA:
         tails = _corrected(tails, value, known, left_out[np.isfinite(left_out)])
@@ -127,13 +144,13 @@ def _corrected(tails: Numbers, value: float, drawn: Numbers, left_out: Numbers) 
     return np.asarray(ndtr(bias + moved / (1 - acceleration * moved)), np.float64)
 
 
-def _figure(seeds: Sequence[Numbers], replicates: int, method: Method) -> Figure:
+def _figure(seeds: Sequence[Numbers], replicates: int, method: Method, groups: int) -> Figure:
     stacked = np.stack(seeds)
     known = np.isfinite(stacked)
     counts = known.sum(axis=0)
     means = np.where(counts > 0, np.where(known, stacked, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
     each, value = stacked[:, 0], float(means[0])
-    ends = interval(value, means[1 : 1 + replicates], means[1 + replicates :], method)
+    ends = interval(value, means[1 : 1 + replicates], means[1 + replicates :], method, groups)
     defined = each[np.isfinite(each)]
     return Figure(
         value=number(value),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from node.learn.evaluate import calibration, metrics, operating, ranking
 from node.learn.evaluate.bootstrap import Draws, Method, Statistic, intervals
@@ -46,7 +47,8 @@ def classification(
     errors = {
         f"{label} {when} {error}" for label, when, error in product(range(len(names)), (_BEFORE, _AFTER), _ERRORS)
     }
-    figures = intervals(draws, statistics, method, centred=errors)
+    rests_on = groups_behind(cohorts[0].judged, len(names), positive)
+    figures = intervals(draws, statistics, method, errors, rests_on)
     matrices = [_matrix(each, len(names), None) for each in cohorts]
     per_class = tuple(
         _class(name, [classes[label] for classes in seeds], _under(f"{label} ", figures))
@@ -73,6 +75,28 @@ def rates(matrix: Numbers) -> dict[str, Numbers]:
         found[f"{name}_macro"] = metrics.macro(values, counted[name])
         found[f"{name}_weighted"] = metrics.weighted(values, cases)
         found |= {f"{label} {name}": values[..., label] for label in range(matrix.shape[-1])}
+    return found
+
+
+def groups_behind(judged: Sequence[Prediction], classes: int, positive: int) -> dict[str, int]:
+    """Of how many groups each share is, by the names of `rates` and the statistics: of an AUC, of the smaller side."""
+    groups, truth, answer = np.array(groups_of(judged)), truth_of(judged), logits_of(judged).argmax(axis=1)
+
+    def count(chosen: NDArray[np.bool_]) -> int:
+        return len(set(groups[chosen].tolist()))
+
+    sides = [(count(truth == label), count(truth != label)) for label in range(classes)]
+    everyone, least = len(set(groups.tolist())), min((there for there, _ in sides if there), default=0)
+    found = {"accuracy": everyone, "balanced_accuracy": least}
+    found |= {f"{rate}_weighted": everyone for rate in _RATES}
+    found |= {f"{name}_macro": least for name in (*_RATES, "auc", "average_precision")}
+    for label, (there, others) in enumerate(sides):
+        found |= {f"{label} {name}": there for name in ("recall", "f1", "average_precision")}
+        found |= {f"{label} specificity": others, f"{label} precision": count(answer == label)}
+        found[f"{label} auc"] = min(there, others)
+    for way in ("", "held out "):
+        found |= {f"{positive} {way}{_SENSITIVITY}": sides[positive][0]}
+        found |= {f"{positive} {way}{_SPECIFICITY}": sides[positive][1]}
     return found
 
 

@@ -92,9 +92,8 @@ def detection(
 ) -> DetectionFigures:
     """Judge what the seeds said."""
     labels = range(len(names))
-    figures = intervals(
-        draws, [(groups_of(each.judged), statistic_of(each.judged, labels)) for each in cohorts], method
-    )
+    statistics = [(groups_of(each.judged), statistic_of(each.judged, labels)) for each in cohorts]
+    figures = intervals(draws, statistics, method, rests_on=_groups_behind(cohorts[0].judged, labels))
     first = [hits(cohorts[0].judged, label, FROC_OVERLAP) for label in labels]
     return DetectionFigures(
         figures={name: each for name, each in figures.items() if " " not in name},
@@ -121,6 +120,17 @@ def statistic_of(judged: Sequence[Prediction], labels: Sequence[int]) -> Statist
         return found
 
     return statistic
+
+
+def _groups_behind(judged: Sequence[Prediction], labels: Sequence[int]) -> dict[str, int]:
+    """Of how many groups each share is: those that have a true box."""
+    found = {}
+    for label in labels:
+        count = len({each.group for each in judged if any(box.label == label for box in each.true_boxes)})
+        found |= {f"{label} ap_{limit}": count for limit in OVERLAPS}
+    every = len({each.group for each in judged if each.true_boxes})
+    names = (*(f"map_{limit}" for limit in OVERLAPS), *(f"sensitivity_at_{limit}" for limit in FALSE_BOXES))
+    return found | dict.fromkeys(names, every)
 
 
 def _counts(of_class: Hits, weights: Numbers) -> tuple[Numbers, Numbers]:

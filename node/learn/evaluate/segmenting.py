@@ -15,6 +15,8 @@ from node.learn.prediction import Prediction, SegmentFigures
 
 #: Figures of which the mean of the segments is told.
 _OVERALL = ("dice", "hd95_mm", "surface_dice")
+#: Of these, those from 0 to 1.
+_SHARES = ("dice", "surface_dice")
 _NAMES = (*_OVERALL, "volume_error_ml", "volume_error_percent")
 
 
@@ -24,8 +26,8 @@ def segmentation(
     """Judge what the seeds said; segment 1 has the first name."""
     numbers = range(1, len(names) + 1)
     statistics = [(groups_of(each.judged), statistic_of(each.judged, numbers)) for each in cohorts]
-    figures = intervals(draws, statistics, method)
     first = cohorts[0].judged
+    figures = intervals(draws, statistics, method, rests_on=_groups_behind(first, numbers))
     return SegmentationFigures(
         tolerance_mm=tolerance_mm,
         figures={name: figures[name] for name in _OVERALL},
@@ -59,6 +61,17 @@ def agreement(said_ml: Numbers, true_ml: Numbers) -> Agreement | None:
     off = said_ml - true_ml
     middle, spread = float(off.mean()), float(off.std(ddof=1))
     return Agreement(mean_ml=middle, low_ml=middle - 1.96 * spread, high_ml=middle + 1.96 * spread)
+
+
+def _groups_behind(judged: Sequence[Prediction], numbers: Sequence[int]) -> dict[str, int]:
+    """Of how many groups each share is: those in which the segment is, or is seen."""
+    groups = groups_of(judged)
+    found = {}
+    for number in numbers:
+        there = [each.segments.get(number) for each in judged]
+        count = len({name for name, one in zip(groups, there, strict=True) if one is not None and one.dice is not None})
+        found |= {f"{number} {name}": count for name in _SHARES}
+    return found | {name: min((found[f"{number} {name}"] for number in numbers), default=0) for name in _SHARES}
 
 
 def _segment(number: int, name: str, first: Sequence[Prediction], figures: Mapping[str, Figure]) -> SegmentSummary:

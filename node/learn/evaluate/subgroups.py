@@ -93,6 +93,7 @@ def _subgroup(
     ]
     first = members[0]
     statistics = [(groups_of(mine), statistic(mine, place)) for place, mine in enumerate(members) if mine]
+    rests_on = _groups_behind(first, positive)
     positives = int((truth_of(first) == positive).sum()) if positive is not None else 0
     negatives = len(first) - positives if positive is not None else 0
     return Subgroup(
@@ -102,9 +103,19 @@ def _subgroup(
         groups=len(set(groups_of(first))),
         positives=positives,
         negatives=negatives,
-        figures=intervals(draws, statistics),
+        figures=intervals(draws, statistics, rests_on=rests_on),
         note=_note(len(first), positives, negatives, counts_sides=positive is not None),
     )
+
+
+def _groups_behind(judged: Sequence[Prediction], positive: int | None) -> dict[str, int]:
+    """Of how many groups each share is."""
+    everyone = len(set(groups_of(judged)))
+    if positive is None:
+        return dict.fromkeys(("dice", "surface_dice"), everyone)
+    pairs = list(zip(groups_of(judged), (truth_of(judged) == positive).tolist(), strict=True))
+    sides = [len({group for group, is_positive in pairs if is_positive is side}) for side in (True, False)]
+    return {"accuracy": everyone, "auc": min(sides), "sensitivity": sides[0], "specificity": sides[1]}
 
 
 def _note(cases: int, positives: int, negatives: int, *, counts_sides: bool) -> str:

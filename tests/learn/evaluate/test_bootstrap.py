@@ -81,6 +81,20 @@ def test_what_is_not_defined_has_no_interval():
     assert (found.value, found.low, found.high, found.seeds) == (None, None, None, (None,))
 
 
+def test_a_share_that_never_varies_has_the_interval_of_wilson_and_another_figure_none():
+    values = np.ones(12)
+    draws = draw(names(12, 2))
+    found = intervals(draws, [(names(12, 2), mean_of(values))], rests_on={"mean": 6})["mean"]
+    # Six groups, all of them right: not more than a share of 0.61 is shown by that.
+    assert (found.value, found.low, found.high) == (1.0, pytest.approx(0.6097, abs=1e-4), 1.0)
+    never = intervals(draws, [(names(12, 2), mean_of(0 * values))], rests_on={"mean": 6})["mean"]
+    assert (never.low, never.high) == (0.0, pytest.approx(1 - 0.6097, abs=1e-4))
+    # A distance of one and the same length, or the Dice of one case alone, shows no spread and no certainty either.
+    for value, rests_on in ((7.0, {}), (0.87, {"mean": 6}), (0.0, {})):
+        same = intervals(draws, [(names(12, 2), mean_of(value * values))], rests_on=rests_on)["mean"]
+        assert (same.value, same.low, same.high) == (pytest.approx(value), None, None)
+
+
 def test_bca_moves_the_interval_of_a_skewed_figure_and_shares_keep_their_range():
     values = np.random.default_rng(4).exponential(size=60)
     draws = draw(names(60), replicates=4000)
@@ -107,7 +121,8 @@ def test_an_interval_holds_its_figure(seed: int, count: int, method: Method):
         return {"auc": area, "ap": average}
 
     draws = draw(names(count), positive.tolist(), replicates=60, seed=seed)
-    for figure in intervals(draws, [(names(count), statistic)], method).values():
+    rests_on = dict.fromkeys(("auc", "ap"), int(positive.sum()))
+    for figure in intervals(draws, [(names(count), statistic)], method, rests_on=rests_on).values():
         assert figure.value is not None
         assert figure.low is not None
         assert figure.high is not None

@@ -163,6 +163,25 @@ def read_back(found: Evaluation) -> Evaluation:
     return TypeAdapter(Evaluation).validate_json(evaluation_text(found))
 
 
+def test_a_model_without_a_fault_is_not_certain_for_that():
+    sure = tuple(
+        replace(each, logits=tuple((50 * np.eye(3)[each.truth or 0]).tolist()))
+        for each in predictions(90, seeds=1, folds=3)
+    )
+    found = evaluate(sure, Judging(positive="malignant"), Task.CLASSIFICATION, CLASSES, terms=QUICK).classification
+    assert found is not None
+    groups = {each.group for each in sure if each.truth == 1}
+    auc, accuracy = found.classes[1].figures["auc"], found.figures["accuracy"]
+    assert (auc.value, auc.high, accuracy.value, accuracy.high) == (1.0, 1.0, 1.0, 1.0)
+    others = {each.group for each in sure if each.truth != 1}
+    few = min(len(groups), len(others))
+    assert auc.low == pytest.approx(few / (few + 1.96**2), abs=1e-3)
+    assert accuracy.low == pytest.approx(45 / (45 + 1.96**2), abs=1e-3)
+    assert found.operating is not None
+    assert found.operating.sensitivity.low is not None
+    assert found.operating.sensitivity.low < 1
+
+
 def test_subgroups_are_counted_and_few_cases_said(found: Evaluation):
     names = {(each.attribute, each.value): each for each in found.subgroups}
     women = names["sex", "F"]
