@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import tomllib
 from collections.abc import Mapping
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.catalogue.cards import NAME
 from node.catalogue.toml_file import read_document
 from node.commands.finishing import finish, put_in_place
 from node.commands.output import print_json, say
@@ -16,7 +20,7 @@ from node.commands.site import settings_from
 from node.commands.training import listening
 from node.config import Settings
 from node.domain.time import SystemClock
-from node.errors import Misconfigured
+from node.errors import Failed, Misconfigured
 from node.learn import ablation, searching, training
 from node.learn.dataset.plots import draw
 from node.learn.dataset.sheet import sheet_text
@@ -28,6 +32,8 @@ from node.learn.run import Run
 from node.learn.split import FILE_NAME as SPLIT
 
 _RECIPE = ".toml"
+#: What a folder's name may have and that of a model may not.
+_UNNAMED = re.compile("[^a-z0-9]+")
 #: Beneath the data folder: runs, one folder a model.
 _RUNS = "learning"
 
@@ -63,11 +69,20 @@ def train(wish: Wish, config: Path | None, data: Path | None) -> None:
     """
     settings = settings_from(config, data)
     asked = _asked(wish, settings)
+    try:
+        _trained(wish, settings, asked)
+    except KeyboardInterrupt:
+        raise Failed(f"stopped; the same command goes on where {asked.run.folder} is") from None
+
+
+def _trained(wish: Wish, settings: Settings, asked: training.Wish) -> None:
     tells = wish.rank == 0 and not wish.as_json
     with placed(wish.device, rank=wish.rank, local_rank=wish.local_rank, world=wish.world) as place:
-        ready = training.prepare(asked, training.Ears(say=say if tells else _silent))
+        ready = training.prepare(asked, training.Ears(say=say if tells else _silent), place)
         if wish.dry_run:
-            return _show(wish, ready)
+            if place.leads:
+                _show(wish, ready)
+            return
         with listening() as listener:
             ears = training.Ears(say=say, training=listener) if tells else training.Ears()
             ready = searching.searched(ready, place, ears)
@@ -75,7 +90,6 @@ def train(wish: Wish, config: Path | None, data: Path | None) -> None:
             ablation.ablate(ready, place, ears)
         if place.leads:
             _finish(wish, settings, ready, evaluation, place)
-    return None
 
 
 def _silent(_: object) -> None:
@@ -90,7 +104,10 @@ def _asked(wish: Wish, settings: Settings) -> training.Wish:
     if dataset is None:
         raise Misconfigured("--dataset", "", "is missing: a recipe does not say where its data set lies", "Name it")
     recipe = recipe_of(_changed(document, wish), wish.source if is_recipe else Path("--set"))
-    name = recipe.name or dataset.resolve().stem
+    name = recipe.name or _UNNAMED.sub("-", dataset.resolve().stem.lower()).strip("-") or "model"
+    if not NAME.fullmatch(name):
+        problem = f'"{name}" is no name of a model'
+        raise Misconfigured("recipe.toml", "name", problem, "Use small letters, digits and single dashes")
     run = Run(folder=wish.run or settings.data.folder / _RUNS / name)
     # A search comes before the training, in a folder of its own.
     run = run if recipe.search is None else run.search
@@ -162,10 +179,15 @@ def _show(wish: Wish, ready: training.Ready) -> None:
 
 def _finish(wish: Wish, settings: Settings, ready: training.Ready, evaluation: Evaluation, place: Place) -> None:
     today = SystemClock().now().wall.date()
-    folder = finish(ready, evaluation, place, _command(wish), today)
-    say(f"figures: {ready.run.evaluation}")
-    if wish.install:
-        put_in_place(settings, folder)
+    # With --json the lines for people go where they cannot stand between its braces.
+    with redirect_stdout(sys.stderr) if wish.as_json else nullcontext():
+        folder = finish(ready, evaluation, place, _command(wish), today)
+        say(f"figures: {ready.run.evaluation}")
+        if wish.install:
+            put_in_place(settings, folder)
+    if wish.as_json:
+        figures = json.loads(ready.run.evaluation.read_text(encoding="utf-8"))
+        print_json({"run": str(ready.run.folder), "model": str(folder), "evaluation": figures})
 
 
 def _command(wish: Wish) -> str:

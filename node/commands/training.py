@@ -27,10 +27,16 @@ def listening() -> Iterator[Callable[[str], Listener]]:
 
         def bar(name: str) -> Listener:
             task = shown.add_task(name, total=None)
+            done = 0
 
             def hear(told: Epoch | tuple[int, int]) -> None:
+                nonlocal done
                 if isinstance(told, Epoch):
-                    shown.update(task, total=told.of, completed=told.number, description=f"{name}: {_figures(told)}")
+                    done = told.number
+                    shown.update(task, total=told.of, completed=done, description=f"{name}: {_figures(told)}")
+                else:
+                    # An epoch may take an hour: the bar grows within it, too.
+                    shown.update(task, completed=done + told[0] / told[1])
 
             return hear
 
