@@ -14,8 +14,9 @@ from node.catalogue.toml_file import read_document, validate
 from node.domain.colour import Colour
 from node.domain.model_card import Task
 from node.domain.preparation import Architecture, Preparation
-from node.learn.recipe_ways import Ablation, Searching
 from node.learn.boxes.table import Detecting
+from node.learn.radiomics.table import Radiomics
+from node.learn.recipe_ways import Ablation, Searching
 
 _FORBID: Any = {"extra": "forbid"}
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -249,6 +250,7 @@ class Recipe:
     training: Training = field(default_factory=Training)
     evaluation: Judging = field(default_factory=Judging)
     detection: Detecting = field(default_factory=Detecting)
+    radiomics: Radiomics | None = None
     export: Exporting = field(default_factory=Exporting)
     search: Searching | None = None
     ablation: Ablation | None = None

@@ -24,6 +24,7 @@ from node.learn.fitting import Listener
 from node.learn.learners import Example, teacher
 from node.learn.place import Place
 from node.learn.prediction import read_predictions
+from node.learn.radiomics.path import beside_network
 from node.learn.recipe import Members, Recipe, read_recipe
 from node.learn.recipe_text import recipe_text
 from node.learn.run import Member, Run
@@ -150,6 +151,7 @@ def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
         evaluation = evaluate(said, ready.recipe.evaluation, ready.recipe.task, ready.recipe.classes, together=together)
         if place.leads:
             write_evaluation(ready.run.evaluation, evaluation)
+            _two_stage(ready, evaluation, ears)
             shelf.clear(ready.run.folder)
     return evaluation
 
@@ -166,6 +168,12 @@ def _examples(ready: Ready, place: Place, ears: Ears) -> Mapping[str, Example]:
     if kept is not None and place.leads:
         place.meet()
     return examples
+
+
+def _two_stage(ready: Ready, evaluation: Evaluation, ears: Ears) -> None:
+    """What is measured in regions, judged beside the network, where the recipe asks for it."""
+    if ready.recipe.radiomics is not None:
+        beside_network(ready.dataset, ready.recipe, ready.split, ready.beside, ready.run.folder, evaluation, ears.say)
 
 
 def members_of(ready: Ready) -> tuple[Member, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from node.errors import Misconfigured
 from node.imaging.formats import built
@@ -137,10 +138,11 @@ def _seen(detector: Any, example: Example, device: torch.device) -> list[SeenBox
 def _stacked(images: Sequence[torch.Tensor]) -> torch.Tensor:
     """One batch of images; smaller ones are filled up with 0 at their ends."""
     largest = [max(sides) for sides in zip(*(image.shape[1:] for image in images), strict=True)]
-    stacked = images[0].new_zeros((len(images), len(images[0]), *largest))
-    for place, image in enumerate(images):
-        stacked[(place, slice(None), *(slice(side) for side in image.shape[1:]))] = image
-    return stacked
+    filled = []
+    for image in images:
+        ends = [each for side, most in zip(image.shape[1:], largest, strict=True) for each in (most - side, 0)]
+        filled.append(functional.pad(image, ends[::-1]))
+    return torch.stack(filled)
 
 
 def _together(boxes: Sequence[SeenBox], overlap: float) -> list[SeenBox]:

@@ -73,7 +73,7 @@ def test_a_box_of_an_oblique_lying_volume_goes_there_and_back():
     given = steps({"image": from_volumes([values], volume.grid)})["image"]
     corners = torch.tensor([[low - 0.5 for low, _ in laid.edges] + [high - 0.5 for _, high in laid.edges]])
     found = [{"box": corners, "label": torch.tensor([1]), "label_scores": torch.tensor([0.7])}]
-    batch = MetaTensor(given[None], affine=given.affine)
+    batch = MetaTensor(given.as_tensor()[None], affine=given.affine)
     (back,) = boxes_back(found, batch, from_volumes([values], volume.grid))
     assert np.allclose(back.edges, box.edges, atol=1e-3)
 

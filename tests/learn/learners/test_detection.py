@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.bundle.config_parser import ConfigParser
 
 from node.catalogue.cards import read_card
 from node.catalogue.weights import locate_all
@@ -33,6 +35,7 @@ from node.learn.recipe import Augmentation, Judging, Precision, Recipe, Splittin
 from node.learn.run import Run
 from tests.learn.boxes.squares import box_table, squares
 from tests.learn.export.runs import MAKING
+from tests.learn.synthetic import write_picture
 
 torch.set_num_threads(1)
 #: Small enough for a test.
@@ -133,6 +136,28 @@ def test_the_exported_folder_says_what_it_is_and_how_good(done: Done):
     assert "map 0.5" in (done.model / "CARD.md").read_text()
     told = json.loads((done.model / "evidence/run.json").read_text())
     assert "shares within" in told["compared"]
+
+
+def test_monai_alone_finds_the_same_with_the_bundle(done: Done, tmp_path: Path):
+    card, runner = opened(done)
+    array, _ = squares(600, count=2)
+    write_picture(tmp_path / "one.png", array)
+    parser = ConfigParser()
+    parser.read_config(done.model / "bundle/configs/inference.json")
+    parser.config |= {"bundle_root": str(done.model / "bundle"), "dataset_dir": str(tmp_path)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parser.get_parsed_content("initialize")
+        (found,) = parser.get_parsed_content("found")
+    given = Given(images=(Image(array=shown(array, card.colour), sop_instance_uid="1"),))
+    ours = runner.run(given).boxes
+    assert len(ours) == len(found["box"])
+    best = max(ours, key=lambda box: box.score)
+    place = int(np.argmax(found["label_scores"]))
+    assert found["label_scores"][place] == pytest.approx(best.score, abs=1e-4)
+    assert found["box"][place] == pytest.approx(
+        [low - 0.5 for low, _ in best.edges] + [h - 0.5 for _, h in best.edges], abs=1e-3
+    )
 
 
 def example(seed: int, size: tuple[int, ...], boxes: tuple[Box, ...]) -> Example:

@@ -65,11 +65,11 @@ class _Annotated:
 
 def recognises(path: Path) -> str:
     """Why it fits: it has XML files of that kind."""
-    first = next(iter(annotations(path)), None)
+    first = next(iter(annotation_files(path)), None)
     return f"boxes in XML, such as {first.name}" if first is not None and _is_annotation(first) else ""
 
 
-def annotations(path: Path) -> list[Path]:
+def annotation_files(path: Path) -> list[Path]:
     """XML files, wherever they lie below a folder."""
     return sorted(each for each in path.rglob("*.xml") if not each.name.startswith(".")) if path.is_dir() else []
 
@@ -82,7 +82,7 @@ def open_at(path: Path, wanted: Wanted) -> Opened:
     """
     if wanted.task not in (None, Task.DETECTION):
         raise Misconfigured(path, "", f"boxes cannot train a {wanted.task}", "Ask for detection")
-    told = {stem(file): _objects(file) for file in annotations(path)}
+    told = {stem(file): _objects(file) for file in annotation_files(path)}
     classes = wanted.classes or tuple(sorted({name for objects in told.values() for name, _ in objects}))
     problems: list[Problem] = []
     unknown = sorted({name for objects in told.values() for name, _ in objects} - set(classes))
