@@ -16,6 +16,7 @@ from node.learn.export.trained import Making, Trained
 from node.learn.export.weights import write_weights
 from node.learn.recipe import FILE_NAME as RECIPE
 from node.learn.split import FILE_NAME as SPLIT
+from node.learn.split import read_split
 
 __all__ = ["Making", "Trained", "export", "weight_bytes"]
 
@@ -100,10 +101,17 @@ def _checked(folder: Path) -> ModelCard:
 
 
 def _bring_sources(trained: Trained, folder: Path) -> None:
-    """What it was made from goes with it: recipe, hand-written card, and a split that was written before."""
-    for name in (RECIPE, trained.recipe.card, SPLIT):
+    """What it was made from goes with it: recipe, hand-written card, and the split if it was written before.
+
+    Without a hand-written card there is no recipe that is the model's own: what lies there is of something else.
+    """
+    if not trained.recipe.card:
+        return
+    split = trained.beside / SPLIT
+    used = not trained.private and split.is_file() and read_split(split) == trained.split
+    for name in (RECIPE, trained.recipe.card, *([SPLIT] if used else [])):
         file = trained.beside / name
-        if name and file.is_file() and not (name == SPLIT and trained.private):
+        if file.is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
 

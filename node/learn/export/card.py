@@ -138,7 +138,7 @@ def _fitted(trained: Trained, index: int, said: Mapping[str, Any]) -> dict[str, 
     if judged is None or judged.classification is None:
         return {}
     found: dict[str, Any] = {}
-    figures = judged.classification
+    figures, operating = judged.classification, judged.classification.operating
     calibrated = figures.classes[index].calibration
     scaling = calibrated.scalings[place] if calibrated and place < len(calibrated.scalings) else None
     if scaling is not None:
@@ -147,9 +147,8 @@ def _fitted(trained: Trained, index: int, said: Mapping[str, Any]) -> dict[str, 
             "bias": scaling.bias,
             "cases": scaling.cases,
             "fitted_on": trained.making.made_on.isoformat(),
-            "fitted_at": f"{trained.dataset}, {judged.method}",
+            "fitted_at": f"{trained.dataset}, {operating.chosen_on if operating else judged.method}",
         }
-    operating = figures.operating
     if index == figures.positive and operating is not None and place < len(operating.thresholds):
         threshold = operating.thresholds[place]
         if threshold is not None and "operating_point" not in said:

@@ -14,6 +14,8 @@ from node.errors import Failed
 from node.learn.evaluate.evaluation import FILE_NAME as EVALUATION
 from node.learn.evaluate.evaluation import Evaluation, evaluation_text
 from node.learn.export.trained import Trained
+from node.learn.known import FILE_NAME as KNOWN
+from node.learn.known import hidden_name, known_text
 from node.learn.recipe_text import recipe_text
 from node.learn.split import FILE_NAME as SPLIT
 from node.learn.split import Fold, Split, split_text
@@ -30,8 +32,6 @@ _STREAM = re.compile(rb"\bstream\r?\n.*?\bendstream\b", re.DOTALL)
 _FOLDERS = "home|root|Users|mnt|media|tmp|var|work|srv|opt|scratch"
 #: A path that begins at the root of a machine, of either kind.
 _ABSOLUTE = re.compile(rf"(?<![\w.:/<])/(?:{_FOLDERS})/[^\s\"']+|(?<!\w)[A-Za-z]:\\\\[^\s\"']+".encode())
-#: Letters that a name of a case keeps where its own may be a patient's.
-_LETTERS = 16
 
 
 def write_evidence(folder: Path, trained: Trained) -> tuple[Path, ...]:
@@ -52,6 +52,8 @@ def write_evidence(folder: Path, trained: Trained) -> tuple[Path, ...]:
         texts[EVALUATION] = evaluation_text(evaluation)
     if trained.sheet and not trained.private:
         texts[SHEET] = trained.sheet
+    if trained.pixels:
+        texts[KNOWN] = known_text(trained.split, trained.recipe, trained.pixels)
     for name, text in texts.items():
         (into / name).write_text(text, encoding="utf-8")
     for name, file in trained.evidence.items():
@@ -68,11 +70,15 @@ def check_no_folders(files: Iterable[Path]) -> None:
         Failed: one does; says which, and what.
     """
     for file in files:
-        content = _STREAM.sub(b"", _PICTURE.sub(b"", file.read_bytes()))
-        found = _ABSOLUTE.search(content)
-        if found:
-            said = found.group().decode("utf-8", "replace")[:100]
+        said = folder_in(_STREAM.sub(b"", _PICTURE.sub(b"", file.read_bytes())))
+        if said:
             raise Failed(f"{file.name} names a folder of this machine ({said}): nothing is exported")
+
+
+def folder_in(content: bytes) -> str:
+    """The first folder of a machine that a text names; empty: none."""
+    found = _ABSOLUTE.search(content)
+    return found.group().decode("utf-8", "replace")[:100] if found else ""
 
 
 def digest_of(trained: Trained) -> str:
@@ -103,25 +109,23 @@ def run_text(trained: Trained, figures: Mapping[str, object]) -> str:
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
 
-def _name(key: str, dataset_digest: str) -> str:
-    """Another name for a case, the same in every file of one data set."""
-    return hashlib.sha256(f"{dataset_digest}\0{key}".encode()).hexdigest()[:_LETTERS]
-
-
 def _renamed_split(split: Split) -> Split:
+    def hidden(key: str) -> str:
+        return hidden_name(key, split.dataset_digest)
+
     def named(keys: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_name(key, split.dataset_digest) for key in keys)
+        return tuple(map(hidden, keys))
 
     folds = tuple(
         Fold(train=named(each.train), validation=named(each.validation), test=named(each.test)) for each in split.folds
     )
-    groups = {
-        _name(key, split.dataset_digest): _name(group, split.dataset_digest) for key, group in split.groups.items()
-    }
-    return dataclasses.replace(split, folds=folds, groups=groups)
+    groups = {hidden(key): hidden(group) for key, group in split.groups.items()}
+    return dataclasses.replace(split, folds=folds, groups=groups, left_out=named(split.left_out))
 
 
 def _renamed(evaluation: Evaluation, split: Split) -> Evaluation:
-    worst = tuple(dataclasses.replace(each, key=_name(each.key, split.dataset_digest)) for each in evaluation.worst)
+    worst = tuple(
+        dataclasses.replace(each, key=hidden_name(each.key, split.dataset_digest)) for each in evaluation.worst
+    )
     together = _renamed(evaluation.together, split) if evaluation.together else None
     return dataclasses.replace(evaluation, worst=worst, together=together)

@@ -77,12 +77,52 @@ def _figures(trained: Trained) -> Iterator[str]:
         yield "Nobody has measured it: believe nothing that it says."
         return
     every = trained.evaluation
-    seeds = ", ".join(map(str, every.seeds))
+    yield from _standing(trained, every)
+    if every.together is not None:
+        of = f"{every.together.cases} cases in {every.together.groups} groups that none of them was trained on"
+        such = "such" if any(member.fold < 0 for member in trained.members) else "of its"
+        yield f"What {len(trained.members)} {such} networks say as one, on {of} ({every.together.method}):"
+        yield ""
+        yield from _measured(every.together)
+        yield "Each network by itself:"
+        yield ""
+    networks = f"the seeds {', '.join(map(str, every.seeds))}" if len(every.seeds) > 1 else f"seed {every.seeds[0]}"
     yield (
         f"On {every.cases} cases in {every.groups} groups that it was not trained on ({every.method}, {every.part}); "
-        f"mean of the seeds {seeds}, with a 95 % interval ({every.interval}). More is in `evidence/evaluation.json`."
+        f"mean of {networks}, with a 95 % interval ({every.interval}). More is in `evidence/evaluation.json`."
     )
     yield ""
+    yield from _measured(every)
+    yield from _operating(trained)
+    yield from _subgroups(every)
+
+
+def _standing(trained: Trained, every: Evaluation) -> Iterator[str]:
+    """What stands between the figures and what the node will run."""
+    recipe, count = trained.recipe, len(trained.members)
+    if any(member.fold < 0 for member in trained.members):
+        yield (
+            "It has learnt from every case, so nobody can measure it without others. What stands here, its calibration "
+            f"and its operating point too, is of networks that were made alike in {len(trained.split.folds)} fold(s), "
+            "each judged by cases that it has not seen."
+        )
+        yield ""
+    elif count > 1 and every.together is None:
+        yield (
+            f"It answers with the mean of {count} networks, each trained on other cases: no case is new to all of "
+            "them. What stands here, its calibration and its operating point too, is of each of them alone."
+        )
+        yield ""
+    if every.segmentation is not None and recipe.preparation is not None and recipe.preparation.spacing_mm:
+        spacing = " × ".join(f"{each:g}" for each in recipe.preparation.spacing_mm)
+        yield (
+            f"Masks were compared at the spacing that the network sees, {spacing} mm. On the grid of the images "
+            "themselves, where the node puts them: `matins evaluate NAME DATASET`."
+        )
+        yield ""
+
+
+def _measured(every: Evaluation) -> Iterator[str]:
     if every.classification is not None:
         yield from _of_classes(every)
     if every.segmentation is not None:
@@ -94,15 +134,14 @@ def _figures(trained: Trained) -> Iterator[str]:
                 a = segment.agreement
                 yield (
                     f"Volume of {segment.name}, said less true: {a.mean_ml:+.2f} mL, 95 of 100 between {a.low_ml:+.2f} "
-                    f"and {a.high_ml:+.2f} mL; wholly missed in {segment.missed} cases."
+                    f"and {a.high_ml:+.2f} mL; wholly missed in {segment.missed} cases, falsely seen in "
+                    f"{segment.falsely_seen}."
                 )
                 yield ""
     if every.detection is not None:
         found = every.detection.figures
         yield from _table(("figure", "mean", "95 %", "seeds"), _rows(found, sorted(found)))
         yield ""
-    yield from _operating(trained)
-    yield from _subgroups(every)
 
 
 def _of_classes(every: Evaluation) -> Iterator[str]:
@@ -144,8 +183,9 @@ def _operating(trained: Trained) -> Iterator[str]:
     if operating.held_out_sensitivity is not None and operating.held_out_sensitivity.value is not None:
         specificity = operating.held_out_specificity
         yield (
-            f"Where no case has a say in its own threshold: sensitivity {_number(operating.held_out_sensitivity)}, "
-            f"specificity {_number(specificity)}."
+            "Where no case has a say in its own threshold: sensitivity "
+            f"{_number(operating.held_out_sensitivity)} ({_interval(operating.held_out_sensitivity)}), "
+            f"specificity {_number(specificity)} ({_interval(specificity)})."
         )
         yield ""
 

@@ -50,6 +50,8 @@ class Trained:
     evidence: Mapping[str, Path] = field(default_factory=dict)
     #: A few cases on which what is exported is compared with what was trained.
     cases: tuple[Pixels, ...] = ()
+    #: Key → SHA-256 of the pixels of every case; empty: nobody looked.
+    pixels: Mapping[str, str] = field(default_factory=dict)
     #: Keys and groups of the cases may name patients: the evidence has other names for them.
     private: bool = False
 

@@ -20,6 +20,7 @@ from node.imaging import doubt, pipelines
 from node.imaging.images import Image
 from node.imaging.pipelines import STILL, Fitting, Given, Reading
 from node.learn.export import Trained, export, weight_bytes
+from node.learn.known import known_to
 from node.learn.preparing import shown
 from tests.learn.export import runs
 
@@ -80,7 +81,7 @@ def test_a_classifier_has_its_calibration_and_its_operating_point(source: Path, 
     scaling = told.scalings[0]
     assert scaling is not None
     assert (fitted.temperature, fitted.bias, fitted.cases) == (scaling.temperature, scaling.bias, scaling.cases)
-    assert (fitted.fitted_on, fitted.fitted_at) == ("2026-11-21", f"pictures, {trained.evaluation.method}")
+    assert (fitted.fitted_on, fitted.fitted_at) == ("2026-11-21", "pictures, validation")
     assert reading.logits is not None
     assert reading.logits.shape == (1, 3)
 
@@ -251,14 +252,63 @@ def test_a_folder_of_this_machine_in_a_report_stops_the_export(source: Path, int
 
 def test_what_may_name_a_patient_has_another_name_in_the_evidence(source: Path, into: Path) -> None:
     trained = dataclasses.replace(runs.classified(source), private=True)
+    trained = dataclasses.replace(trained, split=dataclasses.replace(trained.split, left_out=("a/4.png",)))
     folder = export(trained, into / "seen")
     files = [path for path in folder.rglob("*") if path.is_file()]
     for file in files:
         content = file.read_bytes()
-        for said in (b"patient 7", b"a/1.png", b"validation/0", b"test/0"):
+        for said in (b"patient 7", b"a/1.png", b"a/4.png", b"validation/0", b"test/0"):
             assert said not in content, (file.name, said)
     kept = json.loads((folder / "evidence" / "split.json").read_text())
     assert list(kept["groups"]) == kept["folds"][0]["train"]
+
+
+def test_the_same_run_exported_again_is_the_same_to_the_byte(source: Path, into: Path) -> None:
+    trained = runs.classified(source, members=2)
+    trained = dataclasses.replace(trained, pixels={key: key * 8 for key in ("a/1.png", "a/2.png", "a/3.png")})
+
+    def contents() -> dict[str, bytes]:
+        folder = export(trained, into / "seen")
+        return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    first = contents()
+    assert first == contents()
+    assert {"model.toml", "CARD.md", "bundle/models/model-2.safetensors", "evidence/known.txt"} <= first.keys()
+
+
+def test_the_images_that_it_was_made_of_are_known_by_their_pixels_and_by_nothing_else(source: Path, into: Path) -> None:
+    pixels = {"a/1.png": "1" * 64, "a/2.png": "2" * 64, "a/3.png": "3" * 64}
+    trained = dataclasses.replace(runs.classified(source), pixels=pixels, private=True)
+    folder = export(trained, into / "seen")
+    known = known_to(folder)
+    assert known.by_pixels
+    assert (known.trained, known.chose) == ({"1" * 16}, {"2" * 16})
+    assert known.has(known.trained, "another name", "1" * 64)
+    assert not known.has(known.trained, "a/1.png", "4" * 64)
+
+
+def test_what_lies_where_a_training_without_a_recipe_began_is_none_of_its_model(source: Path, into: Path) -> None:
+    (source / "recipe.toml").write_text("# of something else\n")
+    (source / "split.json").write_text("{}")
+    folder = export(runs.classified(source, card=""), into / "seen")
+    assert not {"recipe.toml", "split.json"} & {path.name for path in folder.iterdir()}
+
+
+def test_figures_of_other_networks_than_the_model_say_so(source: Path, into: Path) -> None:
+    trained = runs.classified(source, members=2)
+    alone = (export(trained, into / "seen") / "CARD.md").read_text()
+    assert "the mean of 2 networks, each trained on other cases: no case is new to all of them" in alone
+    assert trained.evaluation is not None
+    as_one = dataclasses.replace(trained.evaluation, seeds=(7,), cases=45, groups=45, method="out of fold")
+    together = dataclasses.replace(trained, evaluation=dataclasses.replace(trained.evaluation, together=as_one))
+    text = (export(together, into / "seen") / "CARD.md").read_text()
+    assert "What 2 of its networks say as one, on 45 cases in 45 groups that none of them was trained on" in text
+    assert text.index("as one, on 45") < text.index("Each network by itself:")
+    whole = tuple(dataclasses.replace(member, fold=-1) for member in trained.members)
+    text = (export(dataclasses.replace(trained, members=whole), into / "seen") / "CARD.md").read_text()
+    assert "It has learnt from every case, so nobody can measure it without others." in text
+    outlined = (export(runs.outlined(source), into / "outlined") / "CARD.md").read_text()
+    assert "at the spacing that the network sees, 1 × 1 × 1 mm" in outlined
 
 
 def test_a_model_is_named_as_its_folder(source: Path, into: Path) -> None:

@@ -16,6 +16,7 @@ from node.config import Settings, load_settings
 from node.domain.model_card import Mode
 from node.learn.export import export
 from node.learn.export.installing import install
+from node.learn.split import split_text
 from node.workflow.policy import locks
 from tests.learn.export import runs
 
@@ -35,7 +36,7 @@ def version(folder: Path, number: str) -> Path:
     source.mkdir()
     card = (runs.HEAD + runs.TARGETS).replace('version = "2.1"', f'version = "{number}"')
     trained = runs.classified(source, card=card)
-    (source / "split.json").write_text("{}")
+    (source / "split.json").write_text(split_text(trained.split))
     (source / "recipe.toml").write_text("# by hand\n")
     return export(dataclasses.replace(trained, cases=()), folder / f"run-{number}" / "seen")
 
