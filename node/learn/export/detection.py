@@ -121,6 +121,7 @@ def inference(card: ModelCard, recipe: Recipe) -> dict[str, Any]:
         ),
         "initialize": [
             f"$@network_def.load_state_dict(load_file(@bundle_root + '/{WEIGHTS}/model.safetensors'))",
+            "$@network_def.requires_grad_(False)",
             "$@evaluator",
             "$@detector.eval()",
         ],
