@@ -23,7 +23,7 @@ from node.learn.place import Place
 #: Cases on which the exported model has to say what the trained networks say.
 _COMPARED = 2
 #: Layouts whose keys name patients.
-_PRIVATE = frozenset({"dicom"})
+_PRIVATE = frozenset({"dicom", "pascal-voc"})
 _LIBRARIES = ("torch", "monai", "numpy")
 #: What a report leaves in the run's folder.
 _REPORTS = ("report.html", "report.pdf")
