@@ -89,6 +89,9 @@ def show(evaluation: Evaluation) -> None:
         say(f"{each.attribute} {each.value} ({each.cases} cases): {said}{'. ' + each.note if each.note else ''}")
     for note in evaluation.notes:
         say(note)
+    if evaluation.together is not None:
+        say("What the networks of the model say as one:")
+        show(evaluation.together)
 
 
 def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, Figure]]:

@@ -8,11 +8,13 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from node import __version__
 from node.commands.evaluating import show
 from node.commands.output import say
 from node.config import Settings
-from node.errors import Failed
+from node.errors import Failed, Misconfigured
 from node.learn import checkpoint, training
 from node.learn.dataset.sheet import sheet_text
 from node.learn.evaluate.evaluation import Evaluation
@@ -23,10 +25,13 @@ from node.learn.place import Place
 #: Cases on which the exported model has to say what the trained networks say.
 _COMPARED = 2
 #: Layouts whose keys name patients.
-_PRIVATE = frozenset({"dicom", "pascal-voc"})
+_PRIVATE = frozenset({"dicom"})
 _LIBRARIES = ("torch", "monai", "numpy")
 #: What a report leaves in the run's folder.
 _REPORTS = ("report.html", "report.pdf")
+#: File of the run's folder that keeps how the model was made.
+_MAKING = "making.json"
+_MADE: TypeAdapter[Making] = TypeAdapter(Making)
 
 
 def finish(ready: training.Ready, evaluation: Evaluation, place: Place, command: str, day: date) -> Path:
@@ -70,15 +75,33 @@ def trained_of(ready: training.Ready, evaluation: Evaluation, making: Making) ->
         sheet=sheet_text(ready.sheet),
         evidence={file.name: file for file in (ready.run.folder / name for name in _REPORTS) if file.is_file()},
         cases=tuple(ready.dataset.read(case) for case in compared),
+        pixels=ready.pixels,
         private=ready.dataset.layout in _PRIVATE,
     )
 
 
 def making_of(ready: training.Ready, place: Place, command: str, day: date) -> Making:
-    """How it was made; the seconds are those of the epochs, also of those before a kill."""
+    """How it was made; the seconds are those of the epochs, also of those before a kill.
+
+    It is kept in the run's folder: a run that is exported again, on another day or machine, gives the same model.
+    """
+    file = ready.run.folder / _MAKING
+    if file.exists():
+        return _read(file)
     wanted = {*training.members_of(ready), *training.chosen(ready)}
     seconds = sum(each.get("seconds", 0.0) for member in wanted for each in checkpoint.history(member.folder))
-    return Making(command=command, made_on=day, device=place.told, seconds=round(seconds), versions=_versions())
+    made = Making(command=command, made_on=day, device=place.told, seconds=round(seconds), versions=_versions())
+    text = _MADE.dump_json(made, indent=1).decode() + "\n"
+    checkpoint.write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
+    return made
+
+
+def _read(file: Path) -> Making:
+    try:
+        return _MADE.validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        problem = f"cannot be read: {str(error).splitlines()[0]}"
+        raise Misconfigured(file, "", problem, "Remove it: what is exported then is made today") from error
 
 
 def _versions() -> Mapping[str, str]:

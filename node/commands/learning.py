@@ -26,8 +26,10 @@ from node.learn.dataset.plots import draw
 from node.learn.dataset.sheet import sheet_text
 from node.learn.dataset.sheet_lines import sheet_lines
 from node.learn.evaluate.evaluation import Evaluation
+from node.learn.export.evidence import folder_in
 from node.learn.place import Place, placed
 from node.learn.recipe import Recipe, recipe_of
+from node.learn.recipe_text import recipe_text
 from node.learn.run import Run
 from node.learn.split import FILE_NAME as SPLIT
 
@@ -83,6 +85,7 @@ def _trained(wish: Wish, settings: Settings, asked: training.Wish) -> None:
             if place.leads:
                 _show(wish, ready)
             return
+        _refuse_folders(ready.recipe, _command(wish))
         with listening() as listener:
             ears = training.Ears(say=say, training=listener) if tells else training.Ears()
             ready = searching.searched(ready, place, ears)
@@ -90,6 +93,14 @@ def _trained(wish: Wish, settings: Settings, asked: training.Wish) -> None:
             ablation.ablate(ready, place, ears)
         if place.leads:
             _finish(wish, settings, ready, evaluation, place)
+
+
+def _refuse_folders(recipe: Recipe, command: str) -> None:
+    """Refuse what could not be exported once it is trained: a recipe that names a folder of this machine."""
+    said = folder_in(f"{recipe_text(recipe)}\n{command}".encode())
+    if said:
+        problem = f"names a folder of this machine ({said}), which would go with the model"
+        raise Misconfigured("recipe", "", problem, "Put what it names beside the recipe, and name it from there")
 
 
 def _silent(_: object) -> None:
