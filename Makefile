@@ -12,6 +12,9 @@ DATA_PACKAGES := deepbet nilearn
 # The viewer that results are opened in: a prebuilt site, of which only files are served.
 OHIF := @ohif/app@3.13.2
 INTEROP_STAMP := $(VENV)/.interop
+# seismometer fits beside nothing of ours (see pyproject.toml).
+VALIDATE := .venv-validate
+VALIDATE_STAMP := $(VALIDATE)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check interop interop-install clean
@@ -48,7 +51,7 @@ check: install
 	$(BIN)/lint-imports
 
 # Apart, since the tests run in a network of their own, which reaches nobody: unshare --net, with lo up, as .ci/run does.
-interop-install: install $(INTEROP_STAMP)
+interop-install: install $(INTEROP_STAMP) $(VALIDATE_STAMP)
 
 $(INTEROP_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,interop]'
@@ -57,8 +60,15 @@ $(INTEROP_STAMP): $(STAMP)
 	cd $(VENV)/ohif && npm pack --silent $(OHIF) >/dev/null && tar xzf *.tgz package/dist && rm *.tgz
 	@touch $@
 
+$(VALIDATE_STAMP): constraints-validate.txt | $(VENV)/bin/python
+	@echo "Installing seismometer into $(VALIDATE); a gigabyte, and a few minutes."
+	rm -rf $(VALIDATE)
+	$(BIN)/python -m venv $(VALIDATE)
+	$(VALIDATE)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints-validate.txt seismometer
+	@touch $@
+
 interop: interop-install
 	$(BIN)/python -m pytest -m interop
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	rm -rf $(VENV) $(VALIDATE) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

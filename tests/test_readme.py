@@ -27,6 +27,7 @@ READMES = [
     "node/NIGHT.md",
     "node/RANKING.md",
     "node/WORKLIST.md",
+    "node/LEARNING.md",
     "models/README.md",
 ]
 

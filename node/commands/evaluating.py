@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from node.catalogue.cards import CARD
 from node.commands.output import print_json, progress, say, table
+from node.commands.reporting import Reported, hand_over, report
 from node.commands.site import settings_from
 from node.config import Settings
 from node.errors import Failed, Misconfigured
@@ -52,13 +53,12 @@ def evaluate(wish: Wish, config: Path | None, data: Path | None) -> Evaluation:
         Misconfigured: the data set, a card or a recipe is wrong.
     """
     settings = settings_from(config, data)
-    if wish.seismometer is not None:
-        raise Failed("this version writes nothing for seismometer yet")
     run = _run(wish, settings)
+    told: Reported | None = None
     if wish.dataset is not None:
-        judged = _on_dataset(wish, settings, run, wish.dataset)
+        judged, told = _on_dataset(wish, settings, run, wish.dataset)
     elif run is not None:
-        judged = judge_run(run, part=wish.part, seeds=wish.seeds)
+        judged, told = judge_run(run, part=wish.part, seeds=wish.seeds), Reported(run=run)
         if wish.part == TEST and not wish.seeds:
             write_evaluation(run.evaluation, judged.evaluation)
     else:
@@ -67,7 +67,7 @@ def evaluate(wish: Wish, config: Path | None, data: Path | None) -> Evaluation:
         if not known.is_file():
             raise Misconfigured("DATASET", "", f"is missing, and {folder.name} came without figures", "Name a data set")
         judged = Judged(evaluation=read_evaluation(known), predictions=())
-    _write(wish, judged)
+    _write(wish, judged, told or Reported())
     if wish.as_json:
         print_json(_EVALUATION.dump_python(judged.evaluation, mode="json"))
     else:
@@ -160,7 +160,7 @@ def _model(wish: Wish, settings: Settings) -> tuple[Path, bool]:
     return found.folder, True
 
 
-def _on_dataset(wish: Wish, settings: Settings, run: Run | None, path: Path) -> Judged:
+def _on_dataset(wish: Wish, settings: Settings, run: Run | None, path: Path) -> tuple[Judged, Reported]:
     folder, trusted = (run.model, False) if run is not None else _model(wish, settings)
     if not (folder / CARD).is_file():
         raise Failed(f"{folder.parent} has made no model yet: run matins train again, it goes on where it was")
@@ -171,13 +171,18 @@ def _on_dataset(wish: Wish, settings: Settings, run: Run | None, path: Path) -> 
     problems = tuple(f"{each.text}." for each in dataset.problems)
     with nullcontext(lambda: None) if wish.as_json else progress("cases", lambda: len(dataset.cases)) as advance:
         judged = judge_model(model, dataset, known=known, part=wish.part, recipe=recipe, advance=advance)
-    return replace(judged, evaluation=replace(judged.evaluation, notes=(*problems, *judged.evaluation.notes)))
+    told = Reported(model=model, dataset=dataset, outputs=recipe.classes if recipe else ())
+    judged = replace(judged, evaluation=replace(judged.evaluation, notes=(*problems, *judged.evaluation.notes)))
+    return judged, told
 
 
-def _write(wish: Wish, judged: Judged) -> None:
+def _write(wish: Wish, judged: Judged, told: Reported) -> None:
+    if wish.seismometer is not None:
+        hand_over(judged.evaluation, judged.predictions, wish.seismometer)
     if wish.to is None:
         return
     wish.to.mkdir(parents=True, exist_ok=True)
     write_evaluation(wish.to / FILE_NAME, judged.evaluation)
     if judged.predictions:
         write_predictions(wish.to / _PREDICTIONS, judged.predictions)
+    report(judged.evaluation, told, wish.to)

@@ -21,11 +21,11 @@ from node.learn.evaluate.evaluation import Evaluation
 from node.learn.export import Making, Trained, export, weight_bytes
 from node.learn.export.installing import install
 from node.learn.place import Place
+from node.learn.report import PRIVATE, write_run_report
+from node.learn.report.looking import RunLooker
 
 #: Cases on which the exported model has to say what the trained networks say.
 _COMPARED = 2
-#: Layouts whose keys name patients.
-_PRIVATE = frozenset({"dicom"})
 _LIBRARIES = ("torch", "monai", "numpy")
 #: What a report leaves in the run's folder.
 _REPORTS = ("report.html", "report.pdf")
@@ -35,13 +35,16 @@ _MADE: TypeAdapter[Making] = TypeAdapter(Making)
 
 
 def finish(ready: training.Ready, evaluation: Evaluation, place: Place, command: str, day: date) -> Path:
-    """Show the figures, and write the model's folder; return it.
+    """Show the figures, write the report and the model's folder; return that.
 
     Raises:
         Failed: what was exported does not answer as what was trained, or its weights are too large.
         Misconfigured: the hand-written part of the card is wrong.
     """
     show(evaluation)
+    looker = RunLooker(ready.run, ready.recipe, ready.dataset, str(place.device))
+    html, _ = write_run_report(ready.run, evaluation, looker)
+    say(f"report: {html}, and as PDF beside it")
     trained = trained_of(ready, evaluation, making_of(ready, place, command, day))
     folder = export(trained, ready.run.models / ready.recipe.name)
     say(f"model: {folder}, {weight_bytes(folder) / 1e6:.1f} MB of weights; read its CARD.md")
@@ -76,7 +79,7 @@ def trained_of(ready: training.Ready, evaluation: Evaluation, making: Making) ->
         evidence={file.name: file for file in (ready.run.folder / name for name in _REPORTS) if file.is_file()},
         cases=tuple(ready.dataset.read(case) for case in compared),
         pixels=ready.pixels,
-        private=ready.dataset.layout in _PRIVATE,
+        private=ready.dataset.layout in PRIVATE,
     )
 
 

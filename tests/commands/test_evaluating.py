@@ -49,10 +49,13 @@ def test_a_run_is_named_judged_and_its_figures_written(run: Run, tmp_path: Path)
     assert "yes\tauc\t0." in shown.stdout
     assert "sensitivity held out" in shown.stdout
     found = read_evaluation(run.evaluation)
-    as_json = invoke(str(run.folder), "--json", "--to", str(tmp_path / "to"), data=tmp_path / "data")
+    folders = ("--to", str(tmp_path / "to"), "--seismometer", str(tmp_path / "watched"))
+    as_json = invoke(str(run.folder), "--json", *folders, data=tmp_path / "data")
     assert json.loads(as_json.stdout)["classification"]["positive"] == 1
     assert read_evaluation(tmp_path / "to" / "evaluation.json") == found
     assert len(read_predictions(tmp_path / "to" / "predictions.jsonl")) == 60
+    assert {"report.html", "report.pdf"} <= {file.name for file in (tmp_path / "to").iterdir()}
+    assert len((tmp_path / "watched" / "predictions.csv").read_text().splitlines()) == 61
 
 
 def test_what_is_not_there_is_said(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,16 +19,16 @@ from node.imaging.pipelines import STILL, Given
 from node.learn.case import Dataset, Pixels
 from node.learn.evaluate.evaluation import Failure
 from node.learn.prediction import SeenBox
-from node.learn.reading import Model, given_of, names_of
+from node.learn.reading import Model, Names, given_of
 from node.learn.report.looking import Seen, boxed, explained, labelled, mapped
 
 
 class ModelLooker:
     """Looks with a loaded model at the cases of a data set as they come."""
 
-    def __init__(self, model: Model, dataset: Dataset) -> None:
-        self._model, self._dataset = model, dataset
-        self._names = names_of(model.card, dataset)
+    def __init__(self, model: Model, dataset: Dataset, names: Names, classes: Sequence[str]) -> None:
+        """`classes` are those of the evaluation, and `names` what the model calls them."""
+        self._model, self._dataset, self._names, self._classes = model, dataset, names, tuple(classes)
         self._cases = {case.key: case for case in dataset.cases}
 
     def look(self, failure: Failure) -> Seen | None:
@@ -62,7 +63,7 @@ class ModelLooker:
     def _explained(self, given: Given, failure: Failure) -> Seen:
         """Of the class that was answered; where none stands for it, of the first that the model knows."""
         targets = self._names.targets
-        place = self._dataset.classes.index(failure.answer)
+        place = self._classes.index(failure.answer)
         target = targets.get(place) or targets[min(targets)]
         explainable = explainable_of(self._model.runner)
         answer = Answer(number=target.index, label=target.label, image=_middle(given) if explainable.flat else 0)

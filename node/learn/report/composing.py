@@ -64,8 +64,8 @@ def _terms(judged: Evaluation, told: Told) -> list[Block]:
         f"{seeds}{fold}, on the part {judged.part}. {how.get(judged.method, '')} Intervals of 95 % by bootstrap "
         f"({judged.interval}) of {judged.groups} groups, {judged.replicates} times drawn."
     )
-    # A note may name the first of several cases.
-    notes = (note.partition(", the first is ")[0] if told.private else note for note in judged.notes)
+    # What stands behind may be names of cases.
+    notes = (note.partition(", the first is ")[0].partition(": ")[0] if told.private else note for note in judged.notes)
     return [Text(text=text), *(Text(text=note, warns=True) for note in notes)]
 
 

@@ -94,11 +94,12 @@ def _pictures(told: Told, failure: Failure, looker: Looker | None, folder: Path)
     seen = looker.look(failure) if looker is not None else None
     if seen is None:
         return ()
-    made = tuple(_drawn(seen, failure))
     folder.mkdir(parents=True, exist_ok=True)
-    for place, each in enumerate(made):
-        _keep(folder / f"{name}-{place}.png", each)
-    return made
+    files = []
+    for place, each in enumerate(_drawn(seen, failure)):
+        files.append(folder / f"{name}-{place}.png")
+        _keep(files[-1], each)
+    return tuple(_read(file) for file in files)
 
 
 def _name(told: Told, failure: Failure) -> str:

@@ -22,9 +22,9 @@ from node.learn.case import Dataset
 from node.learn.evaluate.evaluation import Failure
 from node.learn.learners import Example, segmentation, teacher
 from node.learn.prediction import SeenBox
-from node.learn.preparing import preparer
 from node.learn.recipe import Recipe
 from node.learn.run import Run
+from node.learn.split import Fold, Split
 
 #: How an answer is explained, for people.
 EXPLAINED = {"grad-cam": "Grad-CAM", "lime": "LIME"}
@@ -71,7 +71,6 @@ class RunLooker:
     """Looks with the networks of a run at the cases as they were prepared for them."""
 
     def __init__(self, run: Run, recipe: Recipe, dataset: Dataset, device: str = "cpu") -> None:
-        assert recipe.preparation is not None
         self._run, self._recipe, self._dataset = run, recipe, dataset
         self._device = torch.device(device)
         self._cases = {case.key: case for case in dataset.cases}
@@ -82,12 +81,8 @@ class RunLooker:
         case = self._cases.get(failure.key)
         if case is None:
             return None
-        pixels = self._dataset.read(case)
-        assert self._recipe.preparation is not None
-        is_volume = pixels.volume is not None
-        prepare = preparer(self._recipe.preparation, images=not is_volume, colour=self._recipe.colour)
-        spacing_mm = tuple(self._recipe.preparation.spacing_mm) if is_volume else ()
-        example = Example(case=case, group=case.key, prepared=prepare(pixels), spacing_mm=spacing_mm)
+        alone = Split(method="", dataset_digest="", folds=(Fold(train=(case.key,)),))
+        example = members.prepared(self._dataset, self._recipe, alone)[case.key]
         network = self._network(failure.seed, failure.fold)
         match self._recipe.task:
             case Task.CLASSIFICATION:
@@ -95,10 +90,10 @@ class RunLooker:
             case Task.SEGMENTATION:
                 said = segmentation.labelled([network], self._recipe, example, self._device)
                 assert example.prepared.labels is not None
-                return labelled(image_of(example), example.prepared.labels.numpy(), said, spacing_mm)
+                return labelled(image_of(example), example.prepared.labels.numpy(), said, example.spacing_mm)
             case _:
                 (said_of,) = teacher(Task.DETECTION).predict([network], self._recipe, [example], self._device)
-                return boxed(image_of(example), said_of.true_boxes, said_of.boxes, spacing_mm)
+                return boxed(image_of(example), said_of.true_boxes, said_of.boxes, example.spacing_mm)
 
     def _network_of(self, seed: int, fold: int) -> torch.nn.Module:
         return members.network_of(self._run.member(seed, fold), self._recipe, self._device)

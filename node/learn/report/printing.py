@@ -52,11 +52,12 @@ def printed(report: Report) -> bytes:
         subject=_words(report.subtitle),
         invariant=1,
         lang="en",
+        # Without one of its own a page begins with a font that is not embedded.
+        initialFontName=_PLAIN,
     )
     frame = Frame(_MARGIN, _MARGIN, _ROOM, _PAGE[1] - 2 * _MARGIN, 0, 0, 0, 0)
     document.addPageTemplates([PageTemplate(frames=[frame], onPage=partial(_numbered, report.title))])
-    # Without one of its own a page would begin with a font that is not embedded.
-    document.build(list(_flow(report)), canvasmaker=partial(Canvas, initialFontName=_PLAIN))
+    document.build(list(_flow(report)))
     return into.getvalue()
 
 

@@ -17,6 +17,8 @@ from node.learn.recipe import Recipe, read_recipe
 from node.learn.run import Run
 from node.learn.split import Split, read_split
 
+#: Layouts of data sets whose cases are named after patients.
+PRIVATE = frozenset({"dicom", "pascal-voc"})
 #: Letters of the names that cases have where their own may be a patient's.
 _LETTERS = 16
 
@@ -44,21 +46,21 @@ class Told:
 
 
 def told_of(run: Run, evaluation: Evaluation, *, private: bool = False) -> Told:
-    """Read what a run left.
+    """Read what a run left. It is `private` in any case where its data set names cases after patients.
 
     Raises:
         Misconfigured: a file of it cannot be read.
     """
-    recipe = read_recipe(run.recipe)
+    recipe, sheet = read_recipe(run.recipe), _sheet(run)
     named = replace(evaluation, model=evaluation.model or recipe.name)
     return Told(
         evaluation=named,
         recipe=recipe,
-        sheet=_sheet(run),
+        sheet=sheet,
         split=read_split(run.split),
         histories=_histories(run),
         comparisons=read_comparisons(run.folder / COMPARISON),
-        private=private,
+        private=private or (sheet is not None and sheet.layout in PRIVATE),
     )
 
 
