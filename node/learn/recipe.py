@@ -160,6 +160,9 @@ class Training:
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
     warm_up: Annotated[float, Field(ge=0)] = 0.0
     balance: Balance = Balance.NONE
+    #: Where classes are balanced: 0, the network answers as if all were equally common, 1, as they are in the data set
+    #: (logit adjustment: Menon et al., ICLR 2021).
+    prior: Share = 0.0
     smoothing: Share = 0.0
     #: Of the running mean of the weights that is validated and kept; 0: the weights themselves.
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -71,6 +71,8 @@ class Classifier:
             missing = material.classes[int(np.argmin(counts))]
             raise Misconfigured("recipe.toml", "split", f"no case of {missing} is trained on", "Split anew")
         self._weights = torch.from_numpy((len(self._labels) / (self._classes * counts)).astype(np.float32))
+        # What is taken off while it learns from balanced classes, it has to answer by itself.
+        self._common = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32)) * recipe.training.prior
 
     @property
     def steps(self) -> int:
@@ -98,6 +100,8 @@ class Classifier:
         images, truths = (each.to(device) for each in batch)
         weights = self._weights.to(device) if self._recipe.training.balance is Balance.LOSS else None
         answer = network(images).float()
+        if self._recipe.training.balance is not Balance.NONE:
+            answer = answer - self._common.to(device)
         return functional.cross_entropy(answer, truths, weight=weights, label_smoothing=self._recipe.training.smoothing)
 
     def judge(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
