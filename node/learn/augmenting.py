@@ -35,8 +35,9 @@ def changed(
 
 
 def standardised(image: Image) -> Image:
-    """Bring an image back to mean 0 and deviation 1, as the node will always give it."""
-    return (image - image.mean()) / image.std().clamp_min(1e-6)
+    """Bring each channel back to mean 0 and deviation 1, as the node will always give it."""
+    axes = tuple(range(1, image.ndim))
+    return (image - image.mean(axes, keepdim=True)) / image.std(axes, correction=0, keepdim=True).clamp_min(1e-6)
 
 
 def mixed(

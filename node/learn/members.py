@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -170,7 +171,7 @@ def network_of(member: Member, recipe: Recipe, device: torch.device) -> nn.Modul
     network = built(recipe.network)
     try:
         network.load_state_dict(load_file(member.weights))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         remedy = "Remove its folder, and train again"
         raise Misconfigured(member.weights, "", f"cannot be read: {str(error).splitlines()[0]}", remedy) from error
     return network.eval().to(device)

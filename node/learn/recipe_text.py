@@ -14,7 +14,9 @@ from node.learn.recipe import Recipe
 
 def recipe_text(recipe: Recipe, notes: Sequence[str] = ()) -> str:
     """Write a recipe, with notes as comments on top; what is at its default is left out."""
-    lines = [f"# {line}" for note in notes for line in note.splitlines()]
+    # A control is nothing that a comment may have (TOML 1.0, Comment).
+    plain = ("".join(each if each.isprintable() or each == "\n" else " " for each in note) for note in notes)
+    lines = [f"# {line}" for note in plain for line in note.split("\n")]
     tables = []
     for key, value in _given(recipe):
         if is_dataclass(value):

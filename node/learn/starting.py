@@ -48,7 +48,13 @@ def begin_from(network: nn.Module, start: Start, folder: Path) -> tuple[str, ...
         raise Misconfigured("recipe.toml", _KEY, problem, "Name the weights of this network")
     _refuse_other_shapes(network, own, weights, file.name)
     network.load_state_dict(fitting, strict=False)
-    return tuple(name for name in own if name not in fitting)
+    fresh = tuple(name for name in own if name not in fitting)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            # Where those weights had no bias, as torchvision's residual networks, none has to be the same network.
+            if name in fresh and name.endswith(".bias") and f"{name.removesuffix('bias')}weight" in fitting:
+                parameter.zero_()
+    return fresh
 
 
 def _refuse_other_shapes(

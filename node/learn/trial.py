@@ -112,6 +112,9 @@ def _ask(network: nn.Module, given: torch.Tensor, recipe: Recipe) -> None:
     else:
         wanted = (1, count + 1, *given.shape[2:])
         meaning = f"background and {', '.join(recipe.classes)} for each voxel"
+    if len(answer.shape) > 2 and tuple(answer.shape[:2]) == wanted[:2] and tuple(answer.shape) != wanted:
+        problem = f"the network makes {_written(answer.shape)} of {shape}"
+        raise Misconfigured(_RECIPE, "preparation.patch", problem, "Give sides that every level of it can halve")
     if tuple(answer.shape) != wanted:
         problem = f"it makes {_written(answer.shape)} of {shape}, and is to give {_written(wanted)}: {meaning}"
         raise Misconfigured(_RECIPE, "network.arguments", problem, "Correct the number of outputs")

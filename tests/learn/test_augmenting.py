@@ -95,5 +95,7 @@ def test_mixing_keeps_the_sum_of_the_truths() -> None:
 def test_a_standardised_image_has_mean_0_and_deviation_1() -> None:
     image = standardised(torch.rand(1, 9, 9) * 40 + 7)
     assert float(image.mean()) == pytest.approx(0, abs=1e-5)
-    assert float(image.std()) == pytest.approx(1, abs=1e-5)
+    assert float(image.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    coloured = standardised(torch.stack([torch.rand(9, 9), torch.rand(9, 9) * 40 + 7]))
+    assert torch.allclose(coloured.mean((1, 2)), torch.zeros(2), atol=1e-5)
     assert bool(torch.isfinite(standardised(torch.ones(1, 3, 3))).all())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from node.errors import Misconfigured
@@ -31,7 +32,7 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
         found: Any = _read(path)
     except pickle.UnpicklingError as error:
         raise _unfit(path, "holds more than tensors", "Ask for a file of weights alone, or safetensors") from error
-    except (RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+    except (RuntimeError, OSError, ValueError, EOFError, KeyError, SafetensorError) as error:
         raise _unfit(path, f"cannot be read ({_first_line(error)})", "Fetch the bundle again") from error
     for _ in range(2):
         inner = next((found[key] for key in _WRAPPINGS if isinstance(found, Mapping) and key in found), None)
