@@ -32,7 +32,7 @@ _NEAREST = 1e-9
 #: Slopes (1 / T) beyond which nothing is fitted.
 _SLOPES = (1e-3, 1e3)
 #: Steps of the fit at most, the slope of the loss that is none, and the shortest part of a step that is taken.
-_STEPS, _FLAT, _SHORT = 50, 1e-11, 1e-4
+_STEPS, _FLAT, _SHORT = 100, 1e-11, 1e-9
 #: Samples of which the ECE by chance is the mean.
 _CHANCES = 200
 
@@ -63,8 +63,12 @@ def fit(shares: Numbers, positive: Positive) -> Scaling | None:
 
 
 def _most_likely(z: Numbers, wanted: Numbers) -> tuple[float, float]:
-    """Slope and bias with the least mean loss: Newton's steps, halved where they overshoot, lead there."""
-    slope, bias = 1.0, 0.0
+    """Slope and bias with the least mean loss: Newton's steps, halved until the loss falls, lead there.
+
+    They begin where every case is told the same: there the loss is curved, however sure the network is of itself.
+    """
+    mean = float(wanted.mean())
+    slope, bias = 0.0, float(np.log(mean / (1 - mean)))
     loss = _loss(slope * z + bias, wanted)
     for _ in range(_STEPS):
         share = expit(slope * z + bias)
@@ -78,7 +82,9 @@ def _most_likely(z: Numbers, wanted: Numbers) -> tuple[float, float]:
         part = 1.0
         while (less := _loss((slope - part * step[0]) * z + bias - part * step[1], wanted)) > loss and part > _SHORT:
             part /= 2
-        slope, bias, loss = slope - part * step[0], bias - part * step[1], min(less, loss)
+        if less > loss:
+            break
+        slope, bias, loss = slope - part * step[0], bias - part * step[1], less
     return slope, bias
 
 

@@ -62,6 +62,8 @@ def drawn(trained: Trained, weights: Sequence[str]) -> Drawn:
         # Its answers are the same, and it is told how far the members lie apart.
         rest.setdefault("uncertainty", {"method": ENSEMBLE})
     outputs = _outputs(trained, rest, place)
+    set_to_work = {f"threshold.{each['label']}:" for each in outputs.get("targets", ()) if "operating_point" in each}
+    checks = tuple(each for each in checks if not each.startswith(tuple(set_to_work)))
     head = {key: value for key, value in known.items() if not isinstance(value, dict | list)}
     tables = {key: value for key, value in known.items() if key not in head}
     return Drawn(document=head | rest | tables | outputs, checks=checks)

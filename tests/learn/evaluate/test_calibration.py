@@ -109,6 +109,30 @@ def test_cases_that_are_parted_without_error_leave_a_temperature():
     assert calibration.fit(shares[:24], shares[:24] > 0.5) is None, "four positive cases show nothing"
 
 
+@pytest.mark.parametrize("wrong", [0, 1, 3])
+@pytest.mark.parametrize("sure", [1e-15, 1e-9, 1e-6, 1e-3, 0.3])
+def test_however_sure_a_network_is_of_itself_it_is_told_only_what_so_many_cases_show(sure: float, wrong: int):
+    positive = np.arange(40) >= 20
+    shares = np.where(positive, 1 - sure, sure)
+    shares[20 : 20 + wrong] = sure
+    scaling = calibration.fit(shares, positive)
+    assert scaling is not None
+    told = calibration.probability(shares, scaling)
+    # Of 20 that look like it, so many have it, by Platt's counts; never 0 and 1.
+    assert told[:20] == pytest.approx((20 / 22 + wrong * 21 / 22) / (20 + wrong), abs=1e-5)
+    assert told[-1] == pytest.approx(21 / 22, abs=1e-5)
+    # It is where the loss is least.
+    slope, bias = 1 / scaling.temperature, scaling.bias
+    z, wanted = calibration.logit(shares), np.where(positive, 21 / 22, 1 / 22)
+
+    def loss(slope: float, bias: float) -> float:
+        return float((np.logaddexp(0, slope * z + bias) - wanted * (slope * z + bias)).mean())
+
+    assert all(
+        loss(slope, bias) <= loss(slope * one, bias + other) + 1e-12 for one in (0.9, 1.1) for other in (-0.1, 0, 0.1)
+    )
+
+
 def test_no_case_is_calibrated_by_its_own_group():
     said = predictions(folds=4)
     shares = metrics.shares(np.array([each.logits for each in said]))[:, 1]

@@ -173,6 +173,9 @@ def test_without_a_hand_written_part_the_card_suits_nothing_and_says_what_to_loo
     for text in ((folder / "model.toml").read_text(), (folder / "CARD.md").read_text()):
         assert "modality: nobody has said which series it reads" in text
         assert "code.malignant: no code was found for it" in text
+        # The training has found one.
+        assert "threshold.malignant" not in text
+        assert "threshold.benign" in text
     assert read_card(export(runs.outlined(source, card=""), into / "outlined")).volumes
 
 
