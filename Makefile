@@ -1,6 +1,7 @@
 # make demo    set everything up, then one night in two minutes against an embedded archive
 # make test    set everything up, then the tests (no Debian packages, no GPU)
 # make check   style, types, floors
+# make extras  the tests of learning with what the extra `train` brings, in an environment above the first
 # make interop the tests against foreign programs: dcmtk, orthanc, orthanc-dicomweb, strace, pixelmed-apps, chromium, OHIF, g++
 
 PYTHON ?= python3
@@ -15,9 +16,12 @@ INTEROP_STAMP := $(VENV)/.interop
 # seismometer fits beside nothing of ours (see pyproject.toml).
 VALIDATE := .venv-validate
 VALIDATE_STAMP := $(VALIDATE)/.installed
+# MONAI imports scikit-learn wherever it finds it, so that every room would: what needs it is tested apart.
+EXTRAS := .venv-extras
+EXTRAS_STAMP := $(EXTRAS)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check interop interop-install clean
+.PHONY: help install demo test check extras interop interop-install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +54,17 @@ check: install
 	$(BIN)/mypy --strict node
 	$(BIN)/lint-imports
 
+$(EXTRAS_STAMP): $(STAMP)
+	rm -rf $(EXTRAS)
+	$(BIN)/python -m venv $(EXTRAS)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" > $$($(EXTRAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/matins.pth
+	$(EXTRAS)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt scikit-learn optuna scikit-image
+	@touch $@
+
+extras: install $(EXTRAS_STAMP)
+	$(EXTRAS)/bin/python -c 'import optuna, skimage, sklearn'
+	$(EXTRAS)/bin/python -m pytest tests/learn/evaluate tests/learn/radiomics tests/learn/test_searching.py tests/imaging/preparation
+
 # Apart, since the tests run in a network of their own, which reaches nobody: unshare --net, with lo up, as .ci/run does.
 interop-install: install $(INTEROP_STAMP) $(VALIDATE_STAMP)
 
@@ -71,4 +86,4 @@ interop: interop-install
 	$(BIN)/python -m pytest -m interop
 
 clean:
-	rm -rf $(VENV) $(VALIDATE) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	rm -rf $(VENV) $(VALIDATE) $(EXTRAS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
