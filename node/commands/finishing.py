@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Mapping
 from datetime import date
 from importlib import metadata
@@ -51,9 +52,10 @@ def finish(ready: training.Ready, evaluation: Evaluation, place: Place, command:
     return folder
 
 
-def put_in_place(settings: Settings, folder: Path) -> None:
+def put_in_place(settings: Settings, ready: training.Ready, folder: Path) -> None:
     """Install the model, and say what comes next; where that cannot be, say why, and how it could."""
     try:
+        _bring_patients(settings, ready, folder)
         done = install(settings, folder)
     except Failed as error:
         say(f"it is not among the models of this node: {error}")
@@ -61,6 +63,14 @@ def put_in_place(settings: Settings, folder: Path) -> None:
     kept = "; the version before is kept: matins models rollback " + folder.name if done.kept else ""
     say(f"installed: {done.folder}, locked in {done.lock}{kept}")
     say(f"next: matins models shadow {folder.name}")
+
+
+def _bring_patients(settings: Settings, ready: training.Ready, folder: Path) -> None:
+    """Keep the table of patients where it was already: beside the recipe in the model's own folder, and nowhere else."""
+    table = ready.recipe.split.patients
+    is_its_own = ready.beside == (settings.catalogue.models_folder / folder.name).resolve()
+    if table and is_its_own and (ready.beside / table).is_file():
+        shutil.copyfile(ready.beside / table, folder / table)
 
 
 def trained_of(ready: training.Ready, evaluation: Evaluation, making: Making) -> Trained:

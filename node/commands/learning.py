@@ -195,7 +195,7 @@ def _finish(wish: Wish, settings: Settings, ready: training.Ready, evaluation: E
         folder = finish(ready, evaluation, place, _command(wish), today)
         say(f"figures: {ready.run.evaluation}")
         if wish.install:
-            put_in_place(settings, folder)
+            put_in_place(settings, ready, folder)
     if wish.as_json:
         figures = json.loads(ready.run.evaluation.read_text(encoding="utf-8"))
         print_json({"run": str(ready.run.folder), "model": str(folder), "evaluation": figures})
