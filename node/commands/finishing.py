@@ -66,7 +66,7 @@ def put_in_place(settings: Settings, ready: training.Ready, folder: Path) -> Non
 
 
 def _bring_patients(settings: Settings, ready: training.Ready, folder: Path) -> None:
-    """Keep the table of patients where it was already: beside the recipe in the model's own folder, and nowhere else."""
+    """Keep the table of patients where it was already, beside the recipe in the model's own folder; nowhere else."""
     table = ready.recipe.split.patients
     is_its_own = ready.beside == (settings.catalogue.models_folder / folder.name).resolve()
     if table and is_its_own and (ready.beside / table).is_file():
@@ -86,11 +86,17 @@ def trained_of(ready: training.Ready, evaluation: Evaluation, making: Making) ->
         making=making,
         evaluation=evaluation,
         sheet=sheet_text(ready.sheet),
-        evidence={file.name: file for file in (ready.run.folder / name for name in _REPORTS) if file.is_file()},
+        evidence=_reports(ready),
         cases=tuple(ready.dataset.read(case) for case in compared),
         pixels=ready.pixels,
         private=ready.dataset.layout in PRIVATE,
     )
+
+
+def _reports(ready: training.Ready) -> dict[str, Path]:
+    """The report, where it is to go with the model."""
+    files = [ready.run.folder / name for name in _REPORTS] if ready.recipe.export.report else []
+    return {file.name: file for file in files if file.is_file()}
 
 
 def making_of(ready: training.Ready, place: Place, command: str, day: date) -> Making:

@@ -226,6 +226,8 @@ class Exporting:
     __pydantic_config__: ClassVar = _FORBID
 
     members: Members = Members.FIRST
+    #: Whether the report goes with the model: it shows pictures of cases.
+    report: bool = False
     #: Largest size of the weights together, in half precision.
     largest_mb: Annotated[float, Field(gt=0)] = 10.0
 
