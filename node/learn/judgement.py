@@ -43,6 +43,8 @@ class Judged:
 def judge_run(run: Run, *, part: str = TEST, seeds: Collection[int] = ()) -> Judged:
     """Judge a run by the predictions that its trainings left; `seeds`: of these alone.
 
+    Where nothing was held back for a test, what validated judges.
+
     Raises:
         Failed: none of its trainings is done.
         Misconfigured: its recipe or its predictions cannot be read; the positive class is none of them.
@@ -54,6 +56,8 @@ def judge_run(run: Run, *, part: str = TEST, seeds: Collection[int] = ()) -> Jud
         raise Failed(f"{run.folder} has no training that is done: run matins train again, it goes on where it was")
     predictions = tuple(each for file in files for each in read_predictions(file))
     together = read_predictions(run.together) if run.together.exists() and not seeds else ()
+    if part == TEST and not any(each.part == TEST for each in predictions):
+        part = VALIDATION
     terms = Terms(model=recipe.name, part=part)
     task = recipe.task
     found = evaluate(predictions, recipe.evaluation, task, recipe.classes, together=together, terms=terms)

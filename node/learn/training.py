@@ -18,12 +18,13 @@ from node.learn.dataset.opened import Opened
 from node.learn.dataset.problems import Gravity
 from node.learn.dataset.sheet import Sheet, sheet_text
 from node.learn.dataset.survey import Progress
-from node.learn.evaluate.evaluating import evaluate
+from node.learn.evaluate.cohort import TEST, VALIDATION
+from node.learn.evaluate.evaluating import Terms, evaluate
 from node.learn.evaluate.evaluation import Evaluation, write_evaluation
 from node.learn.fitting import Listener
 from node.learn.learners import Example, teacher
 from node.learn.place import Place
-from node.learn.prediction import read_predictions
+from node.learn.prediction import Prediction, read_predictions
 from node.learn.radiomics.path import beside_network
 from node.learn.recipe import Members, Recipe, read_recipe
 from node.learn.recipe_text import recipe_text
@@ -101,6 +102,9 @@ def prepare(wish: Wish, ears: Ears, place: Place | None = None) -> Ready:
             ears.say(f"{problem.gravity.value}: {problem.text}. {problem.remedy}")
     examined.refuse()
     split = _split(wish, examined)
+    if not any(fold.validation or fold.test for fold in split.folds):
+        remedy = "Hold some back for validation or for a test"
+        raise Misconfigured("recipe.toml", "split.shares", "leaves no case to judge by", remedy)
     recipe = dataclasses.replace(asked, task=dataset.task, classes=dataset.classes)
     recipe = teacher(dataset.task).derived(recipe, dataset, examined.sheet)
     ready = Ready(
@@ -148,12 +152,19 @@ def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
         said = tuple(each for member in wanted for each in read_predictions(member.predictions))
         asked = lambda: examples or _examples(ready, place, ears)  # noqa: E731
         together = teams.together(ready.run, ready.recipe, ready.split, place, asked)
-        evaluation = evaluate(said, ready.recipe.evaluation, ready.recipe.task, ready.recipe.classes, together=together)
+        evaluation = _judged(ready, said, together)
         if place.leads:
             write_evaluation(ready.run.evaluation, evaluation)
             _two_stage(ready, evaluation, ears)
             shelf.clear(ready.run.folder)
     return evaluation
+
+
+def _judged(ready: Ready, said: tuple[Prediction, ...], together: tuple[Prediction, ...]) -> Evaluation:
+    """The figures; where nothing was held back for a test, those of what validated, which say so."""
+    recipe = ready.recipe
+    terms = Terms(part=TEST if any(fold.test for fold in ready.split.folds) else VALIDATION)
+    return evaluate(said, recipe.evaluation, recipe.task, recipe.classes, together=together, terms=terms)
 
 
 def _examples(ready: Ready, place: Place, ears: Ears) -> Mapping[str, Example]:

@@ -24,7 +24,7 @@ from node.learn.evaluate.cohort import Cohort
 from node.learn.evaluate.settling import settle
 from node.learn.judgement import chosen_cases, judge_model, judge_run
 from node.learn.known import Known, known_text, known_to
-from node.learn.prediction import Prediction, write_predictions
+from node.learn.prediction import Prediction, read_predictions, write_predictions
 from node.learn.reading import Model, Unread, given_of, names_of, read, settled_of
 from node.learn.recipe import Exporting, Judging, Members, Recipe, Splitting, Training
 from node.learn.recipe_text import recipe_text
@@ -391,6 +391,11 @@ def test_a_run_is_judged_by_what_its_networks_said(tmp_path: Path):
     assert (found.model, found.seeds, found.cases, found.method) == ("toy", (0, 1), 20, "held out")
     assert judge_run(run, seeds=(1,)).evaluation.seeds == (1,)
     assert judge_run(run, part="all").evaluation.cases == 40
+    for seed in (0, 1):
+        file = run.member(seed, 0).predictions
+        write_predictions(file, (each for each in read_predictions(file) if each.part == "validation"))
+    found = judge_run(run).evaluation
+    assert (found.part, found.cases) == ("validation", 20)
 
 
 def test_a_run_that_is_half_done_says_so(tmp_path: Path):

@@ -124,7 +124,7 @@ def statistic_of(judged: Sequence[Prediction], labels: Sequence[int]) -> Statist
 
 def _groups_behind(judged: Sequence[Prediction], labels: Sequence[int]) -> dict[str, int]:
     """Of how many groups each share is: those that have a true box."""
-    found = {}
+    found: dict[str, int] = {}
     for label in labels:
         count = len({each.group for each in judged if any(box.label == label for box in each.true_boxes)})
         found |= {f"{label} ap_{limit}": count for limit in OVERLAPS}

@@ -108,7 +108,7 @@ def _judged(
         interval=terms.interval.value,
         subgroups=_subgroups(found, judging, task, classes, terms, draws),
         worst=failures.worst(found, task, classes),
-        notes=tuple(_notes(found, figures.get("classification"))),
+        notes=(*_chosen(terms), *_notes(found, figures.get("classification"))),
         judging={name: _plain(value) for name, value in asdict(judging).items()},
         **figures,
     )
@@ -149,6 +149,11 @@ def _of_rows(one: ClassOfSeed, rows: Sequence[int]) -> ClassOfSeed:
         held_out=None if one.held_out is None else one.held_out[chosen],
         held_out_at=None if one.held_out_at is None else one.held_out_at[chosen],
     )
+
+
+def _chosen(terms: Terms) -> Iterable[str]:
+    if terms.part != cohort.TEST:
+        yield "Cases that chose between weights judge here: these figures are better than those of others would be."
 
 
 def _notes(found: Sequence[Cohort], figures: ClassificationFigures | None) -> Iterable[str]:

@@ -66,7 +66,7 @@ def agreement(said_ml: Numbers, true_ml: Numbers) -> Agreement | None:
 def _groups_behind(judged: Sequence[Prediction], numbers: Sequence[int]) -> dict[str, int]:
     """Of how many groups each share is: those in which the segment is, or is seen."""
     groups = groups_of(judged)
-    found = {}
+    found: dict[str, int] = {}
     for number in numbers:
         there = [each.segments.get(number) for each in judged]
         count = len({name for name, one in zip(groups, there, strict=True) if one is not None and one.dice is not None})

@@ -133,6 +133,7 @@ def test_validation_chooses_and_test_judges():
     assert [each.cases for each in scalings if each is not None] == [90, 90]
     everyone = evaluate(both, Judging(), Task.CLASSIFICATION, CLASSES, terms=replace(QUICK, part="all"))
     assert everyone.cases == 150
+    assert "Cases that chose between weights judge here" in everyone.notes[0]
 
 
 def test_what_a_card_says_already_is_taken_as_it_is():
