@@ -149,6 +149,8 @@ def _of_classes(every: Evaluation) -> Iterator[str]:
     assert found is not None
     yield from _table(("figure", "mean", "95 %", "seeds"), _rows(found.figures, _OVERALL))
     yield ""
+    yield "What is right or wrong here is the class with the highest number as it comes, before any calibration."
+    yield ""
     rows = [row for each in found.classes for row in _rows(each.figures, _OF_CLASS, f"{each.name}, ")]
     yield from _table(("class against the rest", "mean", "95 %", "seeds"), rows)
     yield ""

@@ -217,7 +217,7 @@ def test_the_page_tells_people_what_to_expect(source: Path, into: Path) -> None:
         "Tests.", "CC-BY-4.0", "Nobody", "pictures", "by hand", "benign: 30 cases", f"{auc.value:.3f}",
         f"{auc.low:.3f} to {auc.high:.3f}", "Operating point for malignant", "expected calibration error",
         "Subgroups: the data set names neither", "matins train recipe.toml --dataset DATA --seed 0", "2.13.0",
-        "of the trained network's on 2 cases",
+        "of the trained network's on 2 cases", "as it comes, before any calibration",
     ):  # fmt: skip
         assert said in text, said
     assert json.loads((folder / "evidence" / "run.json").read_text())["digest"] in text
