@@ -114,6 +114,9 @@ def fit(
     spread: nn.Module = network
     if place.world > 1:
         spread = nn.parallel.DistributedDataParallel(network, find_unused_parameters=True)
+        if state.averaged is not None and not state.epoch:
+            # Every process has the first one's weights now: its mean begins there, too.
+            state.averaged.load_state_dict(network.state_dict())
     while state.epoch < training.epochs and not _is_over(state, training):
         started = time.monotonic()
         loss = _epoch(learner, spread, state, training, seed, place, listener)
