@@ -41,7 +41,7 @@ class Layers(nn.ModuleDict):
 
 
 class Pyramid(nn.Module):
-    """Backbone and feature pyramid: (batch, channel, …) images → level → (batch, channels, …) features, finest first."""
+    """Backbone and feature pyramid: (batch, channel, …) → level → (batch, channels, …) features, finest first."""
 
     def __init__(
         self, backbone: ResNet, spatial_dims: int, returned_layers: Sequence[int], channels: int = _PYRAMID_CHANNELS
