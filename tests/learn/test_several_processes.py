@@ -141,9 +141,8 @@ def test_the_command_trains_over_two_processes_and_goes_on(tmp_path: Path) -> No
     said = both([command, command], tmp_path)
     assert "training 2 of 2: seed 1, fold 1: epoch 2 of 2" in said[0]
     assert said[1] == ""
-    assert sorted(each.name for each in run.iterdir() if each.name[0] != ".") == [
-        "evaluation.json", "model", "recipe.toml", "seed-0", "seed-1", "sheet.json", "split.json"
-    ]  # fmt: skip
+    assert {each.name for each in run.iterdir()} >= {"evaluation.json", "model", "recipe.toml", "split.json"}
+    assert not list(run.rglob("*.part"))
     weights = load_file(run / "seed-1/fold-0/weights.safetensors")
     for name in ("predictions.jsonl", "weights.safetensors"):
         (run / "seed-1/fold-0" / name).unlink()
