@@ -67,8 +67,13 @@ def names_of(card: ModelCard, dataset: Dataset, outputs: Sequence[str] = ()) -> 
         raise _unknown(card, dataset, dataset.classes, [names[-1] for names in known.values()])
     without = [name for place, name in enumerate(dataset.classes) if place not in found]
     more = [label for number, label in labels if number not in found.values()]
+    # A number alone says nothing to those who read the figures.
+    called = [
+        known[found[place]][0] if place in found and _NUMBER.fullmatch(name) else name
+        for place, name in enumerate(dataset.classes)
+    ]
     return Names(
-        classes=dataset.classes,
+        classes=tuple(called),
         places={place: place for place in found},
         targets={place: each for place, number in found.items() for each in card.targets if each.index == number},
         segments={number: place + 1 for place, number in found.items()} if card.segments else {},

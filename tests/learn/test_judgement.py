@@ -249,6 +249,7 @@ def test_a_mask_is_compared_on_the_grid_of_its_volume():
     (same, *_) = read(Model(card=other, runner=Told()), numbered, numbered.cases, names_of(other, numbered))
     assert isinstance(same, Prediction)
     assert (same.segments[1].dice, same.segments[1].true_volume_ml) == (1.0, pytest.approx(27 * 2 / 1000))
+    assert names_of(other, numbered).classes == ("x", "y")
 
 
 def test_segments_that_one_has_and_the_other_has_not_are_told_by_name():
