@@ -40,7 +40,7 @@ def say(
         feeding_back.give(settings, study, model=model, verdict=verdict, label=label, because=because, by=by)
 
 
-@learning.command()
+@learning.command("collect")
 def collect(
     target: Annotated[Path, typer.Argument(metavar="DIR", help="Where the data set goes; a folder that is not there")],
     study: Annotated[
@@ -89,7 +89,7 @@ def collect(
     collecting.collect(site.settings_from(config, data), asked, as_json=as_json)
 
 
-@learning.command()
+@learning.command("leaks")
 def leaks(
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A data set, model, report; a folder or a file")],
     config: Config = None,
