@@ -133,6 +133,10 @@ def open_database(folder: Path, room: str, *, sync_commits: bool = True) -> Data
         applied = _prepare(connection, file, sync_commits)
         database = Database(connection, folder, room)
         _migrate(database, connection, file, applied)
+    except UnicodeDecodeError as error:
+        # SQLite's message quotes a name from the damaged page, and what it quotes is no text.
+        connection.close()
+        raise _opening(file, sqlite3.DatabaseError("its schema is no text")) from error
     except BaseException:
         connection.close()
         raise

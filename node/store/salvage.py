@@ -24,6 +24,7 @@ def damage(data_folder: Path, *, limit_s: float = _LIMIT_S) -> str:
         return ""
     connection = sqlite3.connect(file, timeout=limit_s)
     deadline_s = time.monotonic() + limit_s
+    connection.text_factory = lambda text: text.decode(errors="replace")
     connection.set_progress_handler(lambda: time.monotonic() > deadline_s, _STEPS)
     try:
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
@@ -32,6 +33,9 @@ def damage(data_folder: Path, *, limit_s: float = _LIMIT_S) -> str:
         return ""
     except sqlite3.DatabaseError as error:
         return str(error)
+    except UnicodeDecodeError:
+        # SQLite's message quotes what is damaged, and that is no text.
+        return "its schema is no text"
     finally:
         connection.close()
     return "" if found == ["ok"] else found[0].splitlines()[0]

@@ -36,6 +36,9 @@ def damage(db: Database) -> list[str]:
     except sqlite3.DatabaseError as error:
         # The page on which the tables themselves stand.
         return [str(error)]
+    except UnicodeDecodeError:
+        # SQLite's message quotes what is damaged, and that is no text.
+        return ["its schema is no text"]
     return [] if lines == ["ok"] else lines
 
 

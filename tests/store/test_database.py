@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from node.errors import Misconfigured, Transient
-from node.store import database
+from node.store import database, salvage
 from node.store.database import FILE_NAME, Database, open_database
 from node.store.migrations import MIGRATIONS
 
@@ -129,3 +129,16 @@ def test_commits_are_synced_unless_the_rows_can_be_rebuilt(tmp_path: Path, sync:
 def test_a_wrong_statement_is_not_taken_for_a_passing_fault(db: Database) -> None:
     with pytest.raises(sqlite3.OperationalError):
         db.rows("SELECT nothing FROM nowhere")
+
+
+def test_a_schema_that_is_no_text_is_damage_with_the_remedy(tmp_path: Path) -> None:
+    open_database(tmp_path, "test").close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as raw, raw:
+        raw.execute("PRAGMA writable_schema=ON")
+        raw.execute(
+            "UPDATE sqlite_master SET name = CAST(x'b4b4' AS TEXT), sql = CAST(x'435245415445205441424c4520b4' AS TEXT)"
+            " WHERE rowid = 3"
+        )
+    assert salvage.damage(tmp_path) == "its schema is no text"
+    with pytest.raises(Misconfigured, match="its schema is no text.*check --rebuild"):
+        open_database(tmp_path, "test")

@@ -214,7 +214,7 @@ def test_what_a_detector_cannot_do_is_said(tmp_path: Path):
         teacher(Task.DETECTION).learner(material, 0)
     ready = training.prepare(
         training.Wish(
-            recipe=Recipe(name="a", split=Splitting(near_duplicate=1.0)),
+            recipe=Recipe(name="a", split=Splitting(near_duplicate=1.0, shares=(0.5, 0.25, 0.25))),
             beside=tmp_path,
             dataset=box_table(tmp_path / "data", 12),
             run=Run(folder=tmp_path / "run"),
