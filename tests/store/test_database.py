@@ -140,5 +140,5 @@ def test_a_schema_that_is_no_text_is_damage_with_the_remedy(tmp_path: Path) -> N
             " WHERE rowid = 3"
         )
     assert salvage.damage(tmp_path) == "its schema is no text"
-    with pytest.raises(Misconfigured, match="its schema is no text.*check --rebuild"):
+    with pytest.raises(Misconfigured, match=r"its schema is no text.*check --rebuild"):
         open_database(tmp_path, "test")
