@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from node.learn.comparison import FILE_NAME as COMPARISON
+from node.learn.dataset import layouts
 from node.learn.evaluate.evaluation import FILE_NAME as EVALUATION
 from node.learn.report import HTML, PDF, watching
 from node.learn.report.gallery import FOLDER
@@ -35,3 +36,9 @@ def test_every_file_is_on_the_page() -> None:
     files = {watching.PREDICTIONS, watching.EVENTS, watching.CONFIG, watching.USAGE, watching.DICTIONARY}
     for name in (*files, watching.METADATA, watching.SCRIPT):
         assert f"`{name}`" in handed
+
+
+def test_every_layout_is_on_the_page_with_what_it_looks_for() -> None:
+    section = PAGE.partition("## Data sets that are read")[2].partition("## While it trains")[0]
+    told = dict(re.findall(r"^\| `([\w-]+)` \| (.+) \|$", section, re.MULTILINE))
+    assert told == {name: layouts.layout(name).DESCRIPTION for name in layouts.names()}
