@@ -81,7 +81,7 @@ def test_a_full_disk_is_told_tears_nothing_and_is_recovered_from(room: Room, sma
     filler.unlink()
     wait_until("the door to take objects again", lambda: send(room, 1000).Status == 0x0000, limit_s=90)
     acknowledged.append(1000)
-    wait_until("everything to be described", lambda: _undescribed(room) == 0, limit_s=90)
+    wait_until("everything to be described", lambda: _undescribed(room) == 0, limit_s=240)
     assert room.end() == 0
     settings = load_settings(room.folder / "config.toml")
     db, spool = open_database(settings.data.folder, "test"), Spool(settings.data.folder)
