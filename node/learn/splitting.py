@@ -37,7 +37,7 @@ def strata_of(survey: Survey) -> dict[str, str]:
 
     A case with no foreground at all, or no box, is in a stratum of its own.
     """
-    if all(case.label is not None for case in survey.cases):
+    if _by_class(survey):
         return {case.key: survey.classes[case.label] for case in survey.cases if case.label is not None}
     sizes = {
         each.key: float(sum(region.count if region.volume_ml is None else region.volume_ml for region in each.regions))
@@ -74,10 +74,10 @@ def make_split(survey: Survey, groups: Mapping[str, str], splitting: Splitting) 
     else:
         units = _units(survey.cases, groups, strata)
         _refuse_few(survey.source, units, splitting)
-        folds, left_out = _parted(units, splitting), []
+        folds, left_out = _parted(units, splitting, keeps=_by_class(survey)), []
     shared = members(groups)
     return Split(
-        method=_method(splitting, survey, len(left_out)),
+        method=_method(splitting, survey, folds, len(left_out)),
         dataset_digest=survey.digest,
         folds=tuple(folds),
         groups={key: group for group, keys in sorted(shared.items()) for key in keys},
@@ -140,16 +140,16 @@ def _units(cases: Iterable[Case], groups: Mapping[str, str], strata: Mapping[str
     ]
 
 
-def _parted(units: Sequence[_Unit], splitting: Splitting) -> list[Fold]:
+def _parted(units: Sequence[_Unit], splitting: Splitting, *, keeps: bool) -> list[Fold]:
     """One split by shares, or folds: each the test part of one, with a validation part taken from the others."""
     if not splitting.folds:
-        train, validation, test = _assigned(units, splitting.shares, f"{splitting.seed} shares")
+        train, validation, test = _filled(units, splitting.shares, f"{splitting.seed} shares", keeps=keeps)
         return [Fold(train=_keys(train), validation=_keys(validation), test=_keys(test))]
-    tests = _assigned(units, (1.0,) * splitting.folds, f"{splitting.seed} folds")
+    tests = _filled(units, (1.0,) * splitting.folds, f"{splitting.seed} folds")
     found = []
     for number, test in enumerate(tests):
         rest = [unit for place, part in enumerate(tests) if place != number for unit in part]
-        train, validation = _assigned(rest, splitting.shares[:2], f"{splitting.seed} fold {number}")
+        train, validation = _filled(rest, splitting.shares[:2], f"{splitting.seed} fold {number}", keeps=keeps)
         found.append(Fold(train=_keys(train), validation=_keys(validation), test=_keys(test)))
     return found
 
@@ -178,7 +178,7 @@ def _official(
     kept = tuple(sorted(case.key for case in parts["validation"] if case.key not in gone))
     if splitting.folds:
         _refuse_few(survey.source, units, splitting)
-        folded = _assigned(units, (1.0,) * splitting.folds, f"{splitting.seed} folds")
+        folded = _filled(units, (1.0,) * splitting.folds, f"{splitting.seed} folds")
         everything = [unit for part in folded for unit in part]
         return [
             Fold(train=_keys(unit for unit in everything if unit not in part), validation=_keys(part), test=test)
@@ -186,7 +186,7 @@ def _official(
         ], left_out
     if kept:
         return [Fold(train=_keys(units), validation=kept, test=test)], left_out
-    train, validation = _assigned(units, splitting.shares[:2], f"{splitting.seed} shares")
+    train, validation = _filled(units, splitting.shares[:2], f"{splitting.seed} shares", keeps=_by_class(survey))
     return [Fold(train=_keys(train), validation=_keys(validation), test=test)], left_out
 
 
@@ -208,6 +208,36 @@ def _assigned(units: Sequence[_Unit], shares: Sequence[float], seed: str) -> lis
         parts[chosen].append(unit)
         held[chosen].update(unit.strata)
     return parts
+
+
+def _filled(units: Sequence[_Unit], shares: Sequence[float], seed: str, *, keeps: bool = False) -> list[list[_Unit]]:
+    """Assign, and where so few units leave a part empty that was asked for, give it that which strains shares least.
+
+    With `keeps` the first part keeps some of every stratum, even if another stays empty for it.
+    """
+    parts = _assigned(units, shares, seed)
+    totals = sum((unit.strata for unit in units), Counter[str]())
+    aims = [{name: share * count / sum(shares) for name, count in totals.items()} for share in shares]
+    # The last ones judge: they come before what only chooses.
+    for empty in [number for number in reversed(range(len(shares))) if shares[number] > 0 and not parts[number]]:
+        held = [sum((unit.strata for unit in part), Counter[str]()) for part in parts]
+        moves = [
+            (_strain(unit, held[empty], aims[empty]) + _relief(unit, held[number], aims[number]), unit, number)
+            for number, part in enumerate(parts)
+            if len(part) > 1
+            for unit in part
+            if not (keeps and number == 0 and any(held[0][name] == count for name, count in unit.strata.items()))
+        ]
+        if moves:
+            _, unit, giving = min(moves, key=lambda move: (round(move[0], 9), _drawn(seed, move[1].name)))
+            parts[giving].remove(unit)
+            parts[empty].append(unit)
+    return parts
+
+
+def _relief(unit: _Unit, held: Counter[str], aim: Mapping[str, float]) -> float:
+    """By how much it grows where the unit is taken away."""
+    return -_strain(unit, held - unit.strata, aim)
 
 
 def _strain(unit: _Unit, held: Counter[str], aim: Mapping[str, float]) -> float:
@@ -234,8 +264,12 @@ def _refuse_few(source: Path, units: Sequence[_Unit], splitting: Splitting) -> N
         )
 
 
-def _method(splitting: Splitting, survey: Survey, left_out: int) -> str:
-    strata = "class" if all(case.label is not None for case in survey.cases) else "volume of foreground"
+def _by_class(survey: Survey) -> bool:
+    return all(case.label is not None for case in survey.cases)
+
+
+def _method(splitting: Splitting, survey: Survey, folds: Sequence[Fold], left_out: int) -> str:
+    strata = "class" if _by_class(survey) else "volume of foreground"
     parts = " : ".join(f"{share:g}" for share in splitting.shares)
     how = f"{splitting.folds} folds" if splitting.folds else f"training : validation : test as {parts}"
     words = [f"{how}, by group, stratified by {strata}, seed {splitting.seed}"]
@@ -247,4 +281,11 @@ def _method(splitting: Splitting, survey: Survey, left_out: int) -> str:
         words.append("official parts kept")
     if left_out:
         words.append(f"{left_out} cases left out of training: their group reaches into a part that judges")
+    wanted = {"validation": splitting.shares[1] > 0}
+    if not splitting.official:
+        wanted["test"] = splitting.folds > 0 or splitting.shares[2] > 0
+    empty = {name: sum(not getattr(fold, name) for fold in folds) for name, is_wanted in wanted.items() if is_wanted}
+    words += [
+        f"no {name} part in {count} of {len(folds)}: there are too few groups" for name, count in empty.items() if count
+    ]
     return "; ".join(words)

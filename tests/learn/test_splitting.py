@@ -258,3 +258,49 @@ def test_a_real_split_keeps_duplicates_together(tmp_path):
     split = make_split(seen, groups, Splitting(folds=4))
     check(split, open_dataset(root), groups, seen.digest)
     assert len(split.groups) == 8
+
+
+@st.composite
+def few_groups(draw):
+    """A classification or a segmentation of 3 to 20 groups; every class has three of them, as a data set has to."""
+    count = draw(st.integers(3, 20))
+    classes = min(draw(st.integers(1, 3)), count // 3)
+    is_segmented = draw(st.booleans())
+    cases, where = [], {}
+    for number in range(count):
+        for place in range(draw(st.integers(1, 3))):
+            case = Case(key=f"{number:02}/{place}", label=None if is_segmented else number % classes)
+            cases.append(case)
+            where[case.key] = f"{number:02}/0"
+    seen = surveyed(cases)
+    sizes = tuple(replace(sight, boxes=draw(st.integers(0, 9))) for sight in seen.sights)
+    return replace(seen, sights=sizes) if is_segmented else seen, where
+
+
+@settings(max_examples=80, deadline=None)
+@given(given_cases=few_groups(), folds=st.sampled_from([0, 2, 3, 5]), seed=st.integers(0, 3))
+def test_every_part_that_was_asked_for_has_a_group_or_it_is_said(given_cases, folds, seed):
+    seen, groups = given_cases
+    count = len(set(groups.values()))
+    if count < folds:
+        return
+    split = make_split(seen, groups, Splitting(folds=folds, seed=seed))
+    assert sorted(
+        key for key in groups if key in {*split.folds[0].train, *split.folds[0].validation, *split.folds[0].test}
+    ) == sorted(groups)
+    labels = {case.key: case.label for case in seen.cases}
+    for fold in split.folds:
+        assert fold.test
+        # No class is taken from what is learnt; nor is a case shown twice to fill a part.
+        assert {labels[key] for key in fold.train} == set(labels.values())
+        assert fold.validation or (folds == 2 and count - len({groups[key] for key in fold.test}) < 4)
+        assert not set(fold.validation) & {*fold.train, *fold.test}
+    empty = sum(not fold.validation for fold in split.folds)
+    assert (f"no validation part in {empty} of {folds}: there are too few groups" in split.method) == bool(empty)
+
+
+def test_twelve_cases_of_a_segmentation_leave_one_to_choose_by_and_one_to_judge_by():
+    seen = surveyed([Case(key=f"{place:02}") for place in range(12)])
+    seen = replace(seen, sights=tuple(replace(sight, boxes=1 + place) for place, sight in enumerate(seen.sights)))
+    fold = make_split(seen, alone(list(seen.cases)), Splitting()).folds[0]
+    assert (len(fold.train), len(fold.validation), len(fold.test)) == (10, 1, 1)
