@@ -96,8 +96,9 @@ def walk(
         _check(answers, (len(chosen), *lay.roi))
         if stitch is None:
             stitch = _Stitch(lay, window, values.shape[1:], answers.shape[1], values.device)
-        for corner, answer in zip(chosen, answers, strict=True):
-            yield from stitch.add(corner, answer)
+        for number, corner in enumerate(chosen):
+            yield from stitch.add(corner, answers[number])
+        # Nothing of this answer may be left while the next one is computed: of a hundred classes it is a large part.
         del answers, windows
     if stitch is not None:
         yield from stitch.end()
@@ -128,10 +129,12 @@ class _Stitch:
         self._even = window.blend is Blend.CONSTANT
         depth, rows, _ = lay.roi
         columns = lay.padded[2]
-        shared = max((a + depth - b for a, b in pairwise(lay.starts[0])), default=0)
         # The last channel is the sum of the weights.
         self._row = torch.zeros((classes + 1, depth, rows, columns), device=device)
-        self._carried = torch.zeros((classes + 1, max(0, shared), lay.padded[1], columns), device=device)
+        # First row of the volume → sums that this and the next layer of windows begin with.
+        self._carried: dict[int, torch.Tensor] = {}
+        self._coming: dict[int, torch.Tensor] = {}
+        self._cuts = sorted({start + rows for start in lay.starts[1]})
         self._at: tuple[int, int] | None = None
 
     def add(self, corner: Triple, answer: torch.Tensor) -> Iterator[Block]:
@@ -165,7 +168,7 @@ class _Stitch:
         stop = later[0] if later else self._lay.padded[0]
         done, shared = stop - first, max(0, first + depth - stop)
         if shared:
-            self._carried[:, :shared, top:bottom] = self._row[:, done:, : bottom - top]
+            self._carry(top, self._row[:, done:, : bottom - top])
         sums = self._row[:, :done, : bottom - top]
         scores = sums[:-1].div_(sums[-1:].clone())
         block = self._cropped(Block((first, top), scores))
@@ -178,11 +181,18 @@ class _Stitch:
             # A copy of one class at a time: source and target overlap.
             self._row[channel, :, :kept] = self._row[channel, :, rows - kept :].clone()
         self._row[:, :, kept:] = 0
-        before = [start for start in self._lay.starts[0] if start < following[0]]
-        reach = before[-1] + depth - following[0] if before else 0
-        if reach > 0:
-            carried = self._carried[:, :reach, following[1] + kept : following[1] + rows]
-            self._row[:, :reach, kept:] = carried
+        if following[0] != first:
+            self._carried, self._coming = self._coming, {}
+        for row in [row for row in self._carried if row < following[1] + rows]:
+            sums = self._carried.pop(row)
+            at = row - following[1]
+            self._row[:, : sums.shape[1], at : at + sums.shape[2]] = sums
+
+    def _carry(self, top: int, sums: torch.Tensor) -> None:
+        """Keep sums that begin at row `top`, cut where the next layer takes them: each is free once it is taken."""
+        cuts = [cut - top for cut in self._cuts if 0 < cut - top < sums.shape[2]]
+        for low, high in pairwise((0, *cuts, sums.shape[2])):
+            self._coming[top + low] = sums[:, :, low:high].clone()
 
     def _cropped(self, block: Block) -> Block | None:
         """The part of the block that lies in the volume, in its indices."""

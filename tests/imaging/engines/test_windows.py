@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import random
+import weakref
 
+import numpy as np
 import pytest
 import torch
 from monai.inferers import SliceInferer, sliding_window_inference
@@ -80,6 +82,21 @@ def test_what_is_finished_is_handed_on_before_the_next_layer_of_windows_is_begun
     assert seen[0][2] < 0.1
     assert all(planes == 4 for start, planes, _ in seen if start < 32)
     assert [start for start, _, _ in seen] == sorted(start for start, _, _ in seen)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_of_an_answer_nothing_is_left_when_the_next_one_is_computed(batch: int):
+    left: list[weakref.ref[np.ndarray]] = []
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        assert not any(answer() is not None for answer in left)
+        answer = np.zeros((len(windows), 3, *windows.shape[2:]), dtype=np.float32)
+        left.append(weakref.ref(answer))
+        return torch.from_numpy(answer)
+
+    for _ in walk(torch.zeros((1, 14, 14, 14)), Window(roi=(6, 6, 6), overlap=(0.5,) * 3, batch=batch), network):
+        pass
+    assert len(left) > 1
 
 
 def test_the_pulse_is_felt_before_each_batch_and_at_the_end():
