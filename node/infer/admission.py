@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +15,7 @@ import structlog
 
 from node.catalogue import Model
 from node.config import InferSettings
-from node.errors import Failed
-from node.infer.model_child import COMMAND, ModelChild, ModelDied, key_of
+from node.infer.model_child import COMMAND, ModelChild, key_of
 
 #: What a model takes before it has told: interpreter and PyTorch, and its weights with room to work.
 _BASE_BYTES = 1 << 30
@@ -81,6 +83,11 @@ class Residence:
         self._command = command
         self._children: dict[str, ModelChild] = {}
         self._last_used_s: dict[str, float] = {}
+        #: What is to be loaded before work comes, and what was: the most wanted first, until a study asks for it.
+        self._wanted: deque[Model] = deque()
+        self._early: list[str] = []
+        #: What could not be loaded when it was last tried.
+        self._broken: set[str] = set()
 
     def child(self, model: Model, *, frugal: bool = False) -> ModelChild:
         """Return the process of `model`, started if need be (it may still be loading); others make room.
@@ -92,6 +99,8 @@ class Residence:
         """
         digest = key_of(model)
         self._last_used_s[digest] = time.monotonic()
+        if digest in self._early:
+            self._early.remove(digest)
         present = self._children.get(digest)
         # One that owes answers stays, even dead: its end is heard, and laid to the study that it is due to.
         if present is not None and not present.owes and not (present.alive and present.frugal == frugal):
@@ -100,10 +109,7 @@ class Residence:
         for child in self.making_room(model):
             log.info("model_unloaded", model=child.model.card.name)
             self._children.pop(key_of(child.model)).end()
-        if present is None:
-            present = ModelChild(model, self._settings, self._command, evidence=self._evidence, frugal=frugal)
-            self._children[digest] = present
-        return present
+        return present or self._start(model, frugal=frugal)
 
     def making_room(self, model: Model) -> list[ModelChild]:
         """The processes that have to end before that of `model` fits the budget, those at work last."""
@@ -118,22 +124,43 @@ class Residence:
         """Every process, loading ones too."""
         return list(self._children.values())
 
-    def preload(self, models: Iterable[Model], beat: Callable[[], None]) -> list[str]:
-        """Load what fits the budget before work comes; return one line a model on how that went."""
-        told = []
-        for model in models:
+    def want(self, models: Iterable[Model]) -> None:
+        """Have models loaded before work comes, the most wanted first; `load` begins with it."""
+        self._wanted.extend(models)
+
+    @property
+    def loads(self) -> bool:
+        """Whether any of what is wanted is not loaded yet, and may still be."""
+        return bool(self._wanted) or any(not child.ready for child in self._idle_early())
+
+    def load(self) -> None:
+        """Begin to load what is wanted and fits beside all others, one a core at a time.
+
+        What takes more than was expected of it is known once it is loaded: then what was wanted last makes room.
+        """
+        self._shed()
+        while self._wanted and len(self._loading()) < len(os.sched_getaffinity(0)):
+            model = self._wanted[0]
             if self.making_room(model):
-                told.append(f"{model.card.name} loads when it is needed")
-                continue
-            try:
-                child = self.child(model)
-                child.wait_until_ready(beat)
-                told.append(f"{model.card.name} on {child.device}")
-            except (Failed, ModelDied) as error:
-                log.error("model_not_loaded", model=model.card.name, reason=str(error))
-                self._forget(model)
-                told.append(f"{model.card.name} does not load")
-        return told
+                if self._loading():
+                    break  # it may turn out to need less than is kept for it
+            elif key_of(model) not in self._children:
+                self._early.append(key_of(model))
+                with suppress(OSError):  # no memory for a process now: it loads when it is needed
+                    self._start(model, frugal=False)
+            self._wanted.popleft()
+
+    def broken(self, child: ModelChild) -> None:
+        """Note that a model cannot be loaded."""
+        self._broken.add(key_of(child.model))
+
+    def told(self, model: Model) -> str:
+        """One line for people: where a model is, now that what is wanted is loaded."""
+        child = self._children.get(key_of(model))
+        if child is not None and child.ready:
+            return f"{model.card.name} on {child.device}"
+        broken = key_of(model) in self._broken
+        return f"{model.card.name} does not load" if broken else f"{model.card.name} loads when it is needed"
 
     def dismiss(self, child: ModelChild) -> None:
         """End a process now, whatever it does."""
@@ -147,10 +174,30 @@ class Residence:
             child.end()
         self._children.clear()
 
-    def _forget(self, model: Model) -> None:
-        child = self._children.get(key_of(model))
-        if child is not None:
-            self.dismiss(child)
+    def _start(self, model: Model, *, frugal: bool) -> ModelChild:
+        self._last_used_s[key_of(model)] = time.monotonic()
+        self._broken.discard(key_of(model))
+        child = ModelChild(model, self._settings, self._command, evidence=self._evidence, frugal=frugal)
+        self._children[key_of(model)] = child
+        return child
+
+    def _loading(self) -> list[ModelChild]:
+        return [child for child in self._children.values() if not child.ready and child.alive]
+
+    def _idle_early(self) -> list[ModelChild]:
+        """What was loaded before any study asked for it, the most wanted first."""
+        return [self._children[digest] for digest in self._early if digest in self._children]
+
+    def _shed(self) -> None:
+        """End what nobody has asked for yet, where all together take more than they may."""
+        for child in reversed(self._idle_early()):
+            held = sum((each.memory for each in self._others("")), Memory(0))
+            if held.within(self._budget()):
+                return
+            if len(self._children) > 1:
+                log.info("model_unloaded", model=child.model.card.name)
+                self._early.remove(key_of(child.model))
+                self.dismiss(child)
 
     def _budget(self) -> Memory:
         """What all may take together; of a GPU that no process has told of yet, without bounds."""

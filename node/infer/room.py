@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import structlog
 
+from node.catalogue import Model
 from node.errors import Failed, Transient
 from node.infer.admission import Residence
 from node.infer.ledger import LEASE_S, Ledger
@@ -52,19 +53,28 @@ class InferRoom:
         self._seen_version = -1
         self._looked_s = self._kept_s = 0.0
 
-    def preload(self, beat: Callable[[], None]) -> str:
-        """Load the models that may run; return one line for people. `beat` is called often and may raise."""
+    def preload(self) -> None:
+        """Have the models that may run loaded, beside what there is to do: what is loaded works while others load."""
+        self._residence.want(self._may_run())
+
+    def loaded(self) -> str:
+        """One line for people once all that was to be loaded is, or cannot be; empty before."""
+        if self._residence.loads:
+            return ""
         active = self._ledger.policy.active_models
         problems = [f"{model.card.name} may not run" for model in active if model.problem]
-        told = self._residence.preload([model for model in active if model.runs], beat) + problems
-        return ", ".join(told) or "no model is on"
+        return ", ".join([*map(self._residence.told, self._may_run()), *problems]) or "no model is on"
+
+    def _may_run(self) -> list[Model]:
+        return [model for model in self._ledger.policy.active_models if model.runs]
 
     def step(self) -> bool:
         """Do what can be done now, waiting for a moment where a model works; `False` if there is nothing to do."""
         self._keep_leases()
         self._look_around()
         self._advance()
-        if not self._under_way():
+        self._residence.load()
+        if not self._residence.loads and not self._under_way():
             return False
         self._listen()
         return True
@@ -237,12 +247,16 @@ class InferRoom:
 
     def _refused(self, child: ModelChild, error: Failed) -> None:
         """The model cannot be loaded: the study that waited for it fails, and others find out for themselves."""
-        log.error("model_not_loaded", model=child.model.card.name, reason=str(error))
+        self._not_loaded(child, error)
         left = self._forget(child)
         for turn in left[:1]:
             self._ledger.reject(turn, error)
         for turn in left[1:]:
             self._ledger.give_back(turn, str(error))
+
+    def _not_loaded(self, child: ModelChild, why: Exception) -> None:
+        log.error("model_not_loaded", model=child.model.card.name, reason=str(why))
+        self._residence.broken(child)
 
     def _culprit(self, child: ModelChild, death: ModelDied) -> Turn | None:
         """The study over which a process died: what it computed, else what it wrote or read ahead."""
@@ -254,6 +268,8 @@ class InferRoom:
 
     def _bury(self, child: ModelChild, death: ModelDied, culprit: Turn | None) -> None:
         """A process died: one study is counted, or any that has died before; the next finds a model loading."""
+        if not child.ready:
+            self._not_loaded(child, death)
         left = self._forget(child)
         for turn in left:
             counted = turn is culprit or turn.job.id in self._alone

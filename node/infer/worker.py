@@ -18,7 +18,7 @@ from node.infer.comparer import Comparer
 from node.infer.ledger import Ledger
 from node.infer.model_child import COMMAND
 from node.infer.room import InferRoom
-from node.loop import Herald, Stop, run, stop_on_signals
+from node.loop import Herald, run, stop_on_signals
 from node.store import artifacts, files
 from node.store.database import open_database
 from node.workflow import recovery
@@ -29,10 +29,6 @@ _OWNER = "infer:"
 _EVIDENCE = "engines"
 
 log = structlog.get_logger()
-
-
-class _Stopping(Exception):
-    """The room was asked to stop while it loaded models: nothing is lost."""
 
 
 def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
@@ -50,11 +46,10 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
     files.sweep_temporary(db.folder / artifacts.MASKS)
     recovery.take_back(db, clock.now(), _OWNER, (WorkKind.INFER, WorkKind.COMPARE))
     try:
-        herald.ready(room.preload(lambda: _look_up(herald, stop)))
-        run(db, lambda: _step(room, comparer, ledger, policies), stop, herald)
+        room.preload()
+        opening = _Opening(room, herald)
+        run(db, lambda: _step(opening, comparer, ledger, policies), stop, herald)
         room.drain(herald.alive)
-    except _Stopping:
-        log.info("stopped_while_loading")
     finally:
         herald.stopping()
         comparer.end()
@@ -63,14 +58,23 @@ def main(settings: Settings, command: Sequence[str] = COMMAND) -> int:
     return 0
 
 
-def _step(room: InferRoom, comparer: Comparer, ledger: Ledger, policies: Policies) -> bool:
+class _Opening:
+    """The room from its first step on: it works at once, and tells that it is ready once its models are loaded."""
+
+    def __init__(self, room: InferRoom, herald: Herald) -> None:
+        self._room, self._herald = room, herald
+        self._told = False
+
+    def step(self) -> bool:
+        """See `InferRoom.step`."""
+        if not self._told and (line := self._room.loaded()):
+            self._told = True
+            self._herald.ready(line)
+        return self._room.step()
+
+
+def _step(opening: _Opening, comparer: Comparer, ledger: Ledger, policies: Policies) -> bool:
     ledger.policy = comparer.policy = policies.renew(ledger.policy)
-    is_busy = room.step()
+    is_busy = opening.step()
     # A model that answers is heard at once.
     return comparer.step(waits=not is_busy) or is_busy
-
-
-def _look_up(herald: Herald, stop: Stop) -> None:
-    herald.alive()
-    if stop.is_set():
-        raise _Stopping

@@ -149,6 +149,10 @@ def main() -> None:
     start = json.loads(first_line())
     if behaviour == "no-load":
         die("exit")
+    if behaviour == "sleeps-as":
+        while start["card"]["name"] == sys.argv[2] and not Path(sys.argv[3]).exists():
+            time.sleep(0.01)
+        behaviour = "refuses" if start["card"]["name"] == sys.argv[2] else "fine"
     if behaviour == "refuses":
         say(kind="failed", reason="no GPU here")
         return

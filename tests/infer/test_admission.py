@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import select
+from collections import deque
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.catalogue import Model
 from node.config import InferSettings
 from node.infer.admission import Memory, Residence, Resident, to_unload
 from tests.infer.conftest import Site, fake
@@ -51,9 +55,54 @@ def test_the_model_unused_for_longest_makes_room(site: Site):
 
 def test_preloading_stops_at_the_budget(site: Site):
     residence = Residence(InferSettings(resident_bytes=4 * GIB), fake("large", 7 * GIB // 2))
-    models = [replace(site.model, model_digest=digest, card=replace(site.model.card, name=digest)) for digest in "ab"]
     try:
-        assert residence.preload(models, lambda: None) == ["a on cpu", "b loads when it is needed"]
+        assert _loaded(residence, _named(site.model, "a", "b")) == ["a on cpu", "b loads when it is needed"]
+    finally:
+        residence.end()
+
+
+def _loaded(residence: Residence, models: list[Model]) -> list[str]:
+    residence.want(models)
+    residence.load()
+    while residence.loads:
+        for child in residence.children:
+            deque(child.heard(), maxlen=0)
+        residence.load()
+        select.select([child.readable for child in residence.children], [], [], 0.05)
+    return [residence.told(model) for model in models]
+
+
+def _named(model: Model, *names: str) -> list[Model]:
+    return [replace(model, model_digest=name, card=replace(model.card, name=name)) for name in names]
+
+
+def test_models_are_loaded_beside_each_other_a_core_each(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
+    residence = Residence(InferSettings(), fake("deaf"))
+    try:
+        residence.want(_named(site.model, "a", "b", "c"))
+        residence.load()
+        assert [child.model.card.name for child in residence.children] == ["a", "b"]
+        residence.dismiss(residence.children[0])
+        residence.load()
+        assert [child.model.card.name for child in residence.children] == ["b", "c"]
+        assert residence.loads
+    finally:
+        residence.end()
+
+
+def test_what_was_loaded_for_nobody_makes_room_and_what_a_study_asked_for_stays(site: Site):
+    residence = Residence(InferSettings(resident_bytes=8 * GIB), fake("large", 3 * GIB))
+    a, b, c = _named(site.model, "a", "b", "c")
+    try:
+        residence.want([a, b])
+        residence.load()
+        residence.child(b)
+        residence.child(c)
+        for child in residence.children:
+            child.wait_until_ready(lambda: None)
+        residence.load()
+        assert [child.model.card.name for child in residence.children] == ["b", "c"]
     finally:
         residence.end()
 

@@ -18,6 +18,7 @@ from node.infer import model_child
 from node.infer.ledger import tracked
 from node.infer.messages import Reply, ReplyKind
 from node.infer.model_child import ModelChild
+from node.infer.room import InferRoom
 from node.store import artifacts, findings, work_items
 from tests.fakes import BRAIN
 from tests.imaging.networks import OneNaN, saved
@@ -313,9 +314,31 @@ def _is_gone(pid: int) -> bool:
 
 
 def test_preloading_tells_what_is_loaded_and_what_is_not(site: Site):
-    assert site.room(fake("fine")).preload(lambda: None) == "tiny on cpu"
-    assert site.room(fake("no-load")).preload(lambda: None) == "tiny does not load"
-    assert site.room(fake("refuses")).preload(lambda: None) == "tiny does not load"
+    assert preloaded(site.room(fake("fine"))) == "tiny on cpu"
+    assert preloaded(site.room(fake("no-load"))) == "tiny does not load"
+    assert preloaded(site.room(fake("refuses"))) == "tiny does not load"
+
+
+def preloaded(room: InferRoom) -> str:
+    room.preload()
+    while not (line := room.loaded()):
+        room.step()
+    return line
+
+
+def test_a_study_is_read_while_another_model_still_loads_and_one_that_cannot_load_costs_no_other(
+    site: Site, tmp_path: Path
+):
+    site.other_model()
+    outcome_id = site.waits(FIRST)
+    room = site.room(fake("sleeps-as", "other", tmp_path / "wake"))
+    room.preload()
+    site.clock.forward(10)
+    while site.outcome(outcome_id).state is not OutcomeState.RESULT:
+        room.step()
+    assert room.loaded() == ""
+    (tmp_path / "wake").touch()
+    assert preloaded(room) == "tiny on cpu, other does not load"
 
 
 def test_a_model_that_never_gets_ready_is_ended_and_counted(site: Site, monkeypatch: pytest.MonkeyPatch):
