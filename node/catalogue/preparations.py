@@ -56,11 +56,23 @@ def check_preparation(card: ModelCard, complaint: Complaint) -> None:
         raise wrong("crop", "goes with no detection", "Remove it: boxes are told where they lie in the whole image")
     if card.pipeline == PIPELINE:
         _check_fit(card, wrong)
-    if card.architecture is not None:
-        full = components.resolved(card.architecture.name) or ""
-        if not full.startswith(_NETWORKS):
-            problem = f'"{card.architecture.name}" is no network of MONAI nor of ours'
-            raise complaint("architecture.name", problem, "Name one of monai.networks.nets, such as UNet")
+    _check_architectures(card, complaint)
+
+
+def _check_architectures(card: ModelCard, complaint: Complaint) -> None:
+    """Check that each network is one of those that may be made: a card is no way to call whatever is installed."""
+    named = {"architecture": card.architecture}
+    for number, weights in enumerate(card.weights):
+        named[f"weights[{number}].architecture"] = weights.architecture
+        if weights.architecture is not None and card.pipeline != PIPELINE:
+            remedy = f'Remove it, or write pipeline = "{PIPELINE}"'
+            raise complaint(f"weights[{number}].architecture", f'goes with no pipeline "{card.pipeline}"', remedy)
+    for key, architecture in named.items():
+        if architecture is None:
+            continue
+        if not (components.resolved(architecture.name) or "").startswith(_NETWORKS):
+            problem = f'"{architecture.name}" is no network of MONAI nor of ours'
+            raise complaint(f"{key}.name", problem, "Name one of monai.networks.nets, such as UNet")
 
 
 def _check_fit(card: ModelCard, wrong: Complaint) -> None:

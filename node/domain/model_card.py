@@ -146,6 +146,8 @@ class Weights:
 
     role: str
     source: str
+    #: The network that the weights are put into, where it is another than the card's `[architecture]`.
+    architecture: Architecture | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +217,16 @@ class ModelCard:
     scope: Scope = Scope.SERIES
     #: How the numbers of several images become one: "max" or "mean".
     aggregate: str = "max"
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its networks are of several architectures."""
+        return any(weights.architecture not in (None, self.architecture) for weights in self.weights)
+
+    def architecture_of(self, role: str) -> Architecture | None:
+        """The network that the weights of a role are put into; `None` where their file brings its own."""
+        own = (weights.architecture for weights in self.weights if weights.role == role)
+        return next(own, None) or self.architecture
 
     def repeats(self, quantity: Quantity, segment_number: int, *, per_lesion: bool) -> Repeatability | None:
         """How well a quantity of a segment, or of each of its lesions, repeats; `None` where the card does not say."""

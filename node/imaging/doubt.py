@@ -36,9 +36,8 @@ def members(fitting: Fitting) -> tuple[Runner, ...]:
     doubt = fitting.card.uncertainty
     if doubt is None or doubt.method != ENSEMBLE:
         return ()
-    first, *others = fitting.weights
     load = pipelines.named(fitting.card.pipeline).load
-    return tuple(load(replace(fitting, weights={first: fitting.weights[role]})) for role in others)
+    return tuple(load(_one(fitting, role)) for role in list(fitting.weights)[1:])
 
 
 def alone(fitting: Fitting) -> Fitting:
@@ -46,8 +45,17 @@ def alone(fitting: Fitting) -> Fitting:
     doubt = fitting.card.uncertainty
     if doubt is None or doubt.method != ENSEMBLE:
         return fitting
-    first = next(iter(fitting.weights))
-    return replace(fitting, weights={first: fitting.weights[first]})
+    return _one(fitting, next(iter(fitting.weights)))
+
+
+def _one(fitting: Fitting, role: str) -> Fitting:
+    """The same for one member, in the first one's place."""
+    first, path = next(iter(fitting.weights)), fitting.weights[role]
+    if not fitting.card.is_mixed:
+        return replace(fitting, weights={first: path})
+    card = replace(fitting.card, architecture=fitting.card.architecture_of(role), weights=())
+    # An engine was measured with the first one, and another architecture may not come to the same with it.
+    return replace(fitting, card=card, weights={first: path}, evidence=None)
 
 
 def read(card: ModelCard, runner: Runner, others: Sequence[Runner], given: Given, pulse: Pulse) -> Reading:
@@ -123,13 +131,14 @@ def _together(card: ModelCard, readings: Sequence[Reading]) -> Reading:
     elif logits is not None:
         logits = _mean([each.logits for each in readings if each.logits is not None], exclusive=card.exclusive)
     notes = dict.fromkeys(note for each in readings for note in each.notes)
+    kind = "several architectures, in single precision," if card.is_mixed else "one kind"
     timings = {name: sum(each.timings.get(name, 0.0) for each in readings) for name in first.timings}
     return replace(
         first,
         labels=labels,
         logits=logits,
         uncertainty=tally.disagreement(),
-        notes=(*notes, f"What {len(readings)} models of one kind say together."),
+        notes=(*notes, f"What {len(readings)} models of {kind} say together."),
         timings=timings,
     )
 

@@ -3,8 +3,8 @@
 The file is TorchScript, torch.export (`.pt2`), an AOTInductor package (`.pt2`), ONNX (`.onnx`, with the extra `onnx`),
 or weights alone (safetensors, `torch.save`) for the network of MONAI that `[architecture]` names. It is given
 (batch, channel, axis, axis, axis) float32, of single images (batch, channel, row, column), and answers with
-(batch, class, …) of the same extent; as a classifier with (batch, number). Several files are networks of one kind,
-whose shares are averaged.
+(batch, class, …) of the same extent; as a classifier with (batch, number). Several files are networks that take and
+give the same, of one architecture or of each its own, whose shares are averaged.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load(fitting: Fitting) -> Runner:
         raise Misconfigured("model.toml", "weights", f"roles are {roles}", f'Give the first file the role "{ROLE}"')
     bundle = declared.configuration(card, fitting.folder, fitting.device)
     made = steps.resolved(bundle, own_code=False)
-    members = [_member(fitting, path, device) for path in fitting.weights.values()]
+    members = [_member(fitting, role, path, device) for role, path in fitting.weights.items()]
     network, said = members[0], card.preparation
     if len(members) > 1 or said.flips:
         network = Averaged(members, said.activation, said.flips)
@@ -53,9 +53,9 @@ def load(fitting: Fitting) -> Runner:
     return Network(fitting, exact, bundle, plain=_finished(members[0], fitting))
 
 
-def _member(fitting: Fitting, path: Path, device: torch.device) -> nn.Module:
+def _member(fitting: Fitting, role: str, path: Path, device: torch.device) -> nn.Module:
     batch, own_code = fitting.card.preparation.batch, fitting.own_code
-    return network_of(path, fitting.card.architecture, device, own_code=own_code, batch=batch)
+    return network_of(path, fitting.card.architecture_of(role), device, own_code=own_code, batch=batch)
 
 
 def _finished(network: nn.Module, fitting: Fitting) -> nn.Module:
@@ -67,7 +67,7 @@ def _finished(network: nn.Module, fitting: Fitting) -> nn.Module:
 
 
 class Network(Bundle):
-    """A network from one file, or the mean of several of one kind, loaded."""
+    """A network from one file, or the mean of several, loaded."""
 
     def __init__(self, fitting: Fitting, exact: Exact, bundle: Configuration, *, plain: nn.Module) -> None:
         super().__init__(fitting, exact, bundle)
