@@ -28,7 +28,9 @@ from node.learn.place import Place
 from node.learn.prediction import Prediction, read_predictions
 from node.learn.recipe import Recipe
 from node.learn.recipe_text import recipe_text
-from node.learn.run import Run
+from node.learn.run import Member, Run
+from node.learn.synthetic import counting
+from node.learn.synthetic.drawing import widened
 from node.learn.training import Ears, Ready
 from node.learn.ways import Tray, changed
 
@@ -68,11 +70,12 @@ def ablate(ready: Ready, place: Place, ears: Ears) -> Comparison | None:
         told = _read(ready, recipe, tray, place, ears, f"ablation {number} of {len(recipes)}: {name}")
         said.append(told)
     first = statistic_of(said[0], ready.recipe, part)
-    rows = [Row(name=AS_IT_IS, figures=_figures(said[0], part, first))]
-    for way, told in zip(ways, said[1:], strict=True):
+    drawn = [counting.figures(_member(ready, recipe).folder) for recipe in recipes]
+    rows = [Row(name=AS_IT_IS, figures={**_figures(said[0], part, first), **drawn[0]})]
+    for way, told, besides in zip(ways, said[1:], drawn[1:], strict=True):
         own = statistic_of(told, ready.recipe, part)
         changes = {key: value if isinstance(value, str) else json.dumps(value) for key, value in way.changes.items()}
-        rows.append(Row(name=way.name, changes=changes, figures=_figures(told, part, own, first)))
+        rows.append(Row(name=way.name, changes=changes, figures={**_figures(told, part, own, first), **besides}))
     if asked.together:
         told = together(said)
         own = statistic_of(told, ready.recipe, part)
@@ -156,16 +159,22 @@ def _shortened(recipe: Recipe, epochs: int) -> Recipe:
     return dataclasses.replace(recipe, training=training)
 
 
-def _read(ready: Ready, recipe: Recipe, tray: Tray, place: Place, ears: Ears, name: str) -> tuple[Prediction, ...]:
-    """What a way says of what it was not trained on; its folder bears the digest of its recipe."""
+def _member(ready: Ready, recipe: Recipe) -> Member:
+    """The training of a way; its folder bears the digest of its recipe."""
     digest = hashlib.sha256(recipe_text(recipe).encode()).hexdigest()[:12]
-    member = Run(folder=ready.run.folder / "ablation" / digest).member(recipe.training.seeds[0], 0)
+    return Run(folder=ready.run.folder / "ablation" / digest).member(recipe.training.seeds[0], 0)
+
+
+def _read(ready: Ready, recipe: Recipe, tray: Tray, place: Place, ears: Ears, name: str) -> tuple[Prediction, ...]:
+    """What a way says of what it was not trained on."""
+    member = _member(ready, recipe)
     if not member.is_done:
         ears.say(name)
         fold = ready.split.folds[0]
         examples = tray.examples(recipe)
         material = members.material_of(recipe, recipe.classes, fold, examples)
         material = dataclasses.replace(material, beside=ready.beside)
+        material = widened(material, member, place, lambda: ears.training(f"{name}, synthetic images"))
         members.train_member(member, material, [examples[key] for key in fold.test], place, ears.training(name))
         place.meet()
     if not member.predictions.exists():

@@ -27,6 +27,7 @@ from node.learn.reading import Model, Unread, read, settled_of
 from node.learn.recipe import Judging, Recipe, read_recipe
 from node.learn.run import Run
 from node.learn.split import read_split
+from node.learn.synthetic.counting import noted
 
 #: The one pipeline that runs no code of the model's own.
 _HARMLESS = "network"
@@ -61,6 +62,7 @@ def judge_run(run: Run, *, part: str = TEST, seeds: Collection[int] = ()) -> Jud
     terms = Terms(model=recipe.name, part=part)
     task = recipe.task
     found = evaluate(predictions, recipe.evaluation, task, recipe.classes, together=together, terms=terms)
+    found = noted(found, run)
     missing = len(wanted) * len(read_split(run.split).folds) - len(files)
     if missing > 0:
         note = f"{missing} of the trainings are not done: the figures are of the others alone."

@@ -17,6 +17,7 @@ from node.domain.preparation import Architecture, Preparation
 from node.learn.boxes.table import Detecting
 from node.learn.radiomics.table import Radiomics
 from node.learn.recipe_ways import Ablation, Searching
+from node.learn.synthetic.table import Synthetic
 
 _FORBID: Any = {"extra": "forbid"}
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -252,6 +253,7 @@ class Recipe:
     network: Architecture | None = None
     start: Start | None = None
     augmentation: Augmentation | None = None
+    synthetic: Synthetic | None = None
     training: Training = field(default_factory=Training)
     evaluation: Judging = field(default_factory=Judging)
     detection: Detecting = field(default_factory=Detecting)

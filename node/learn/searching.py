@@ -27,9 +27,10 @@ from node.learn.place import Place
 from node.learn.recipe import Recipe
 from node.learn.recipe_text import recipe_text
 from node.learn.recipe_ways import Room, Searching
-from node.learn.run import Run
+from node.learn.run import Member, Run
 from node.learn.space import usual
 from node.learn.split import Fold
+from node.learn.synthetic.drawing import widened
 from node.learn.training import Ears, Ready
 from node.learn.ways import STRENGTH, Tray, changed
 
@@ -156,6 +157,8 @@ class _Trying:
         folder.mkdir(exist_ok=True)
         seed = recipe.training.seeds[0]
         try:
+            member = Member(folder=folder, seed=seed, fold=0)
+            material = widened(material, member, self.place, lambda: self.ears.training(f"{name}, synthetic images"))
             learner = teacher(recipe.task).learner(material, seed)
             history = fit(learner, recipe.training, folder, seed, self.place, listen)
         except Failed as error:

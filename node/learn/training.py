@@ -30,6 +30,8 @@ from node.learn.recipe import Members, Recipe, read_recipe
 from node.learn.recipe_text import recipe_text
 from node.learn.run import Member, Run
 from node.learn.split import Split, read_split, split_text
+from node.learn.synthetic.counting import noted
+from node.learn.synthetic.drawing import widened
 from node.learn.trial import tried
 
 
@@ -164,7 +166,8 @@ def _judged(ready: Ready, said: tuple[Prediction, ...], together: tuple[Predicti
     """The figures; where nothing was held back for a test, those of what validated, which say so."""
     recipe = ready.recipe
     terms = Terms(part=TEST if any(fold.test for fold in ready.split.folds) else VALIDATION)
-    return evaluate(said, recipe.evaluation, recipe.task, recipe.classes, together=together, terms=terms)
+    judged = evaluate(said, recipe.evaluation, recipe.task, recipe.classes, together=together, terms=terms)
+    return noted(judged, ready.run)
 
 
 def _examples(ready: Ready, place: Place, ears: Ears) -> Mapping[str, Example]:
@@ -255,5 +258,6 @@ def _member(
         ears.say(f"{name} goes on after epoch {member.epochs}")
     material = members.material_of(ready.recipe, ready.recipe.classes, fold, examples)
     material = dataclasses.replace(material, beside=ready.beside)
+    material = widened(material, member, place, lambda: ears.training(f"{name}, synthetic images"))
     test = [examples[key] for key in fold.test]
     members.train_member(member, material, test, place, ears.training(name))

@@ -16,6 +16,7 @@ from node.learn.case import Dataset
 from node.learn.evaluate.evaluating import positive_of
 from node.learn.preparing import preparer
 from node.learn.recipe import Exporting, Recipe
+from node.learn.synthetic import drawing as synthetic
 
 _RECIPE = "recipe.toml"
 _BYTES = 2
@@ -33,6 +34,7 @@ def tried(recipe: Recipe, dataset: Dataset, *, networks: int, is_derived: bool) 
         Failed: the first case cannot be prepared.
     """
     assert recipe.task is not None
+    synthetic.refuse(recipe)
     if recipe.task not in (Task.CLASSIFICATION, Task.SEGMENTATION):
         return recipe
     assert recipe.network is not None

@@ -15,6 +15,7 @@ from node.learn.members import prepared
 from node.learn.recipe import Augmentation, Recipe, recipe_of
 from node.learn.recipe_text import recipe_text
 from node.learn.split import Fold, Split
+from node.learn.synthetic import drawing as synthetic
 
 #: A key that no table has: every number of the augmentation times this.
 STRENGTH = "augmentation.strength"
@@ -44,6 +45,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
                 raise Misconfigured(_PLACE, key, f"{table} is no table", "Correct the key")
         inner[last] = list(value) if isinstance(value, tuple) else value
     made = recipe_of(document, _PLACE)
+    synthetic.refuse(made)
     if STRENGTH in changes and made.augmentation is not None:
         return dataclasses.replace(made, augmentation=strengthened(made.augmentation, float(changes[STRENGTH])))
     return made

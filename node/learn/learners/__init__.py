@@ -47,6 +47,8 @@ class Material:
     validation: tuple[Example, ...]
     #: Folder of the recipe: weights that training begins from may lie beside it.
     beside: Path = Path()
+    #: Images that were drawn for this training, and are of nobody (see `node.learn.synthetic`).
+    drawn: tuple[Example, ...] = ()
 
 
 class Teacher(Protocol):

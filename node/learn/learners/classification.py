@@ -63,21 +63,23 @@ class Classifier:
             freshly(self.network, begins_anew, torch.Generator().manual_seed(seed))
         self._recipe, self._seed = recipe, seed
         self._augmentation = recipe.augmentation
-        self._train, self._validation = material.train, material.validation
+        self._train, self._validation = (*material.train, *material.drawn), material.validation
+        self._real = len(material.train)
         self._labels = np.array([_label(each) for each in self._train])
         self._classes = len(material.classes)
-        counts = np.bincount(self._labels, minlength=self._classes)
-        if not counts.all():
-            missing = material.classes[int(np.argmin(counts))]
+        real = np.bincount(self._labels[: self._real], minlength=self._classes)
+        if not real.all():
+            missing = material.classes[int(np.argmin(real))]
             raise Misconfigured("recipe.toml", "split", f"no case of {missing} is trained on", "Split anew")
+        counts = np.bincount(self._labels, minlength=self._classes)
         self._weights = torch.from_numpy((len(self._labels) / (self._classes * counts)).astype(np.float32))
         # What is taken off while it learns from balanced classes, it has to answer by itself.
-        self._common = torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32)) * recipe.training.prior
+        self._common = torch.from_numpy(np.log(real / real.sum()).astype(np.float32)) * recipe.training.prior
 
     @property
     def steps(self) -> int:
-        """See `Learner`."""
-        return self._recipe.training.steps or -(-len(self._train) // self._recipe.training.batch)
+        """See `Learner`: with drawn images an epoch is as long as without."""
+        return self._recipe.training.steps or -(-self._real // self._recipe.training.batch)
 
     def groups(self) -> Sequence[tuple[Sequence[nn.Parameter], float]]:
         """See `Learner`."""
@@ -123,8 +125,8 @@ class Classifier:
         return standardised(image) if said.values is Values.ZSCORE and not said.mean else image
 
     def _places(self, epoch: int, index: int) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """Which cases are in a batch: every one once an epoch, or each class as often as any other."""
-        count, batch = len(self._train), self._recipe.training.batch
+        """Which cases are in a batch: none twice in an epoch, or each class as often as any other."""
+        count, batch = self._real, self._recipe.training.batch
         random = random_of(self._seed, epoch)
         wanted = self.steps * batch
         if self._recipe.training.balance is Balance.SAMPLER:
@@ -132,7 +134,7 @@ class Classifier:
             drawn = [_drawn(np.flatnonzero(self._labels == label), each, random) for label in range(self._classes)]
             order = np.stack(drawn, axis=1).ravel()
         else:
-            order = _drawn(np.arange(count), wanted if self._recipe.training.steps else count, random)
+            order = _drawn(np.arange(len(self._train)), wanted if self._recipe.training.steps else count, random)
         if len(order) % batch == 1 and count > 1:
             # One image alone has no statistics that a batch could be normalised by.
             order = np.append(order, order[0])
