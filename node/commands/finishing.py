@@ -30,8 +30,6 @@ _COMPARED = 2
 _LIBRARIES = ("torch", "monai", "numpy")
 #: What a report leaves in the run's folder.
 _REPORTS = ("report.html", "report.pdf")
-#: File of the run's folder that keeps how the model was made.
-_MAKING = "making.json"
 _MADE: TypeAdapter[Making] = TypeAdapter(Making)
 
 
@@ -104,7 +102,7 @@ def making_of(ready: training.Ready, place: Place, command: str, day: date) -> M
 
     It is kept in the run's folder: a run that is exported again, on another day or machine, gives the same model.
     """
-    file = ready.run.folder / _MAKING
+    file = ready.run.making
     if file.exists():
         return _read(file)
     wanted = {*training.members_of(ready), *training.chosen(ready)}

@@ -21,7 +21,7 @@ from node.commands.training import listening
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Failed, Misconfigured
-from node.learn import ablation, searching, training
+from node.learn import ablation, ensembles, searching, training
 from node.learn.dataset.plots import draw
 from node.learn.dataset.sheet import sheet_text
 from node.learn.dataset.sheet_lines import sheet_lines
@@ -90,6 +90,7 @@ def _trained(wish: Wish, settings: Settings, asked: training.Wish) -> None:
             ears = training.Ears(say=say, training=listener) if tells else training.Ears()
             ready = searching.searched(ready, place, ears)
             evaluation = training.train(ready, place, ears)
+            ensembles.compare(ready, place)
             ablation.ablate(ready, place, ears)
         if place.leads:
             _finish(wish, settings, ready, evaluation, place)

@@ -7,7 +7,6 @@ difference: in each resample both have read the same groups of cases.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from node.domain.model_card import Task
 from node.errors import Failed
-from node.learn import members
+from node.learn import bearing, members
 from node.learn.comparison import FILE_NAME, Comparison, Row, put_comparison
 from node.learn.evaluate import bootstrap, classifying, detection, segmenting
 from node.learn.evaluate.bootstrap import Method, Statistic
@@ -27,7 +26,6 @@ from node.learn.evaluate.settling import settle
 from node.learn.place import Place
 from node.learn.prediction import Prediction, read_predictions
 from node.learn.recipe import Recipe
-from node.learn.recipe_text import recipe_text
 from node.learn.run import Member, Run
 from node.learn.synthetic import counting
 from node.learn.synthetic.drawing import widened
@@ -71,15 +69,15 @@ def ablate(ready: Ready, place: Place, ears: Ears) -> Comparison | None:
         said.append(told)
     first = statistic_of(said[0], ready.recipe, part)
     drawn = [counting.figures(_member(ready, recipe).folder) for recipe in recipes]
-    rows = [Row(name=AS_IT_IS, figures={**_figures(said[0], part, first), **drawn[0]})]
+    rows = [Row(name=AS_IT_IS, figures={**figures_of(said[0], part, first), **drawn[0]})]
     for way, told, besides in zip(ways, said[1:], drawn[1:], strict=True):
         own = statistic_of(told, ready.recipe, part)
         changes = {key: value if isinstance(value, str) else json.dumps(value) for key, value in way.changes.items()}
-        rows.append(Row(name=way.name, changes=changes, figures={**_figures(told, part, own, first), **besides}))
+        rows.append(Row(name=way.name, changes=changes, figures={**figures_of(told, part, own, first), **besides}))
     if asked.together:
         told = together(said)
         own = statistic_of(told, ready.recipe, part)
-        rows.append(Row(name=TOGETHER, figures=_figures(told, part, own, first)))
+        rows.append(Row(name=TOGETHER, figures=figures_of(told, part, own, first)))
     text = (
         f"Each trained for {epochs} epochs on the first fold with seed {ready.recipe.training.seeds[0]}, judged on its"
         f" {part} part. A change is that from the recipe as it is, with the interval of the difference (paired, 95 %):"
@@ -143,7 +141,8 @@ def difference(way: Statistic, first: Statistic) -> Statistic:
     return statistic
 
 
-def _figures(told: Sequence[Prediction], part: str, way: Statistic, first: Statistic | None = None) -> dict[str, Any]:
+def figures_of(told: Sequence[Prediction], part: str, way: Statistic, first: Statistic | None = None) -> dict[str, Any]:
+    """Return a way's figures of a part with their intervals; with a `first` way the differences to it, too."""
     judged = cohorts(told, part)[0].judged
     groups = groups_of(judged)
     strata = [each.truth for each in judged] if judged[0].truth is not None else None
@@ -160,9 +159,8 @@ def _shortened(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def _member(ready: Ready, recipe: Recipe) -> Member:
-    """The training of a way; its folder bears the digest of its recipe."""
-    digest = hashlib.sha256(recipe_text(recipe).encode()).hexdigest()[:12]
-    return Run(folder=ready.run.folder / "ablation" / digest).member(recipe.training.seeds[0], 0)
+    """The training of a way; its folder bears the digest of what that depends on."""
+    return Run(folder=ready.run.folder / "ablation" / bearing.digest(recipe)).member(recipe.training.seeds[0], 0)
 
 
 def _read(ready: Ready, recipe: Recipe, tray: Tray, place: Place, ears: Ears, name: str) -> tuple[Prediction, ...]:

@@ -60,6 +60,11 @@ def restore(folder: Path) -> dict[str, Any] | None:
     return found
 
 
+def stands(folder: Path) -> bool:
+    """Say whether a training is under way, or was killed."""
+    return (folder / _LAST).exists()
+
+
 def forget(folder: Path) -> None:
     """Remove the state of a training that has ended; what was told of its epochs stays."""
     (folder / _LAST).unlink(missing_ok=True)

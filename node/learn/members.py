@@ -108,22 +108,28 @@ def train_member(
 ) -> tuple[Prediction, ...]:
     """Train one, keep its weights, and let it read what it was not trained on.
 
+    One whose weights are kept, and whose answers are not, is only asked again.
+
     Raises:
         Failed: its loss became no number, or the memory is too small.
         Misconfigured: what its folder keeps belongs to another network.
     """
     member.folder.mkdir(parents=True, exist_ok=True)
     assert material.recipe.task is not None
-    teaching = teacher(material.recipe.task)
-    learner = teaching.learner(material, member.seed)
+    is_trained = member.is_trained
     with _advised(material.recipe):
-        fit(learner, material.recipe.training, member.folder, member.seed, place, listener)
-        network = learner.network
+        if is_trained:
+            network = network_of(member, material.recipe, place.device)
+        else:
+            learner = teacher(material.recipe.task).learner(material, member.seed)
+            fit(learner, material.recipe.training, member.folder, member.seed, place, listener)
+            network = learner.network
         said = predictions([network], member, material.recipe, material.validation, test, place.device)
     if place.leads:
-        # Copies: what two layers share is nothing that safetensors writes.
-        tensors = {name: each.detach().cpu().clone().contiguous() for name, each in network.state_dict().items()}
-        checkpoint.write_whole(member.weights, lambda path: save_file(tensors, path))
+        if not is_trained:
+            # Copies: what two layers share is nothing that safetensors writes.
+            tensors = {name: each.detach().cpu().clone().contiguous() for name, each in network.state_dict().items()}
+            checkpoint.write_whole(member.weights, lambda path: save_file(tensors, path))
         checkpoint.write_whole(member.predictions, lambda path: write_predictions(path, said))
         checkpoint.forget(member.folder)
     return said

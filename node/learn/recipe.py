@@ -143,6 +143,20 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Further:
+    """One of the `[[networks]]`: a network of another architecture, trained beside the first one."""
+
+    __pydantic_config__: ClassVar = _FORBID
+
+    #: As in `[network]`.
+    name: str
+    #: As in `[network]`.
+    arguments: dict[str, Any] = field(default_factory=dict)
+    #: What it begins from, as in `[start]`; left out: from nothing.
+    start: Start | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """The `[training]` table."""
 
@@ -251,6 +265,8 @@ class Recipe:
     split: Splitting = field(default_factory=Splitting)
     preparation: Preparation | None = None
     network: Architecture | None = None
+    #: Further networks of other architectures: all of them become one model, their shares averaged.
+    networks: tuple[Further, ...] = ()
     start: Start | None = None
     augmentation: Augmentation | None = None
     synthetic: Synthetic | None = None

@@ -29,6 +29,11 @@ def recipe_text(recipe: Recipe, notes: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def value_text(value: Any) -> str:
+    """Write a value of a recipe as TOML; of a table what is not at its default."""
+    return _literal(value)
+
+
 def _given(table: Any) -> Iterator[tuple[str, Any]]:
     """What a table holds, in the order of its keys, but what is at its default or left out."""
     for field in fields(table):

@@ -14,11 +14,13 @@ from node.learn import checkpoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One training of a run: a seed on a fold."""
+    """One training of a run: a seed on a fold, of one network."""
 
     folder: Path
     seed: int
     fold: int
+    #: 0 is that of the recipe's `[network]`, 1 the first of its `[[networks]]`.
+    network: int = 0
 
     @property
     def weights(self) -> Path:
@@ -29,6 +31,11 @@ class Member:
     def predictions(self) -> Path:
         """What it said of validation and test; written last, so that a member that has them is done."""
         return self.folder / "predictions.jsonl"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its network is whole, and at most what that says is missing."""
+        return self.weights.exists() and not checkpoint.stands(self.folder)
 
     @property
     def is_done(self) -> bool:
@@ -73,6 +80,11 @@ class Run:
         return self.folder / "together.jsonl"
 
     @property
+    def making(self) -> Path:
+        """How its model was made."""
+        return self.folder / "making.json"
+
+    @property
     def models(self) -> Path:
         """Where the model is exported to, in a folder of its own name."""
         return self.folder / "model"
@@ -90,7 +102,12 @@ class Run:
     @property
     def is_begun(self) -> bool:
         """Whether anything was trained or searched here: what it was begun with stands then."""
-        return any(self.folder.glob("seed-*/*")) or (self.folder / "journal.log").exists()
+        return any(self.folder.glob("seed-*/*")) or self.is_searched
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether a search was begun here."""
+        return (self.folder / "journal.log").exists()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -109,7 +126,9 @@ class Run:
                 ) from None
             yield
 
-    def member(self, seed: int, fold: int) -> Member:
+    def member(self, seed: int, fold: int, network: int = 0) -> Member:
         """The training of a seed on a fold; -1 is the one on all cases."""
         name = f"fold-{fold}" if fold >= 0 else "whole"
-        return Member(folder=self.folder / f"seed-{seed}" / name, seed=seed, fold=fold)
+        # A folder of its own for each further network: what was there before it stays where it is.
+        beneath = self.folder / f"network-{network + 1}" if network else self.folder
+        return Member(folder=beneath / f"seed-{seed}" / name, seed=seed, fold=fold, network=network)

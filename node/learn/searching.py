@@ -11,12 +11,11 @@ import importlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from node.errors import Failed, Misconfigured
-from node.learn import members
+from node.learn import bearing, beginning, members
 from node.learn.checkpoint import write_whole
 from node.learn.comparison import FILE_NAME as COMPARISON
 from node.learn.comparison import Comparison, Row, put_comparison
@@ -35,6 +34,8 @@ from node.learn.training import Ears, Ready
 from node.learn.ways import STRENGTH, Tray, changed
 
 _STUDY = "search"
+#: What it has found, where something else is trained already.
+BEST = "best.toml"
 #: Trials that are drawn at random before the others are learnt from, and that no trial is ended before.
 _AT_RANDOM, _UNENDED = 6, 4
 #: Ways that the report shows.
@@ -55,6 +56,8 @@ def searched(ready: Ready, place: Place, ears: Ears) -> Ready:
     asked = ready.recipe.search
     if asked is None:
         return ready
+    # Hours may pass before what it finds can be trained.
+    beginning.refuse_other_split(Run(folder=ready.run.folder.parent), ready.split)
     fold = ready.split.folds[0]
     if not fold.validation:
         raise Misconfigured("recipe.toml", "search", "has no validation part to choose by", "Give one in [split]")
@@ -87,7 +90,7 @@ def searched(ready: Ready, place: Place, ears: Ears) -> Ready:
         study.optimize(trying, n_trials=left, timeout=left_s if asked.minutes else None, callbacks=tell)
     if not any(each.state.name == "COMPLETE" for each in study.trials):
         raise Failed("no trial of the search came to an end: a lower learning rate in its space may help")
-    return _best(ready, study, folder)
+    return _best(ready, study, folder, ears)
 
 
 def _optuna() -> Any:
@@ -234,45 +237,53 @@ def _changes(trial: Any) -> dict[str, Any]:
     return {key: json.loads(value) if isinstance(value, str) else value for key, value in trial.params.items()}
 
 
-def _best(ready: Ready, study: Any, folder: Path) -> Ready:
-    """What stands, with the best recipe; written down, and put beside the others in the report."""
+def _best(ready: Ready, study: Any, folder: Path, ears: Ears) -> Ready:
+    """What stands, with the recipe that is trained; written down, and put beside the others in the report."""
     _write_trials(folder, study.trials)
     best = changed(ready.recipe, _changes(study.best_trial))
     best = dataclasses.replace(best, ablation=ready.recipe.ablation)
+    trained = _kept(ready, best, ears)
     done = [each for each in study.trials if each.state.name == "COMPLETE"]
     first, *others = done
     shown = [first, *sorted(others, key=lambda each: -each.value)[: _SHOWN - 1]]
-    rows = [_row(each, is_chosen=each.number == study.best_trial.number) for each in shown]
+    rows = [_row(each, is_chosen=trained is best and each.number == study.best_trial.number) for each in shown]
     ended = sum(each.state.name == "PRUNED" for each in study.trials)
     said = (
         f"{len(study.trials)} trials on the training and validation part, {ended} of them ended early; the test part"
         " was not looked at. The score is that of the validation part, so the best of many is flattered by chance."
     )
-    found = dataclasses.replace(ready, recipe=best, run=Run(folder=folder.parent))
-    _begin(found)
+    found = dataclasses.replace(ready, recipe=trained, run=Run(folder=folder.parent))
+    beginning.begin(found.run, found.recipe, found.split, found.sheet)
     put_comparison(found.run.folder / COMPARISON, Comparison(title="Search", text=said, rows=tuple(rows)))
     return found
 
 
-def _begin(found: Ready) -> None:
-    """Write down what the training of the best recipe begins with.
+def _kept(ready: Ready, best: Recipe, ears: Ears) -> Recipe:
+    """The recipe that is trained: the best one, unless networks stand that were trained by another.
 
-    Raises:
-        Misconfigured: its run was begun with another recipe.
+    These are kept: a search that is added to a run, or goes on, tells of a better way, and takes nothing away.
     """
-    run, text = found.run, recipe_text(found.recipe)
-    is_begun = any(run.folder.glob("seed-*/*"))
-    if is_begun and run.recipe.exists() and run.recipe.read_text(encoding="utf-8") != text:
-        problem = "was begun with another recipe than the search has found"
-        raise Misconfigured(run.folder, "", problem, "Name another folder with --run, or remove this one")
-    write_whole(run.recipe, lambda path: path.write_text(text, encoding="utf-8"))
-    for file, theirs in ((run.split, run.search.split), (run.sheet, run.search.sheet)):
-        content = theirs.read_bytes()
-        write_whole(file, partial(_filled, content=content))
-
-
-def _filled(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
+    run = Run(folder=ready.run.folder.parent)
+    before = beginning.standing(run)
+    if before is None or not bearing.differences(bearing.bearing(before), bearing.bearing(best)):
+        return best
+    text = recipe_text(best)
+    write_whole(ready.run.folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
+    ears.say(
+        f"the search has found another recipe than the one that {run.folder} was trained by, which is kept: train "
+        f"{ready.run.folder / BEST} in another folder"
+    )
+    return dataclasses.replace(
+        before,
+        name=best.name,
+        card=best.card,
+        training=dataclasses.replace(before.training, seeds=best.training.seeds),
+        evaluation=best.evaluation if not before.training.patience else before.evaluation,
+        radiomics=best.radiomics,
+        export=best.export,
+        ablation=best.ablation,
+        networks=best.networks,
+    )
 
 
 def _row(trial: Any, *, is_chosen: bool) -> Row:

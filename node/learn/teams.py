@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from node.domain.model_card import Task
 from node.learn import checkpoint, members
+from node.learn.architectures import of_network
 from node.learn.evaluate.cohort import joined
 from node.learn.learners import Example
 from node.learn.place import Place
@@ -53,15 +54,20 @@ def together(
 def teams_of(run: Run, recipe: Recipe, split: Split) -> list[tuple[Member, ...]]:
     """Which trainings answer as one, and have cases that none of them has seen."""
     seeds, folds = recipe.training.seeds, split.folds
-    every = range(len(folds))
+    every, kinds = range(len(folds)), range(1 + len(recipe.networks))
+    found: list[tuple[Member, ...]] = []
     match recipe.export.members:
-        case Members.SEEDS if len(seeds) > 1:
-            return [tuple(run.member(seed, 0) for seed in seeds)]
-        case Members.WHOLE_SEEDS if len(seeds) > 1:
-            return [tuple(run.member(seed, fold) for seed in seeds) for fold in every]
-        case Members.FOLDS if len(folds) > 1 and len({fold.test for fold in folds}) == 1:
-            return [tuple(run.member(seeds[0], fold) for fold in every)]
-    return []
+        case Members.FIRST:
+            found = [tuple(run.member(seeds[0], 0, kind) for kind in kinds)]
+        case Members.SEEDS:
+            found = [tuple(run.member(seed, 0, kind) for kind in kinds for seed in seeds)]
+        case Members.WHOLE:
+            found = [tuple(run.member(seeds[0], fold, kind) for kind in kinds) for fold in every]
+        case Members.WHOLE_SEEDS:
+            found = [tuple(run.member(seed, fold, kind) for kind in kinds for seed in seeds) for fold in every]
+        case Members.FOLDS if len({fold.test for fold in folds}) == 1:
+            found = [tuple(run.member(seeds[0], fold, kind) for kind in kinds for fold in every)]
+    return [team for team in found if len(team) > 1]
 
 
 def _asked(
@@ -70,6 +76,6 @@ def _asked(
     """What these networks say together of the validation part, if none has seen it, and of the test part."""
     fold = split.folds[team[0].fold]
     validation = fold.validation if len({member.fold for member in team}) == 1 else ()
-    networks = [members.network_of(member, recipe, place.device) for member in team]
+    networks = [members.network_of(member, of_network(recipe, member.network), place.device) for member in team]
     parts = [[examples[key] for key in part] for part in (validation, fold.test)]
     return members.predictions(networks, team[0], recipe, parts[0], parts[1], place.device)

@@ -11,12 +11,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.errors import Misconfigured
-from node.learn import checkpoint, members, shelf, splitting, teams
+from node.domain.model_card import Task
+from node.learn import beginning, checkpoint, members, shelf, splitting, teams
+from node.learn.architectures import network_name, of_network
 from node.learn.dataset.examination import Examination, examine
 from node.learn.dataset.opened import Opened
 from node.learn.dataset.problems import Gravity
-from node.learn.dataset.sheet import Sheet, sheet_text
+from node.learn.dataset.sheet import Sheet
 from node.learn.dataset.survey import Progress
 from node.learn.evaluate.cohort import TEST, VALIDATION
 from node.learn.evaluate.evaluating import Terms, evaluate
@@ -26,10 +27,9 @@ from node.learn.learners import Example, teacher
 from node.learn.place import Place
 from node.learn.prediction import Prediction, read_predictions
 from node.learn.radiomics.path import beside_network
-from node.learn.recipe import Members, Recipe, read_recipe
-from node.learn.recipe_text import recipe_text
+from node.learn.recipe import Members, Recipe
 from node.learn.run import Member, Run
-from node.learn.split import Split, read_split, split_text
+from node.learn.split import Split, read_split
 from node.learn.synthetic.counting import noted
 from node.learn.synthetic.drawing import widened
 from node.learn.trial import tried
@@ -104,9 +104,10 @@ def prepare(wish: Wish, ears: Ears, place: Place | None = None) -> Ready:
             ears.say(f"{problem.gravity.value}: {problem.text}. {problem.remedy}")
     examined.refuse()
     split = _split(wish, examined)
-    if not any(fold.validation or fold.test for fold in split.folds):
-        remedy = "Hold some back for validation or for a test"
-        raise Misconfigured("recipe.toml", "split.shares", "leaves no case to judge by", remedy)
+    labels = {case.key: case.label for case in dataset.cases if case.label is not None}
+    beginning.refuse_unfit(split, dataset.classes, labels if dataset.task is Task.CLASSIFICATION else {})
+    for line in beginning.unvalidated(split, asked):
+        ears.say(line)
     recipe = dataclasses.replace(asked, task=dataset.task, classes=dataset.classes)
     recipe = teacher(dataset.task).derived(recipe, dataset, examined.sheet)
     ready = Ready(
@@ -118,12 +119,12 @@ def prepare(wish: Wish, ears: Ears, place: Place | None = None) -> Ready:
         beside=wish.beside,
         pixels={each.key: each.digest for each in examined.survey.sights},
     )
-    networks = len(chosen(ready))
-    recipe = tried(recipe, dataset, networks=networks, is_derived=asked.network is None)
+    copies = len(chosen(ready)) // (1 + len(recipe.networks))
+    recipe = tried(recipe, dataset, copies=copies, is_derived=asked.network is None)
     ready = dataclasses.replace(ready, recipe=recipe)
-    _refuse_other(ready)
+    beginning.refuse_other(ready.run, recipe)
     if place is None or place.leads:
-        _write(ready)
+        beginning.begin(ready.run, recipe, split, ready.sheet)
     if place is not None:
         place.meet()
     return ready
@@ -151,7 +152,7 @@ def train(ready: Ready, place: Place, ears: Ears) -> Evaluation:
             place.meet()
             if place.leads:
                 checkpoint.forget(member.folder)
-        said = tuple(each for member in wanted for each in read_predictions(member.predictions))
+        said = tuple(each for one in members_alike(ready, 0) for each in read_predictions(one.predictions))
         asked = lambda: examples or _examples(ready, place, ears)  # noqa: E731
         together = teams.together(ready.run, ready.recipe, ready.split, place, asked)
         evaluation = _judged(ready, said, together)
@@ -192,61 +193,43 @@ def _two_stage(ready: Ready, evaluation: Evaluation, ears: Ears) -> None:
 
 def members_of(ready: Ready) -> tuple[Member, ...]:
     """The trainings that are judged: every seed on every fold."""
+    return tuple(member for kind in range(1 + len(ready.recipe.networks)) for member in members_alike(ready, kind))
+
+
+def members_alike(ready: Ready, network: int) -> tuple[Member, ...]:
+    """Those of one architecture; 0 is that of `[network]`."""
     folds = range(len(ready.split.folds))
-    return tuple(ready.run.member(seed, fold) for seed in ready.recipe.training.seeds for fold in folds)
+    return tuple(ready.run.member(seed, fold, network) for seed in ready.recipe.training.seeds for fold in folds)
 
 
 def chosen(ready: Ready) -> tuple[Member, ...]:
     """The trainings whose networks become the model."""
     seeds, run = ready.recipe.training.seeds, ready.run
+    wanted: list[tuple[int, int]] = []
     match ready.recipe.export.members:
         case Members.FIRST:
-            return (run.member(seeds[0], 0),)
+            wanted = [(seeds[0], 0)]
         case Members.SEEDS:
-            return tuple(run.member(seed, 0) for seed in seeds)
+            wanted = [(seed, 0) for seed in seeds]
         case Members.FOLDS:
-            return tuple(run.member(seeds[0], fold) for fold in range(len(ready.split.folds)))
+            wanted = [(seeds[0], fold) for fold in range(len(ready.split.folds))]
         case Members.WHOLE:
-            return (run.member(seeds[0], members.WHOLE),)
+            wanted = [(seeds[0], members.WHOLE)]
         case Members.WHOLE_SEEDS:
-            return tuple(run.member(seed, members.WHOLE) for seed in seeds)
+            wanted = [(seed, members.WHOLE) for seed in seeds]
+    return tuple(run.member(*each, kind) for kind in range(1 + len(ready.recipe.networks)) for each in wanted)
 
 
 def _split(wish: Wish, examined: Examination) -> Split:
     """The split that the run was begun with, else that which was written down before, else a new one."""
-    standing = wish.run.split if wish.run.is_begun and wish.run.split.exists() else None
-    file = standing or wish.split
+    file = beginning.path_of(wish.run, wish.split)
     if file is None:
         return splitting.make_split(examined.survey, examined.groups, wish.recipe.split)
     split = read_split(file)
     splitting.check(split, examined.dataset, examined.groups, examined.survey.digest)
-    if standing is not None and wish.split is not None and read_split(wish.split) != split:
-        raise _other(wish.run, "split")
+    if wish.split is not None and read_split(wish.split) != split:
+        raise beginning.other(wish.run, "split")
     return split
-
-
-def _other(run: Run, what: str) -> Misconfigured:
-    problem = f"was begun with another {what}"
-    return Misconfigured(run.folder, "", problem, "Name another folder with --run, or remove this one")
-
-
-def _refuse_other(ready: Ready) -> None:
-    """See that what was trained here before was trained by the same recipe; a dry run binds nobody."""
-    run = ready.run
-    if run.is_begun and run.recipe.exists() and read_recipe(run.recipe) != ready.recipe:
-        raise _other(run, "recipe or data set")
-
-
-def _write(ready: Ready) -> None:
-    run = ready.run
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured(run.folder, "", f"cannot be made: {error.strerror}", "Name another with --run") from error
-    text = recipe_text(ready.recipe)
-    checkpoint.write_whole(run.recipe, lambda path: path.write_text(text, encoding="utf-8"))
-    checkpoint.write_whole(run.split, lambda path: path.write_text(split_text(ready.split), encoding="utf-8"))
-    checkpoint.write_whole(run.sheet, lambda path: path.write_text(sheet_text(ready.sheet), encoding="utf-8"))
 
 
 def _member(
@@ -256,8 +239,12 @@ def _member(
     name = f"training {which}: seed {member.seed}, " + ("all cases" if member.fold < 0 else f"fold {member.fold + 1}")
     if member.epochs:
         ears.say(f"{name} goes on after epoch {member.epochs}")
-    material = members.material_of(ready.recipe, ready.recipe.classes, fold, examples)
+    if ready.recipe.networks:
+        name = f"{name}, {network_name(ready.recipe, member.network)}"
+    recipe = of_network(ready.recipe, member.network)
+    material = members.material_of(recipe, recipe.classes, fold, examples)
     material = dataclasses.replace(material, beside=ready.beside)
-    material = widened(material, member, place, lambda: ears.training(f"{name}, synthetic images"))
+    if not member.is_trained:
+        material = widened(material, member, place, lambda: ears.training(f"{name}, synthetic images"))
     test = [examples[key] for key in fold.test]
     members.train_member(member, material, test, place, ears.training(name))

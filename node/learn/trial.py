@@ -12,6 +12,7 @@ from torch import nn
 from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured
 from node.imaging.formats import built
+from node.learn.architectures import of_network
 from node.learn.case import Dataset
 from node.learn.evaluate.evaluating import positive_of
 from node.learn.preparing import preparer
@@ -23,10 +24,10 @@ _BYTES = 2
 _MB = 1e6
 
 
-def tried(recipe: Recipe, dataset: Dataset, *, networks: int, is_derived: bool) -> Recipe:
+def tried(recipe: Recipe, dataset: Dataset, *, copies: int, is_derived: bool) -> Recipe:
     """See that a resolved recipe fits together; return it, with room for the weights of a network that was derived.
 
-    `networks`: how many become the model.
+    `copies`: of how many trainings of each network the model is made.
 
     Raises:
         Misconfigured: the network does not take what it will be given, or gives other numbers than there are classes;
@@ -36,15 +37,16 @@ def tried(recipe: Recipe, dataset: Dataset, *, networks: int, is_derived: bool) 
     assert recipe.task is not None
     synthetic.refuse(recipe)
     if recipe.task not in (Task.CLASSIFICATION, Task.SEGMENTATION):
+        if recipe.networks:
+            problem = f"several networks are not put together for {recipe.task.value}"
+            raise Misconfigured(_RECIPE, "networks", problem, "Leave them out")
         return recipe
     assert recipe.network is not None
     if recipe.task is Task.CLASSIFICATION:
         positive_of(recipe.evaluation, recipe.classes)
-    network = _made(recipe)
     given = _given(recipe, dataset)
     _refuse_axes(recipe, given.ndim - 2)
-    _ask(network, given, recipe)
-    size = sum(each.numel() for each in network.state_dict().values()) * _BYTES * networks / _MB
+    size = sum(_weighed(recipe, number, given) for number in range(1 + len(recipe.networks))) * copies / _MB
     if size <= recipe.export.largest_mb:
         return recipe
     if is_derived and recipe.export.largest_mb == Exporting().largest_mb:
@@ -52,6 +54,20 @@ def tried(recipe: Recipe, dataset: Dataset, *, networks: int, is_derived: bool) 
         return dataclasses.replace(recipe, export=room)
     problem = f"the weights will be {size:.1f} MB, and {recipe.export.largest_mb:g} are allowed"
     raise Misconfigured(_RECIPE, "export.largest_mb", problem, "Allow more, or make the network smaller")
+
+
+def _weighed(recipe: Recipe, number: int, given: torch.Tensor) -> int:
+    """Bytes of one of the networks, which was asked."""
+    alone = of_network(recipe, number)
+    try:
+        network = _made(alone)
+        _ask(network, given, alone)
+    except Misconfigured as error:
+        if not number:
+            raise
+        key = error.key.replace("network", f"networks[{number - 1}]", 1)
+        raise Misconfigured(_RECIPE, key, error.problem, error.remedy) from error
+    return sum(int(each.numel()) for each in network.state_dict().values()) * _BYTES
 
 
 def _made(recipe: Recipe) -> nn.Module:

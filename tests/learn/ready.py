@@ -11,7 +11,7 @@ import torch
 
 from node.domain.model_card import Task
 from node.domain.preparation import Architecture, Preparation
-from node.learn import ways
+from node.learn import beginning, ways
 from node.learn.case import Case
 from node.learn.learners import Example
 from node.learn.place import Place
@@ -51,6 +51,7 @@ def ready(folder: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, asked: 
         }
 
     monkeypatch.setattr(ways, "prepared", prepared)
+    monkeypatch.setattr(beginning, "sheet_text", lambda _: "{}")
     return Ready(
         dataset=cast("Any", None),
         recipe=recipe,

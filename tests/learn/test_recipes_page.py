@@ -31,7 +31,7 @@ def tables() -> dict[str, Any]:
 def default_of(field: Any) -> str:
     value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
     value = getattr(value, "value", value)
-    if value is dataclasses.MISSING or value in ((), ""):
+    if value is dataclasses.MISSING or value in (None, (), ""):
         return ""
     if isinstance(value, tuple):
         return f"[{', '.join(json.dumps(each) for each in value)}]"

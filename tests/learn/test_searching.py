@@ -20,9 +20,10 @@ from node.learn import searching
 from node.learn.comparison import read_comparisons
 from node.learn.fitting import SCORE
 from node.learn.learners import Material
-from node.learn.recipe import Recipe, read_recipe
+from node.learn.recipe import Exporting, Members, Recipe, read_recipe
+from node.learn.recipe_text import recipe_text
 from node.learn.recipe_ways import Room, Searching
-from node.learn.split import Fold
+from node.learn.split import Fold, read_split
 from node.learn.training import Ears
 from tests.learn.ready import HERE, RECIPE, SPLIT, ready
 
@@ -41,8 +42,6 @@ def begun(folder: Path) -> Path:
     """The folder of a search, with what stands before it."""
     search = folder / "search"
     search.mkdir()
-    for name in ("split.json", "sheet.json"):
-        (search / name).write_text(name)
     return search
 
 
@@ -120,7 +119,7 @@ def test_a_search_finds_what_is_better_without_the_test_part(
     assert 1e-3 < found.training.learning_rate < 1e-1
     assert found.training.epochs == RECIPE.training.epochs
     assert read_recipe(tmp_path / "recipe.toml") == found
-    assert (tmp_path / "split.json").read_text() == "split.json"
+    assert read_split(tmp_path / "split.json") == SPLIT
     trials = [json.loads(line) for line in (tmp_path / "search" / "trials.jsonl").read_text().splitlines()]
     assert len(trials) == 12
     assert trials[0]["changes"] == {"training.learning_rate": 0.1, "preparation.filters": []}
@@ -129,6 +128,24 @@ def test_a_search_finds_what_is_better_without_the_test_part(
     (table,) = read_comparisons(tmp_path / "comparison.json")
     assert [row.is_chosen for row in table.rows].count(True) == 1
     assert table.rows[0].name == "trial 1"
+
+
+@needs_optuna
+def test_a_search_that_is_added_to_what_is_trained_tells_of_a_better_way_and_leaves_it(
+    tmp_path: Path, taught: list[Material], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "seed-0" / "fold-0").mkdir(parents=True)
+    (tmp_path / "recipe.toml").write_text(recipe_text(RECIPE))
+    export = Exporting(members=Members.SEEDS)
+    asked = dataclasses.replace(RECIPE, search=dataclasses.replace(ASKED, trials=4), export=export)
+    told: list[str] = []
+    stands = ready(begun(tmp_path), asked, monkeypatch)
+    found = searching.searched(stands, HERE, Ears(say=lambda text: told.append(str(text))))
+    assert found.recipe == dataclasses.replace(RECIPE, export=export) == read_recipe(tmp_path / "recipe.toml")
+    assert read_recipe(tmp_path / "search" / searching.BEST).preparation.filters == ("median",)  # type: ignore[union-attr]
+    assert "which is kept" in told[-1]
+    (table,) = read_comparisons(tmp_path / "comparison.json")
+    assert not any(row.is_chosen for row in table.rows)
 
 
 @needs_optuna

@@ -31,7 +31,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def asked(dataset: Any, recipe: Recipe, *, networks: int = 1, is_derived: bool = False) -> Recipe:
     recipe = dataclasses.replace(recipe, task=dataset.task, classes=dataset.classes)
-    return tried(recipe, dataset, networks=networks, is_derived=is_derived)
+    return tried(recipe, dataset, copies=networks, is_derived=is_derived)
 
 
 def test_what_fits_comes_back_as_it_is(folders: Any) -> None:

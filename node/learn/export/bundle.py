@@ -12,6 +12,7 @@ from node.catalogue.bundle import components
 from node.catalogue.bundle.sections import FOLDER
 from node.domain.colour import Colour
 from node.domain.model_card import ModelCard, Task
+from node.domain.preparation import Architecture
 from node.errors import Failed
 from node.imaging.bundle import declared
 
@@ -53,23 +54,19 @@ def inference(card: ModelCard) -> dict[str, Any]:
     Raises:
         Failed: its network has no name that MONAI finds.
     """
-    assert card.architecture is not None
-    target = components.resolved(card.architecture.name)
-    if target is None:
-        raise Failed(f"no network is called {card.architecture.name}")
+    definitions = [_definition(card.architecture_of(weights.role)) for weights in card.weights]
     sections = declared.sections(card)
     volumes = card.needs_volume
     steps = [*loading(card), *sections["preprocessing"]["transforms"]]
     last = [*sections.get("postprocessing", _shares(card))["transforms"], *_saving(card)]
     count = len(card.weights)
     networks = [f"@bundle_root + '/{path.removeprefix(f'{FOLDER}/')}'" for path in weight_names(count)]
-    network = {"_target_": target, **card.architecture.arguments}
     averaged = _is_averaged(card)
-    made: dict[str, Any] = {"network_def": network, "network": "$@network_def.to(@device)"}
+    made: dict[str, Any] = {"network_def": definitions[0], "network": "$@network_def.to(@device)"}
     fill = [f"$@network_def.load_state_dict(load_file({networks[0]}))"]
     if averaged:
         names = ["network_def", *(f"network_def_{number}" for number in range(2, count + 1))]
-        made = dict.fromkeys(names, network)
+        made = dict(zip(names, definitions, strict=True))
         members = ", ".join(f"@{name}" for name in names)
         said = f"'{card.preparation.activation}', {list(card.preparation.flips)}"
         made["network"] = f"$Averaged([{members}], {said}).to(@device)"
@@ -107,6 +104,19 @@ def inference(card: ModelCard) -> dict[str, Any]:
         "initialize": fill,
         "run": ["$@network.eval()", "$@evaluator.run()"],
     }
+
+
+def _definition(architecture: Architecture | None) -> dict[str, Any]:
+    """A network as a bundle has it made.
+
+    Raises:
+        Failed: it has no name that MONAI finds.
+    """
+    assert architecture is not None
+    target = components.resolved(architecture.name)
+    if target is None:
+        raise Failed(f"no network is called {architecture.name}")
+    return {"_target_": target, **architecture.arguments}
 
 
 #: Classifiers answer with a line a file.
@@ -218,9 +228,9 @@ def _readme(card: ModelCard) -> str:
     run = "python -m monai.bundle run --bundle_root . --config_file configs/inference.json"
     lines += ["```sh", "pip install monai pytorch-ignite safetensors " + ("nibabel" if card.needs_volume else "pillow")]
     lines += [f"{run} --dataset_dir /folder/with/files", "```", ""]
-    assert card.architecture is not None
     steps = declared.preprocessing(card.preparation, images=not card.needs_volume)
-    names = [card.architecture.name, *(str(step["_target_"]) for step in steps)]
+    made = [card.architecture_of(each.role) for each in card.weights]
+    names = [*(each.name for each in made if each is not None), *(str(step["_target_"]) for step in steps)]
     if _is_averaged(card) or any(name.startswith("node.") for name in names):
         lines += ["It has a part that MONAI has not: `pip install matins` too.", ""]
     if not card.needs_volume:

@@ -19,6 +19,7 @@ from node.learn.evaluate.evaluation import Evaluation
 from node.learn.export import detection
 from node.learn.export.drafted import drafted
 from node.learn.export.trained import Trained
+from node.learn.recipe import Recipe
 
 #: Key of a hand-written target: its class in the data set, where that is not its label.
 _CLASS = "class"
@@ -98,13 +99,24 @@ def _known(trained: Trained, weights: Sequence[str]) -> dict[str, Any]:
     if recipe.task is Task.CLASSIFICATION:
         found["exclusive"] = preparation.activation == "softmax"
     roles = [ROLE, *(f"{ROLE}-{number}" for number in range(2, len(weights) + 1))]
-    found["weights"] = [{"role": role, "source": f"file:{path}"} for role, path in zip(roles, weights, strict=True)]
+    found["weights"] = [
+        {"role": role, "source": f"file:{path}", **_own_architecture(recipe, member.network)}
+        for role, path, member in zip(roles, weights, trained.members, strict=True)
+    ]
     if recipe.task is Task.DETECTION:
         # Its bundle says the rest.
         return found | {"pipeline": BUNDLE, "detection": detection.table(recipe.detection)}
     found["preparation"] = _plain(preparation)
     found["architecture"] = {"name": recipe.network.name, "arguments": dict(recipe.network.arguments)}
     return found
+
+
+def _own_architecture(recipe: Recipe, network: int) -> dict[str, Any]:
+    """What the weights of one of the recipe's further networks are put into; those of the first one say nothing."""
+    if not network:
+        return {}
+    chosen = recipe.networks[network - 1]
+    return {"architecture": {"name": chosen.name, "arguments": dict(chosen.arguments)}}
 
 
 def _outputs(trained: Trained, rest: dict[str, Any], place: Path) -> dict[str, Any]:

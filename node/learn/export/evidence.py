@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from node.errors import Failed
+from node.learn.architectures import network_name
 from node.learn.evaluate.evaluation import FILE_NAME as EVALUATION
 from node.learn.evaluate.evaluation import Evaluation, evaluation_text
 from node.learn.export.trained import Trained
 from node.learn.known import FILE_NAME as KNOWN
 from node.learn.known import hidden_name, known_text
+from node.learn.recipe import Recipe
 from node.learn.recipe_text import recipe_text
+from node.learn.run import Member
 from node.learn.split import FILE_NAME as SPLIT
 from node.learn.split import Fold, Split, split_text
 
@@ -103,10 +106,15 @@ def run_text(trained: Trained, figures: Mapping[str, object]) -> str:
         "device": made.device,
         "seconds": round(made.seconds, 1),
         "versions": dict(made.versions),
-        "networks": [{"seed": member.seed, "fold": member.fold} for member in trained.members],
+        "networks": [_network(trained.recipe, member) for member in trained.members],
         **figures,
     }
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
+def _network(recipe: Recipe, member: Member) -> dict[str, object]:
+    kind = {"architecture": network_name(recipe, member.network)} if recipe.networks else {}
+    return {"seed": member.seed, "fold": member.fold, **kind}
 
 
 def _renamed_split(split: Split) -> Split:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from node.domain.model_card import ModelCard, Task
+from node.learn.architectures import network_name
 from node.learn.evaluate.evaluation import Evaluation
 from node.learn.evaluate.figures import Figure
 from node.learn.export.card import judged_by
 from node.learn.export.trained import Trained
+from node.learn.run import Member
 
 #: Of a classifier, in this order; the others stand in evaluation.json.
 _OVERALL = ("accuracy", "balanced_accuracy", "auc_macro", "average_precision_macro", "f1_macro", "brier", "log_loss")
@@ -34,7 +36,7 @@ def page(card: ModelCard, trained: Trained, digest: str, checks: Sequence[str], 
         ("", ""),
         [
             ("made on", made.made_on.isoformat()),
-            ("networks", ", ".join(_member(each.seed, each.fold) for each in trained.members)),
+            ("networks", ", ".join(_member(trained, each) for each in trained.members)),
             ("device", made.device),
             ("training", f"{made.seconds:.0f} s"),
             ("versions", ", ".join(f"{name} {version}" for name, version in made.versions.items()) or "not kept"),
@@ -45,8 +47,9 @@ def page(card: ModelCard, trained: Trained, digest: str, checks: Sequence[str], 
     return "\n".join(lines) + "\n"
 
 
-def _member(seed: int, fold: int) -> str:
-    return f"seed {seed}, " + ("all cases" if fold < 0 else f"fold {fold + 1}")
+def _member(trained: Trained, member: Member) -> str:
+    kind = f"{network_name(trained.recipe, member.network)}, " if trained.recipe.networks else ""
+    return f"{kind}seed {member.seed}, " + ("all cases" if member.fold < 0 else f"fold {member.fold + 1}")
 
 
 def _data(trained: Trained) -> Iterator[str]:
@@ -78,13 +81,15 @@ def _figures(trained: Trained) -> Iterator[str]:
         return
     every = trained.evaluation
     yield from _standing(trained, every)
+    is_mixed = bool(trained.recipe.networks)
     if every.together is not None:
         of = f"{every.together.cases} cases in {every.together.groups} groups that none of them was trained on"
         such = "such" if any(member.fold < 0 for member in trained.members) else "of its"
         yield f"What {len(trained.members)} {such} networks say as one, on {of} ({every.together.method}):"
         yield ""
         yield from _measured(every.together)
-        yield "Each network by itself:"
+        kind = f"Of {network_name(trained.recipe, 0)} alone, the first architecture, each" if is_mixed else "Each"
+        yield f"{kind} network by itself:"
         yield ""
     networks = f"the seeds {', '.join(map(str, every.seeds))}" if len(every.seeds) > 1 else f"seed {every.seeds[0]}"
     yield (

@@ -98,10 +98,11 @@ def _given(pixels: Pixels, card: ModelCard) -> Given:
 
 def _shares(card: ModelCard, trained: Trained, readings: list[Reading]) -> Sameness:
     """A classifier, by the very steps of its training."""
-    assert card.architecture is not None
     networks = []
-    for member in trained.members:
-        network = built(card.architecture).eval()
+    for weights, member in zip(card.weights, trained.members, strict=True):
+        architecture = card.architecture_of(weights.role)
+        assert architecture is not None
+        network = built(architecture).eval()
         fill(network, member.weights)
         networks.append(network)
     kind = card.preparation.activation

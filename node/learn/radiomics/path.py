@@ -19,7 +19,8 @@ from node.errors import Misconfigured
 from node.learn import comparison
 from node.learn.case import Case, Dataset
 from node.learn.comparison import Comparison, Row
-from node.learn.evaluate.evaluating import evaluate
+from node.learn.evaluate.cohort import TEST, VALIDATION
+from node.learn.evaluate.evaluating import Terms, evaluate
 from node.learn.evaluate.evaluation import FILE_NAME as EVALUATION
 from node.learn.evaluate.evaluation import Evaluation, write_evaluation
 from node.learn.evaluate.figures import Figure
@@ -75,13 +76,14 @@ def two_stage(dataset: Dataset, recipe: Recipe, split: Split, beside: Path) -> T
             selection = select(measured.values[train], measured.disturbed[train], truth, said)
             selections.append(selection)
             classify = fitted(selection.applied(measured.values[train]), truth, len(dataset.classes), said, seed)
-            for part, keys in (("validation", fold.validation), ("test", fold.test)):
+            for part, keys in ((VALIDATION, fold.validation), (TEST, fold.test)):
                 if keys:
                     logits = classify(selection.applied(measured.values[measured.rows(keys)]))
                     found += _said([by_key[key] for key in keys], logits.tolist(), split, part, seed, number)
+    terms = Terms(part=TEST if any(fold.test for fold in split.folds) else VALIDATION)
     counts = Counter(measured.names[column] for each in selections for column in each.columns)
     return TwoStage(
-        evaluation=evaluate(found, recipe.evaluation, Task.CLASSIFICATION, dataset.classes),
+        evaluation=evaluate(found, recipe.evaluation, Task.CLASSIFICATION, dataset.classes, terms=terms),
         predictions=tuple(found),
         chosen={name: count / len(selections) for name, count in counts.most_common()},
         dropped=tuple(each.dropped for each in selections),
