@@ -82,14 +82,14 @@ def resample(values: torch.Tensor, source: Grid, target: Grid, *, outside: float
     Up to half a voxel beyond the outermost voxel centres their value holds; farther off it is `outside`.
     """
     # Walked in the order in which the source lies in memory, the work takes less than half of the time.
-    order = _alike(source, target)
+    order = alike(source, target)
     result = torch.empty(target.shape, dtype=torch.float32, device=values.device)
-    reordered = _reordered(target, order)
+    turned = reordered(target, order)
     if values.device.type == "cpu":
-        index = np.linalg.inv(source.matrix) @ reordered.matrix
+        index = np.linalg.inv(source.matrix) @ turned.matrix
         trilinear.sample(values.contiguous(), index, result.permute(order), outside)
     else:
-        _sample(values, source, reordered, outside, into=result.permute(order))
+        _sample(values, source, turned, outside, into=result.permute(order))
     return result
 
 
@@ -117,7 +117,7 @@ def _sample(values: torch.Tensor, source: Grid, target: Grid, outside: float, *,
         into[start:stop] = piece
 
 
-def _alike(source: Grid, target: Grid) -> tuple[int, int, int]:
+def alike(source: Grid, target: Grid) -> tuple[int, int, int]:
     """Return the axes of `target` in the order of the axes of `source` that they follow best."""
     directions = [grid.matrix[:3, :3] / grid.spacing_mm for grid in (source, target)]
     likeness = np.abs(directions[0].T @ directions[1])
@@ -125,7 +125,8 @@ def _alike(source: Grid, target: Grid) -> tuple[int, int, int]:
     return best[0], best[1], best[2]
 
 
-def _reordered(grid: Grid, order: tuple[int, int, int]) -> Grid:
+def reordered(grid: Grid, order: tuple[int, int, int]) -> Grid:
+    """Return `grid` with its axes in another order."""
     a, b, c = order
     return Grid((grid.shape[a], grid.shape[b], grid.shape[c]), _rows(grid.matrix[:, [a, b, c, 3]]))
 

@@ -36,8 +36,7 @@ def sample(values: torch.Tensor, index: Matrix, into: torch.Tensor, outside: flo
     depth, rows, columns = into.shape
     sizes = tuple(values.shape)
     starts = _starts(index, depth, rows)
-    first, last = _within(starts, index[:3, 2], sizes)
-    low, high = np.ceil(np.clip(first, 0, columns)), np.floor(np.clip(last, -1, columns - 1))
+    low, high = _inside(starts, index[:3, 2], sizes, columns)
     # A bundle of lines that are neighbours in both directions reads the same part of the source again and again.
     side = max(1, int((_RUN_VOXELS / columns) ** 0.5))
 
@@ -46,6 +45,15 @@ def sample(values: torch.Tensor, index: Matrix, into: torch.Tensor, outside: flo
         _fill(values, (starts[:, *here], index[:3, 2].tolist()), (low[here], high[here]), into[here], outside)
 
     spread(fill, list(product(range(0, depth, side), range(0, rows, side))), torch.get_num_threads())
+
+
+def fill(values: torch.Tensor, starts: Places, step: Matrix, into: torch.Tensor, outside: float) -> None:
+    """Fill lines `into` (bundle, line, column), few enough for the cache, that begin anywhere (see `sample`).
+
+    starts: index in `values` at which each begins, (axis, bundle, line); from voxel to voxel it goes on by `step`.
+    """
+    inside = _inside(starts, step, tuple(values.shape), into.shape[2])
+    _fill(values, (starts, step.tolist()), inside, into, outside)
 
 
 def _fill(
@@ -71,6 +79,12 @@ def _starts(index: Matrix, depth: int, rows: int) -> Places:
     """Where in the source each line of the output begins: (axis, slice, row), index units."""
     i, j = np.arange(depth, dtype=np.float64)[:, None], np.arange(rows, dtype=np.float64)
     return np.stack([line[0] * i + line[1] * j + line[3] for line in index[:3]]).astype(np.float32)
+
+
+def _inside(starts: Places, steps: Matrix, sizes: tuple[int, ...], columns: int) -> tuple[Matrix, Matrix]:
+    """Return the first and last column of each line that is in the source."""
+    first, last = _within(starts, steps, sizes)
+    return np.ceil(np.clip(first, 0, columns)), np.floor(np.clip(last, -1, columns - 1))
 
 
 def _within(starts: Places, steps: Matrix, sizes: tuple[int, ...]) -> tuple[Matrix, Matrix]:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
 from node.errors import Failed, Misconfigured, Unsuitable
-from node.imaging.components import bounds, fill_holes, largest_component
+from node.imaging.components import Mask, bounds, fill_holes, largest_component
+from node.imaging.cut import above
 from node.imaging.explain import Explainable, Prepared
 from node.imaging.pipelines import STILL, Fitting, Given, Pulse, Reading, check_parameters
 from node.imaging.resample import Ranges, box_around, cover, grid_over, part, resample
@@ -83,11 +83,11 @@ class CoarseToFine:
         volume = given.volume
         started, self._model_s = time.perf_counter(), 0.0
         with torch.inference_mode():
-            probability, ranges = self._probability(volume, pulse)
+            found, ranges = self._found(volume, pulse)
         prepared = time.perf_counter()
         labels = np.zeros(volume.grid.shape, dtype=np.uint8)
         box = tuple(slice(start, stop) for start, stop in ranges)
-        organ = fill_holes(largest_component(probability > self._parameters.threshold))
+        organ = fill_holes(largest_component(found))
         if not organ.any():
             raise Failed("the second network finds nothing in the volume")
         np.multiply(organ, np.uint8(self._segment_number), out=labels[box], casting="unsafe")
@@ -113,8 +113,8 @@ class CoarseToFine:
             network=self._networks[FINE], prepare=prepare, channels=channels, model_digest=self._model_digest
         )
 
-    def _probability(self, volume: Volume, pulse: Pulse) -> tuple[NDArray[np.float32], Ranges]:
-        """Return the probability on a part of the source grid, and which part; elsewhere it is 0."""
+    def _found(self, volume: Volume, pulse: Pulse) -> tuple[Mask, Ranges]:
+        """Return where the organ may be on a part of the source grid, and which part; elsewhere it is not."""
         parameters = self._parameters
         fine, fine_grid = self._around(volume, pulse)
         probability = self._forward(FINE, fine)
@@ -124,8 +124,7 @@ class CoarseToFine:
         # Between a voxel above the threshold and its neighbour below, the surface is somewhere: one voxel more.
         (a, b), (c, d), (e, f) = inner
         ranges = cover(volume.grid, part(fine_grid, ((a - 1, b + 1), (c - 1, d + 1), (e - 1, f + 1))))
-        at_source = resample(probability, fine_grid, part(volume.grid, ranges), outside=0.0)
-        return at_source.cpu().numpy(), ranges
+        return above(probability, fine_grid, part(volume.grid, ranges), parameters.threshold), ranges
 
     def _around(self, volume: Volume, pulse: Pulse) -> tuple[torch.Tensor, Grid]:
         """What the second network is given: a cube around what the first one finds, and where that lies."""
