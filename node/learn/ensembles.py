@@ -17,13 +17,13 @@ TOGETHER = "all together"
 def compare(ready: Ready, place: Place) -> Comparison | None:
     """Put the networks of a run, and what they say together, beside one another in its report.
 
-    `None`: there is one architecture alone.
+    `None`: there is one architecture alone, or this is not the process that writes.
 
     Raises:
         Misconfigured: predictions of a training are not there.
     """
     recipe, split = ready.recipe, ready.split
-    if not recipe.networks:
+    if not recipe.networks or not place.leads:
         return None
     part = members.TEST if any(fold.test for fold in split.folds) else members.VALIDATION
     kinds = range(1 + len(recipe.networks))
@@ -47,8 +47,7 @@ def compare(ready: Ready, place: Place) -> Comparison | None:
     if TOGETHER not in said:
         text += " No case is new to all networks of the model: what they reach together is not known."
     comparison = Comparison(title=TITLE, text=text, rows=tuple(rows))
-    if place.leads:
-        put_comparison(ready.run.folder / FILE_NAME, comparison)
+    put_comparison(ready.run.folder / FILE_NAME, comparison)
     return comparison
 
 

@@ -101,6 +101,7 @@ def trained_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.mark.timeout(600)
 def test_a_run_goes_on_with_another_evaluation_export_ablation_and_more_seeds_and_trains_only_what_is_not_there(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

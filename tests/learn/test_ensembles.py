@@ -16,6 +16,7 @@ from node.catalogue.cards import CARD, read_card
 from node.commands.finishing import trained_of
 from node.domain.model_card import Task
 from node.errors import Misconfigured
+from node.imaging.pipelines import Given
 from node.learn import ensembles, members, teams, training
 from node.learn.architectures import network_name, of_network
 from node.learn.comparison import FILE_NAME, read_comparisons
@@ -27,6 +28,7 @@ from node.learn.run import Run
 from node.learn.split import Fold, Split
 from tests.learn import synthetic
 from tests.learn.export import runs
+from tests.learn.export.test_bundle import asked
 from tests.learn.export.test_export import picture, read
 from tests.learn.test_bearing import trained_again
 from tests.learn.toys import HERE, TINY, classifying, stands, trained_for
@@ -36,6 +38,12 @@ OTHER = Further(name="ResNet", arguments=TINY | {"block_inplanes": [3, 4, 4, 4]}
 LINEAR = Further(name="Classifier", arguments={"in_shape": [1, 12, 12], "classes": 2, "channels": [3], "strides": [2]})
 MIXED = dataclasses.replace(PLAIN, networks=(OTHER, LINEAR))
 MAKING = Making(command="matins train recipe.toml", made_on=date(2026, 1, 1), device="CPU", seconds=1.0)
+
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:NvImgCodec"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:monai"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +56,7 @@ def softmax(rows: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+@pytest.mark.timeout(600)
 def test_architectures_are_added_to_what_is_trained_judged_beside_it_and_become_one_model(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +103,11 @@ def test_architectures_are_added_to_what_is_trained_judged_beside_it_and_become_
     # Half precision lies between what was trained and what is shipped.
     assert softmax(reading.logits[0]) == pytest.approx(softmax(np.array(together[key].logits)), abs=5e-3)
     assert reading.uncertainty[1] > 0
+    (tmp_path / "files").mkdir()
+    source = next(file for file in dataset.rglob("*.png") if key.endswith(file.name))
+    (tmp_path / "files" / "case.png").write_bytes(source.read_bytes())
+    as_monai = asked(tmp_path / "out" / "toy" / "bundle", tmp_path / "files" / "case.png").numpy()
+    assert as_monai == pytest.approx(softmax(reading.logits[0]), abs=1e-5)
     told = json.loads(first["evidence/run.json"])["networks"]
     assert [each["architecture"] for each in told] == ["ResNet 1", "ResNet 2", "Classifier"]
     assert b"Classifier, seed 0, fold 1" in first["CARD.md"]
@@ -162,3 +176,24 @@ def test_out_of_fold_the_architectures_of_each_fold_answer_as_one(
     assert [(team[0].fold, [each.network for each in team]) for team in found] == teams_and_networks
     assert all(len({each.fold for each in team}) == 1 for team in found)
     assert members.WHOLE not in {each.fold for team in found for each in team}
+
+
+def test_masks_of_several_architectures_are_made_of_their_mean_shares(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    deeper = dataclasses.replace(
+        runs.VOLUMES, arguments=runs.VOLUMES.arguments | {"channels": [4, 8, 16], "strides": [2, 2]}
+    )
+    trained = runs.outlined(tmp_path)
+    (second,) = runs._members(tmp_path / "other", deeper, 1)
+    further = Further(name=deeper.name, arguments=deeper.arguments)
+    both = dataclasses.replace(
+        trained,
+        recipe=dataclasses.replace(trained.recipe, networks=(further,)),
+        members=(*trained.members, dataclasses.replace(second, network=1)),
+    )
+    card, reading = read(export(both, tmp_path / "out" / "outlined"), Given(volumes={"": runs.volume()}))
+    assert card.weights[1].architecture == deeper
+    alone, one = read(export(trained, tmp_path / "one" / "outlined"), Given(volumes={"": runs.volume()}))
+    assert not alone.is_mixed
+    assert reading.labels is not None
+    assert not np.array_equal(one.labels, reading.labels)
