@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not files:
         parser.error(f"no *.dcm below {given.study}")
     models = ROOT / "models"
-    [model] = load_models(models, [models / "models.lock"], {"brain-t1": Mode.LIVE})
+    loaded = load_models(models, [models / "models.lock"], {"brain-t1": Mode.LIVE})
+    [model] = [each for each in loaded if each.card.name == "brain-t1"]
     direct, ours = measured(model, files, given.rounds)
     table, holds = render(direct, ours, len(files))
     print(table)
