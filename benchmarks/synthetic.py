@@ -120,7 +120,7 @@ def learnt_alone(images: torch.Tensor, labels: torch.Tensor) -> float:
         places = torch.cat([side[torch.randint(len(side), (16,))] for side in sides])
         return functional.cross_entropy(network(images[places]), labels[places])
 
-    minimised(loss, network.parameters(), 150)
+    minimised(loss, network.parameters(), 250)
     with np.load(DATA / "pneumoniamnist" / "pneumoniamnist_dev.npz") as whole, torch.no_grad():
         truth = whole["val_labels"][:, 0] == 1
         said = (network.eval()(values(whole["val_images"])) @ torch.tensor([-1.0, 1.0])).numpy()
