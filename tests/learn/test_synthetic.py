@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,29 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from node.cli import app
 from node.domain.model_card import Task
 from node.domain.preparation import Architecture
 from node.errors import Misconfigured
-from node.learn import checkpoint, training
+from node.learn import checkpoint
+from node.learn.comparison import read_comparisons
+from node.learn.evaluate.evaluation import read_evaluation
 from node.learn.learners import Example, Material
 from node.learn.learners.classification import Classifier
 from node.learn.place import Place
 from node.learn.recipe import Balance, Recipe, recipe_of
+from node.learn.recipe_text import recipe_text
+from node.learn.recipe_ways import Ablation, Way
 from node.learn.run import Member
 from node.learn.synthetic import drawing, flow
-from node.learn.synthetic.counting import noted, read_counts
+from node.learn.synthetic.counting import read_counts
 from node.learn.synthetic.table import Synthetic
 from node.learn.ways import changed
+from tests.conftest import ROOT
 from tests.learn import synthetic
-from tests.learn.toys import HERE, TINY, classifying, material, pictures, stands, trained_for
+from tests.learn.toys import HERE, TINY, classifying, material, pictures, trained_for
 
 ASKED = Synthetic(share=0.5, updates=4, batch=4, steps=2, near_copy=0.999)
 CLASSES = ("dark", "bright")
@@ -35,6 +42,15 @@ CLASSES = ("dark", "bright")
 @pytest.fixture(autouse=True)
 def _alone() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    """A network that is quick, and whose state is kept after every other batch."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (("STEPS", 2), ("_CHANNELS", (8, 8)), ("_GROUPS", 4)):
+            patched.setattr(flow, name, value)
+        yield
 
 
 def recipe(asked: Synthetic | None = ASKED, **more: Any) -> Recipe:
@@ -77,9 +93,7 @@ def _nowhere() -> Place:
 def once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Material]:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("drawn")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(flow, "STEPS", 2)
-        return folder, drawn_for(folder, recipe(), pictures(12))
+    return folder, drawn_for(folder, recipe(), pictures(12))
 
 
 def test_images_of_each_class_are_drawn_of_the_training_part_alone(once: tuple[Path, Material]) -> None:
@@ -96,10 +110,7 @@ def test_images_of_each_class_are_drawn_of_the_training_part_alone(once: tuple[P
     assert sorted(files(folder)) == ["synthetic/drawn.json", "synthetic/drawn.safetensors", "synthetic/history.jsonl"]
 
 
-def test_one_seed_draws_the_same_and_another_others(
-    tmp_path: Path, once: tuple[Path, Material], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(flow, "STEPS", 2)
+def test_one_seed_draws_the_same_and_another_others(tmp_path: Path, once: tuple[Path, Material]) -> None:
     first = once[1].drawn
     for seed, is_same in ((0, True), (1, False)):
         again = drawn_for(tmp_path / str(seed), recipe(), pictures(12), seed).drawn
@@ -120,7 +131,6 @@ def test_a_training_that_goes_on_is_shown_the_same_images(
         write(file, fill)
 
     monkeypatch.setattr(checkpoint, "write_whole", dying)
-    monkeypatch.setattr(flow, "STEPS", 2)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             drawn_for(tmp_path, recipe(), pictures(12))
@@ -226,24 +236,31 @@ def test_large_images_are_drawn_small_and_only_the_classes_that_are_asked_for(tm
     assert load_file(tmp_path / "synthetic" / drawing.FILE_NAME)["images"].shape == (5, 1, 8, 8)
 
 
-def test_a_whole_run_tells_what_was_drawn_and_each_fold_draws_of_its_own(tmp_path: Path) -> None:
-    dataset = synthetic.class_folders(tmp_path / "set")
-    asked = dataclasses.replace(recipe(), classes=())
-    ready = stands(dataset, tmp_path / "run", trained_for(asked, epochs=1))
-    said: list[str] = []
-
-    def hear(name: str) -> Any:
-        said.append(name)
-        return lambda _: None
-
-    evaluation = training.train(ready, HERE, training.Ears(training=hear))
-    assert [name.endswith("synthetic images") for name in said].count(True) == 1
-    folder = tmp_path / "run" / "seed-0" / "fold-0"
-    counts = json.loads((folder / "synthetic" / "drawn.json").read_text())
-    kept = sum(each["kept"] for each in counts)
-    assert kept
-    (note,) = [note for note in evaluation.notes if "synthetic" in note]
+@pytest.mark.timeout(600)
+def test_a_whole_run_tells_what_was_drawn_and_what_came_of_it_and_keeps_it_to_itself(tmp_path: Path) -> None:
+    dataset, run = synthetic.class_folders(tmp_path / "set"), tmp_path / "run"
+    without = Ablation(epochs=1, ways=(Way(name="without", changes={"synthetic.share": 0.0}),))
+    asked = trained_for(dataclasses.replace(recipe(), classes=(), ablation=without), epochs=1)
+    (tmp_path / "recipe.toml").write_text(recipe_text(asked))
+    words = [str(tmp_path / "recipe.toml"), "--dataset", str(dataset), "--run", str(run)]
+    config = ["--config", str(ROOT / "config.toml"), "--data", str(tmp_path / "data")]
+    done = CliRunner().invoke(app, ["train", *words, *config])
+    assert done.exit_code == 0, done.output
+    assert "fold 1, synthetic images: epoch 2 of 2" in done.output
+    kept = sum(each.kept for each in read_counts(run / "seed-0" / "fold-0"))
+    (note,) = [note for note in read_evaluation(run / "evaluation.json").notes if "synthetic" in note]
     assert f"{kept} in 1 training(s)" in note
     assert "near-copies" in note
-    assert noted(dataclasses.replace(evaluation, notes=()), ready.run).notes == (note,)
-    assert not (folder / "last.pt").exists()
+    assert note in (run / "report.html").read_text()
+    (model,) = [each for each in (run / "model").iterdir() if each.is_dir()]
+    assert note in (model / "CARD.md").read_text()
+    (compared,) = read_comparisons(run / "comparison.json")
+    first, other = compared.rows
+    assert first.figures["synthetic_images"].value == kept
+    assert "synthetic_images" not in other.figures
+    assert "auc_change" in other.figures
+    # What was drawn stays where it was drawn.
+    drawn = {each.read_bytes() for each in run.rglob("synthetic/*")}
+    assert drawn
+    out = [each for each in (*model.rglob("*"), *run.glob("*")) if each.is_file()]
+    assert not [each for each in out if each.read_bytes() in drawn or "drawn" in each.name]
