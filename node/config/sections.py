@@ -80,6 +80,8 @@ class InferSettings(Section):
     resident_bytes: Annotated[int, Field(ge=1 << 28)] = 8 << 30
     #: The same of the GPU's memory, bytes; 0 takes nine tenths of what it has.
     device_bytes: Annotated[int, Field(ge=0)] = 0
+    #: So many waiting studies of one image each go through a quick network in one pass at most; 1: each alone.
+    together: Annotated[int, Field(ge=1, le=64)] = 16
 
 
 class DeliverSettings(Section):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from node.domain.model_card import ModelCard
 from node.errors import Failed
 from node.imaging import pipelines
-from node.imaging.pipelines import Fitting, Given, Pulse, Reading, Runner
+from node.imaging.pipelines import Fitting, Given, Pulse, Reading, Runner, RunsMany
 from node.imaging.tasks.classification import scores_of
 from node.imaging.volume import Volume
 
@@ -83,6 +83,28 @@ def read(card: ModelCard, runner: Runner, others: Sequence[Runner], given: Given
     if left_out:
         notes.append(f"Not mirrored along {', '.join(names[axis] for axis in left_out)}: the series lie differently.")
     return replace(plain, uncertainty=tally.disagreement(), notes=(*plain.notes, *notes))
+
+
+def reads_many(card: ModelCard, runner: Runner, others: Sequence[Runner]) -> bool:
+    """Whether several studies may be read in one pass: not where the card asks for mirrored inputs."""
+    mirrors = card.uncertainty is not None and card.uncertainty.method != ENSEMBLE
+    return not mirrors and all(isinstance(each, RunsMany) for each in (runner, *others))
+
+
+def read_many(
+    card: ModelCard, runner: Runner, others: Sequence[Runner], givens: Sequence[Given], pulse: Pulse
+) -> list[Reading | None]:
+    """Return what `read` would of each, but for the order of sums; `None` for one that has to be read alone."""
+    asked = [runner, *others] if card.uncertainty is not None else [runner]
+    answers = [each.run_many(givens, pulse) for each in asked if isinstance(each, RunsMany)]
+    readings: list[Reading | None] = []
+    for of_study in zip(*answers, strict=True):
+        told = [reading for reading in of_study if reading is not None]
+        if len(told) < len(asked):
+            readings.append(None)
+        else:
+            readings.append(_together(card, told) if card.uncertainty is not None else told[0])
+    return readings
 
 
 @dataclass(slots=True)

@@ -120,6 +120,11 @@ class Residence:
         return [self._children[each] for each in leaving]
 
     @property
+    def most_together(self) -> int:
+        """So many small studies go through a network in one pass at most."""
+        return self._settings.together
+
+    @property
     def children(self) -> list[ModelChild]:
         """Every process, loading ones too."""
         return list(self._children.values())

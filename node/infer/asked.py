@@ -29,8 +29,8 @@ class Asked:
         if order.kind is OrderKind.PREPARE and order.job is not None:
             self._prepared.add(order.job.id)
         elif order.kind is OrderKind.GO:
-            self._prepared.discard(order.id)
-            self._wanted.add(order.id)
+            self._prepared.difference_update((order.id, *order.company))
+            self._wanted.update((order.id, *order.company))
         elif order.kind is OrderKind.PAUSE:
             self._pauses += 1
 

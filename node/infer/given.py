@@ -17,6 +17,8 @@ from node.triage.suitability import slices_of
 _BYTES_PER_PIXEL = 8
 #: This much stays free for what runs.
 _RESERVE_BYTES = 1 << 30
+#: Of several that are read ahead the pixels take no more together.
+_TOGETHER_BYTES = 1 << 29
 _MEMORY = Path("/proc/meminfo")
 
 
@@ -43,9 +45,11 @@ def _files(job: Job, card: ModelCard, role: str) -> list[tuple[Path, Instance]]:
     return [(paths[each.sop_instance_uid], each) for each in slices_of(of_role, card_of(card, role))]
 
 
-def fits_ahead(job: Job) -> bool:
-    """Whether the study can lie in memory beside the one that is read now."""
-    return expected_bytes(job) + _RESERVE_BYTES <= available_bytes()
+def fits_ahead(job: Job, beside: int = 0) -> bool:
+    """Whether the study can lie in memory beside the one that is read now and `beside` bytes that are read ahead."""
+    if beside and beside + expected_bytes(job) > _TOGETHER_BYTES:
+        return False
+    return expected_bytes(job) + beside + _RESERVE_BYTES <= available_bytes()
 
 
 def expected_bytes(job: Job) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import structlog
@@ -18,6 +18,7 @@ from node.infer.messages import Job, Reply, ReplyFile, ReplyKind, Slice, file_of
 from node.infer.turn import Turn
 from node.loop import attempt
 from node.store import artifacts, instances, outcomes, studies, work_items
+from node.store.company import company_of
 from node.store.database import Database
 from node.store.outcomes import Outcome
 from node.store.work_items import WorkItem
@@ -39,10 +40,13 @@ class Ledger:
         self._clock = clock
         self._owner = owner
 
-    def claim(self, above: Lane | None, *, awaited: bool = False) -> WorkItem | None:
+    def claim(
+        self, above: Lane | None, *, awaited: bool = False, study: str = "", outcome: str = ""
+    ) -> WorkItem | None:
         """Take the most urgent study that waits; with `above`, only one of a more urgent lane.
 
-        With `awaited` only what somebody waits for. What may wait for the night is left to it.
+        With `awaited` only what somebody waits for, with `study` only of that one, and of an `outcome` whose number
+        begins so. What may wait for the night is left to it.
         """
         now = self._clock.now()
         is_night, settings = night_hours.is_night(now, self.policy.settings), self.policy.settings.night
@@ -52,8 +56,25 @@ class Ledger:
             awaited=awaited,
             by_night=is_night,
             routine=is_night or not settings.defer_routine,
+            study=study,
+            subject_prefix=outcome,
         )
         return found[0] if found else None
+
+    def claim_company(self, turn: Turn, limit: int, *, but: Collection[str] = ()) -> list[Turn]:
+        """Take up to `limit` further studies that wait for the same, one image each: of one model, mode and lane.
+
+        What is in `but` (outcomes) stays.
+        """
+        found = []
+        for outcome, study in company_of(self._db, self._clock.now(), turn.item, turn.lane, limit=limit):
+            item = None if outcome in but else self.claim(None, study=study, outcome=outcome)
+            begun = self.begin(item) if item is not None else None
+            if begun is not None and begun.process == turn.process and begun.outcome.mode is turn.outcome.mode:
+                found.append(begun)
+            elif begun is not None:
+                self.give_back(begun, "it waits for another model")
+        return found
 
     def begin(self, item: WorkItem) -> Turn | None:
         """Note that a model begins with a study; `None` if nothing can come of it, which is then noted."""

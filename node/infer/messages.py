@@ -86,6 +86,8 @@ class Order:
     job: Job | None = None
     #: The job's, of GO.
     id: str = ""
+    #: Of GO: those that are read after it, one by one, and may be answered together with it before.
+    company: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,8 @@ class Reply:
     notes: tuple[str, ...] = ()
     #: "cpu" or "cuda".
     device: str = ""
+    #: Of READY: whether several small studies may go through the network in one pass.
+    reads_many: bool = False
     #: Largest memory that the process has held so far.
     resident_bytes: int = 0
     #: Largest memory of the GPU that it has held so far, and how much there is.

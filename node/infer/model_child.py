@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -31,7 +32,7 @@ _END_S = 2.0
 _LOOK_S = 0.005
 #: How often the parent looks up while it waits: signs of life, the request to stop.
 _TICK_S = 0.2
-#: A reply is some kilobytes; more without an end of line is no reply.
+#: More without an end of line is no reply.
 _LONGEST_REPLY = 1 << 20
 _CHUNK = 1 << 16
 _STDERR_LINES = 20
@@ -68,12 +69,12 @@ class ModelChild:
         self.model = model
         #: Whether it makes do with less memory.
         self.frugal = frugal
-        #: Whether the model is loaded.
-        self.ready = False
-        #: "cpu" or "cuda" once it is ready.
-        self.device = ""
-        #: What it is confined to, once it is ready.
-        self.confinement = ""
+        #: Whether the model is loaded, and may then read several small studies in one pass.
+        self.ready = self.reads_many = False
+        #: "cpu" or "cuda", and what it is confined to, once it is ready.
+        self.device = self.confinement = ""
+        #: The least seconds that the network took for a study.
+        self.quickest_s = math.inf
         #: The largest memory it has told of, of the machine and of the GPU; and the GPU's whole.
         self.resident_bytes = self.device_bytes = self.device_total_bytes = 0
         self._asked = Asked()
@@ -120,10 +121,11 @@ class ModelChild:
         assert self._process.stdin is not None
         return self._process.stdin.fileno() if self._unsent else None
 
-    def order(self, kind: OrderKind, job: Job | None = None, *, job_id: str = "") -> None:
+    def order(
+        self, kind: OrderKind, job: Job | None = None, *, job_id: str = "", company: tuple[str, ...] = ()
+    ) -> None:
         """Tell it what to do; sent as it takes it."""
-        order = Order(kind=kind, job=job, id=job_id)
-        self._asked.ask(order)
+        self._asked.ask(order := Order(kind=kind, job=job, id=job_id, company=company))
         self._unsent += line(ORDER, order)
 
     def heard(self) -> Iterator[Reply]:
@@ -196,13 +198,15 @@ class ModelChild:
         elif not self._asked.fits(reply):
             self.kill()
             raise ModelDied("the model process answered something that was not asked")
+        self.quickest_s = min(self.quickest_s, reply.timings.get("model_s", math.inf))
         return reply
 
     def _begin(self, reply: Reply) -> None:
         if reply.kind is not ReplyKind.READY:
             self.kill()
             raise Failed(f"the model {self.model.card.name} cannot be loaded: {reply.reason}")
-        self.ready, self.device, self.confinement = True, reply.device, reply.confinement
+        self.ready, self.reads_many = True, reply.reads_many
+        self.device, self.confinement = reply.device, reply.confinement
         log.info(
             "model_ready",
             model=self.model.card.name,

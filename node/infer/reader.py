@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import NoReturn, Self
@@ -20,9 +20,9 @@ from typing import NoReturn, Self
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Transient, Unsuitable
 from node.imaging import doubt, gates
-from node.imaging.pipelines import Given, Runner
+from node.imaging.pipelines import Given, Reading, Runner
 from node.infer.findings import Conclusion, conclude, written
-from node.infer.given import fits_ahead, given_of
+from node.infer.given import expected_bytes, fits_ahead, given_of
 from node.infer.messages import ORDER, Job, Order, OrderKind, Reply, ReplyKind
 
 _CHUNK = 1 << 16
@@ -33,6 +33,8 @@ class _Prepared:
     job: Job
     #: `None`: there was no memory to read it ahead.
     reading: Future[tuple[Given, float]] | None
+    #: What the network made of it together with others, if it did.
+    answer: Reading | None = None
 
 
 class Reader:
@@ -89,7 +91,9 @@ class Reader:
 
     def prepare(self, job: Job) -> None:
         """Begin to read a study ahead, if it fits beside the one that is read."""
-        reading = self._ahead.submit(self._given, job) if fits_ahead(job) else None
+        waiting = tuple(self._prepared.values())  # at most two, but where several come in company
+        beside = sum(expected_bytes(each.job) for each in waiting) if len(waiting) > 1 else 0
+        reading = self._ahead.submit(self._given, job) if fits_ahead(job, beside) else None
         self._prepared[job.id] = _Prepared(job, reading)
 
     def read(self, job_id: str) -> None:
@@ -107,11 +111,35 @@ class Reader:
         self._writing = self._behind.submit(self._write, prepared.job, reply, concluded)
         self._writing.add_done_callback(_end_if_broken)
 
+    def answer_together(self, job_ids: Sequence[str]) -> None:
+        """Have the network answer several studies in one pass, where it can; each is read later, and by itself.
+
+        Whatever is wrong with one of them is found again, and told, when that one is read.
+        """
+        waiting = [self._prepared[each] for each in job_ids if self._prepared[each].reading is not None]
+        if len(waiting) < 2:
+            return
+        givens = dict[str, Given]()
+        for each in waiting:
+            self.beat(len(givens), len(waiting))
+            with suppress(Unsuitable, Failed, Transient):
+                ahead = Future[tuple[Given, float]]()
+                ahead.set_result(self._taken(each))
+                self._prepared[each.job.id] = replace(each, reading=ahead)
+                givens[each.job.id] = ahead.result()[0]
+        with suppress(Unsuitable, Failed, Transient, MemoryError):
+            answers = doubt.read_many(self._card, self._runner, self._others, list(givens.values()), self)
+            for job_id, answer in zip(givens, answers, strict=True):
+                self._prepared[job_id] = replace(self._prepared[job_id], answer=answer)
+
     def _obey(self, order: Order) -> None:
         if order.kind is OrderKind.GO:
             self._depth += 1
             with _InTheMidst(self._behind) if self._depth > 1 else nullcontext():
-                self.read(order.id)
+                if order.company:
+                    self.answer_together((order.id, *order.company))
+                for job_id in (order.id, *order.company):
+                    self.read(job_id)
             self._depth -= 1
         elif order.kind is OrderKind.PAUSE:
             self._paused_at.add(self._depth)
@@ -136,12 +164,19 @@ class Reader:
         started = time.perf_counter()
         return given_of(job, self._card), time.perf_counter() - started
 
+    def _taken(self, prepared: _Prepared) -> tuple[Given, float]:
+        """What was read ahead; what waits there behind others' pixels is read at once."""
+        ahead = prepared.reading
+        if ahead is None or ahead.cancelled() or (not ahead.done() and ahead.cancel()):
+            return self._given(prepared.job)
+        return ahead.result()
+
     def _concluded(self, prepared: _Prepared) -> tuple[Reply, Conclusion]:
         started = time.perf_counter()
-        given, read_s = prepared.reading.result() if prepared.reading else self._given(prepared.job)
+        given, read_s = self._taken(prepared)
         waited_s = time.perf_counter() - started
         let_in = gates.passed(self._card, given)
-        reading = doubt.read(self._card, self._runner, self._others, given, self)
+        reading = prepared.answer or doubt.read(self._card, self._runner, self._others, given, self)
         concluded = conclude(self._card, given, reading, self._runner, self)
         reply = Reply(
             id=prepared.job.id,

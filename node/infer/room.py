@@ -19,7 +19,7 @@ from node.infer.admission import Residence
 from node.infer.ledger import LEASE_S, Ledger
 from node.infer.messages import LAST_REPLIES, OrderKind, Reply, ReplyKind
 from node.infer.model_child import ModelChild, ModelDied
-from node.infer.stack import Stack
+from node.infer.stack import Stack, together
 from node.infer.turn import Turn
 from node.store.database import Database
 from node.store.work_items import WorkItem
@@ -185,8 +185,20 @@ class InferRoom:
         assert turn.child is not None
         if not turn.child.ready:
             turn.awaits_model_since_s = time.monotonic()
-        self._stack.push(turn, turn.child)
+        self._stack.push(turn, turn.child, self._company(turn, turn.child))
         self._look_again()
+
+    def _company(self, turn: Turn, child: ModelChild) -> list[Turn]:
+        """Claim what may be answered in one pass with a study: only what waits already, and is as urgent."""
+        most = together(turn, child, self._residence.most_together)
+        if most < 2 or self._stack.turns or turn.job.id in self._alone:
+            return []
+        company = self._ledger.claim_company(turn, most - 1, but=self._alone)
+        for each in company:
+            each.child, each.in_company = child, True
+            child.order(OrderKind.PREPARE, each.job)
+        turn.in_company = bool(company)
+        return company
 
     def _listen(self) -> None:
         children = self._residence.children
@@ -207,7 +219,8 @@ class InferRoom:
         now_s = time.monotonic()
         late = next((turn for turn in self._under_way() if turn.is_late(now_s)), None)
         if late is not None and late.child is not None:
-            self._bury(late.child, late.child.killed(f"did not end within {late.limit_s:g} s"), late)
+            culprit = None if late.is_one_of_several else late
+            self._bury(late.child, late.child.killed(f"did not end within {late.limit_s:g} s"), culprit)
 
     def _take(self, child: ModelChild, reply: Reply) -> None:
         if reply.kind is ReplyKind.PAUSED:
@@ -263,6 +276,8 @@ class InferRoom:
         current = self._stack.current(child)
         if current is not None and not current.runs and child.ready and death.for_memory:
             return None  # it waited: somebody else took the memory
+        if current is not None and current.is_one_of_several:
+            return None  # nobody can say whose fault it was: each is read alone now
         left = [turn for turn in self._under_way() if turn.child is child]
         return current or (left[0] if left else None)
 

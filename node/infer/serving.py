@@ -34,7 +34,9 @@ def serve(first_line: bytes, questions: int, answers: BinaryIO, confinement: str
         say(Reply(kind=kind_of(error), reason=str(error)))
         return 1
     timings = {"load_s": time.perf_counter() - started}
-    say(Reply(kind=ReplyKind.READY, device=device, confinement=confinement, timings=timings))
+    # What explains itself takes longer than the network: nobody waits for others' maps.
+    many = not start.frugal and not start.card.explanation.methods and doubt.reads_many(start.card, runner, others)
+    say(Reply(kind=ReplyKind.READY, device=device, confinement=confinement, timings=timings, reads_many=many))
     notes = (_FRUGAL_NOTE,) if start.frugal else ()
     with Reader(start.card, runner, say, others=others, notes=notes) as reader:
         reader.listen(questions)

@@ -27,6 +27,8 @@ class Turn:
     child: ModelChild | None = None
     #: Whether the network has begun with it.
     started: bool = False
+    #: Whether others may be answered in one pass with it, before the network begins with each.
+    in_company: bool = False
     #: When it was waiting for its model to be loaded, and how long that took.
     awaits_model_since_s: float | None = None
     load_s: float = 0.0
@@ -52,6 +54,11 @@ class Turn:
     def process(self) -> str:
         """What the process that reads it has loaded."""
         return key_of(self.model)
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether what happens in its process now may be any one's fault of those that are answered together."""
+        return self.in_company and not self.started
 
     @property
     def runs(self) -> bool:

@@ -189,7 +189,7 @@ def test_what_cannot_be_read_ahead_fails_its_own_study_alone(
 def test_without_memory_to_spare_a_study_is_read_when_its_turn_comes(
     site: Site, reader: Reader, replies: list[Reply], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool
 ):
-    monkeypatch.setattr(reader_module, "fits_ahead", lambda job: ahead)
+    monkeypatch.setattr(reader_module, "fits_ahead", lambda job, beside: ahead)
     job = job_of(site, FIRST, tmp_path)
     reader.prepare(job)
     assert (reader._prepared[job.id].reading is not None) is ahead

@@ -134,7 +134,7 @@ class Exact:
             felt.remove()
         model_s = time.perf_counter() - prepared
         if isinstance(output, torch.Tensor):
-            _check_numbers(output)
+            check_numbers(output)
         prepare_s = prepared - started
         return replace(made, output=output, prepare_s=prepare_s, model_s=model_s)
 
@@ -212,7 +212,12 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _check_numbers(output: torch.Tensor) -> None:
+def check_numbers(output: torch.Tensor) -> None:
+    """Refuse an answer that is empty or not finite.
+
+    Raises:
+        Failed: it is.
+    """
     if not output.numel():
         raise Failed(f"the network gave nothing: {tuple(output.shape)}")
     low, high = (float(value) for value in torch.aminmax(output.detach()))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +106,19 @@ class Runner(Protocol):
         Raises:
             Unsuitable: it is sound but nothing for this model.
             Failed: the networks gave no usable output; says what is wrong with it.
+        """
+        ...
+
+
+@runtime_checkable
+class RunsMany(Protocol):
+    """What a runner may offer besides: several small studies in one pass of its networks."""
+
+    def run_many(self, givens: Sequence[Given], pulse: Pulse = STILL) -> Sequence[Reading | None]:
+        """Read several: what `run` would answer of each, but for the order of sums.
+
+        `None` for one that has to be read alone: it is of another shape, or something is wrong with it, and `run`
+        then says what.
         """
         ...
 

@@ -7,8 +7,10 @@ of the series. A two-dimensional network reads the images one by one, or the sli
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from node.imaging.bundle.fast import planned
 from node.imaging.bundle.labels import EMPTY, LABELS, Naming, naming, segments
 from node.imaging.bundle.logits import SOFTMAX, against_the_rest
 from node.imaging.bundle.plan import NotUnderstood
+from node.imaging.bundle.together import Together, is_clear
 from node.imaging.engines.measuring import Progress
 from node.imaging.engines.planned import Planned
 from node.imaging.explain import Explainable
@@ -51,6 +54,7 @@ class Bundle:
         self._model_digest = fitting.model_digest
         self._card = card
         self._exact = exact
+        self._together = Together(exact)
         self._planned = planned(fitting, bundle, exact.steps.network)
         self._flat = _is_flat(bundle)
         self._colour = int(bundle.described("inputs").get("num_channels") or 1) == 3
@@ -70,7 +74,27 @@ class Bundle:
                 pass  # such a series has no place in the plan: the bundle's own steps know no exception
         sources, notes = self._sources(given)
         self._exact.begin(pulse, len(sources))
-        done = _Done()
+        return self._read(given, sources, notes, _Done(self._exact.predict))
+
+    def run_many(self, givens: Sequence[Given], pulse: Pulse = STILL) -> Sequence[Reading | None]:
+        """See `RunsMany`: those that are one image, or one volume that is not read as planned."""
+        readings: list[Reading | None] = [None] * len(givens)
+        single = dict[int, tuple[list[MetaTensor], tuple[str, ...]]]()
+        for place, given in enumerate(givens):
+            if self._planned is None or not given.volumes:
+                with suppress(Failed, Unsuitable):  # told when it is read alone
+                    sources, notes = self._sources(given)
+                    single |= {place: (sources[0], notes)} if len(sources) == 1 else {}
+        answers = self._together.predict([source for source, _ in single.values()], pulse)
+        for (place, (source, notes)), answer in zip(single.items(), answers, strict=True):
+            if answer is not None and (self._card.task is not Task.SEGMENTATION or is_clear(answer.output)):
+                with suppress(Failed):
+                    readings[place] = self._read(givens[place], [source], notes, _Done(partial(_known, answer)))
+        return readings
+
+    def _read(
+        self, given: Given, sources: Sequence[Sequence[MetaTensor]], notes: tuple[str, ...], done: _Done
+    ) -> Reading:
         if self._card.task is Task.SEGMENTATION:
             reading = self._segmented(given, sources, done)
         elif self._card.task is Task.CLASSIFICATION:
@@ -113,7 +137,7 @@ class Bundle:
     def _segmented(self, given: Given, sources: Sequence[Sequence[MetaTensor]], done: _Done) -> Reading:
         parts, notes = list[NDArray[np.uint8]](), list[str]()
         for each in sources:
-            output, more = self._exact.finish(done.add(self._exact.predict(each)))
+            output, more = self._exact.finish(done.predict(each))
             parts.append(_array(output))
             notes += more
         whole = np.stack(parts, axis=1) if self._flat_on(given) else parts[0]
@@ -123,7 +147,7 @@ class Bundle:
     def _logits(self, sources: Sequence[Sequence[MetaTensor]], done: _Done) -> NDArray[np.float32]:
         rows = []
         for each in sources:
-            output = done.add(self._exact.predict(each)).output
+            output = done.predict(each).output
             if not isinstance(output, torch.Tensor) or not output.ndim or output.numel() != output.shape[-1]:
                 found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
                 raise Failed(f"the network gave {found}, not a number for each target")
@@ -138,7 +162,7 @@ class Bundle:
         found = list[Box]()
         known = {target.index for target in self._card.targets}
         for image, each in enumerate(sources):
-            answer = done.add(self._exact.predict(each))
+            answer = done.predict(each)
             found += boxes_of(answer.output, answer.given, answer.source, image=0 if given.volumes else image)
         undeclared = {box.target for box in found} - known
         if undeclared:
@@ -182,20 +206,27 @@ class Bundle:
 
 
 class _Done:
-    """Sums the seconds of several answers."""
+    """Has each part answered, and sums the seconds of that."""
 
-    def __init__(self) -> None:
+    def __init__(self, predict: Callable[[Sequence[MetaTensor]], Answer]) -> None:
+        self._predict = predict
         self._started = time.perf_counter()
         self._prepare_s = self._model_s = 0.0
 
-    def add(self, answer: Answer) -> Answer:
+    def predict(self, sources: Sequence[MetaTensor]) -> Answer:
+        answer = self._predict(sources)
         self._prepare_s += answer.prepare_s
         self._model_s += answer.model_s
         return answer
 
     def timings(self) -> dict[str, float]:
         rest = time.perf_counter() - self._started - self._prepare_s - self._model_s
-        return {"prepare_s": self._prepare_s, "model_s": self._model_s, "finish_s": rest}
+        # What was answered before this began took no time since.
+        return {"prepare_s": self._prepare_s, "model_s": self._model_s, "finish_s": max(0.0, rest)}
+
+
+def _known(answer: Answer, _: Sequence[MetaTensor]) -> Answer:
+    return answer
 
 
 def load(fitting: Fitting) -> Runner:
