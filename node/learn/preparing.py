@@ -87,16 +87,20 @@ def shown(image: NDArray[Any], colour: Colour) -> NDArray[Any]:
 
     Sixteen bits are taken whole; real numbers from their least to their greatest.
     """
-    if colour is Colour.RGB:
-        eight = image if image.dtype == np.uint8 else (shown(image, Colour.GREY) * 255).round().astype(np.uint8)
-        return eight if eight.ndim == 3 else np.repeat(eight[..., None], 3, axis=-1)
-    grey: NDArray[Any] = colours.brightness(image) if image.ndim == 3 else image
-    if grey.dtype == np.uint8:
-        return grey.astype(np.float32) / np.float32(255)
-    if grey.dtype.kind in "iu":
-        return grey.astype(np.float32) / np.float32(np.iinfo(grey.dtype).max)
-    low, high = float(grey.min()), float(grey.max())
-    return ((grey - low) / ((high - low) or 1.0)).astype(np.float32)
+    if image.ndim == 3 or colour is Colour.RGB:
+        eight = image if image.dtype == np.uint8 else (_level(image) * 255).round().astype(np.uint8)
+        if colour is Colour.RGB:
+            return eight if eight.ndim == 3 else np.repeat(eight[..., None], 3, axis=-1)
+        image = colours.brightness(eight).astype(np.uint8)
+    return _level(image)
+
+
+def _level(values: NDArray[Any]) -> NDArray[np.float32]:
+    """From 0 to 1."""
+    if values.dtype.kind in "iu":
+        return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+    low, high = float(values.min()), float(values.max())
+    return ((values - low) / ((high - low) or 1.0)).astype(np.float32)
 
 
 def _spacing_mm(affine: torch.Tensor) -> tuple[float, ...]:

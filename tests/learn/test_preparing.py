@@ -102,6 +102,16 @@ def test_a_picture_comes_to_the_network_as_the_node_brings_it(
     assert float(learnt.std()) > 0.01
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_picture_in_colour_is_as_bright_to_a_model_of_grey_images_as_its_grey_twin(dtype: type) -> None:
+    grey = picture(12, 9)
+    grey[0, :2] = 0, 255
+    stored = grey.astype(dtype) * (257 if dtype is np.uint16 else 1)
+    colours = np.repeat(stored[..., None], 3, axis=2)
+    assert np.allclose(shown(colours, Colour.GREY), shown(stored, Colour.GREY), atol=1e-6)
+    assert np.allclose(shown(colours, Colour.GREY), grey / np.float32(255), atol=1e-6)
+
+
 def tilted(degrees: float, spacing: tuple[float, float, float]) -> Grid:
     """A series whose slices, rows and columns lie across the patient's axes; index (slice, row, column) → LPS mm."""
     turn = np.radians(degrees)
