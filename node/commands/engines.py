@@ -11,7 +11,6 @@ from node.commands.check import Check
 from node.commands.output import print_json, say, table
 from node.config import Settings
 from node.domain.engine import PLAIN, EngineEvidence, Trial
-from node.domain.model_card import EngineChoice
 from node.errors import Failed
 from node.store import engine_evidence
 from node.workflow.policy import models_of
@@ -48,7 +47,7 @@ def measure(settings: Settings, name: str, *, again: bool, as_json: bool) -> Non
 
 def engines(settings: Settings, model: Model) -> Iterator[Check]:
     """Say which engine a model runs with; warn where it has cases that were never measured."""
-    if model.card.engine is EngineChoice.EXACT or not model.model_digest:
+    if not model.card.has_engines or not model.model_digest:
         return
     name = model.card.name
     folder = settings.data.folder / engine_evidence.FOLDER

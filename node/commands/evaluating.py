@@ -23,6 +23,7 @@ from node.learn.evaluate.figures import Figure
 from node.learn.judgement import Judged, device_of, judge_model, judge_run, load_model, recipe_of
 from node.learn.known import EVIDENCE, known_to
 from node.learn.prediction import write_predictions
+from node.learn.recipe import read_recipe
 from node.learn.run import Run
 from node.workflow.policy import models_of
 
@@ -161,7 +162,7 @@ def _model(wish: Wish, settings: Settings) -> tuple[Path, bool]:
 
 
 def _on_dataset(wish: Wish, settings: Settings, run: Run | None, path: Path) -> tuple[Judged, Reported]:
-    folder, trusted = (run.model, False) if run is not None else _model(wish, settings)
+    folder, trusted = (run.models / read_recipe(run.recipe).name, False) if run is not None else _model(wish, settings)
     if not (folder / CARD).is_file():
         raise Failed(f"{folder.parent} has made no model yet: run matins train again, it goes on where it was")
     known, recipe = known_to(folder), recipe_of(folder)

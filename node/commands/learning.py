@@ -21,7 +21,7 @@ from node.commands.training import listening
 from node.config import Settings
 from node.domain.time import SystemClock
 from node.errors import Failed, Misconfigured
-from node.learn import ablation, ensembles, searching, training
+from node.learn import ablation, beginning, ensembles, searching, training
 from node.learn.dataset.plots import draw
 from node.learn.dataset.sheet import sheet_text
 from node.learn.dataset.sheet_lines import sheet_lines
@@ -126,7 +126,9 @@ def _asked(wish: Wish, settings: Settings) -> training.Wish:
     beside = wish.source.resolve().parent if is_recipe else Path.cwd()
     written = beside / SPLIT if is_recipe else None
     split = wish.split or (written if written is not None and written.is_file() else None)
-    return training.Wish(recipe=_named(recipe, name), beside=beside, dataset=dataset, run=run, split=split)
+    return training.Wish(
+        recipe=_named(recipe, name), beside=beside, dataset=dataset, run=run, split=split, is_dry=wish.dry_run
+    )
 
 
 def _named(recipe: Recipe, name: str) -> Recipe:
@@ -185,7 +187,8 @@ def _show(wish: Wish, ready: training.Ready) -> None:
     say(f"split: {ready.split.method}")
     for number, each in enumerate(counts, 1):
         say(f"fold {number}: {each['train']} to train on, {each['validation']} to validate, {each['test']} to test")
-    written = f"recipe.toml, sheet.json, split.json, {len(plots)} plots"
+    files = "" if beginning.standing(ready.run) else "recipe.toml, sheet.json, split.json, "
+    written = f"{files}{len(plots)} plots"
     say(f"written to {ready.run.folder}: {written}; nothing was trained")
 
 

@@ -223,6 +223,15 @@ class ModelCard:
         """Whether its networks are of several architectures."""
         return any(weights.architecture not in (None, self.architecture) for weights in self.weights)
 
+    @property
+    def has_engines(self) -> bool:
+        """Whether it may run with another engine than single precision: not as an ensemble of several architectures.
+
+        An engine is measured with one network, and another architecture may not come to the same with it.
+        """
+        is_ensemble = self.uncertainty is not None and self.uncertainty.method == "ensemble"
+        return self.engine is not EngineChoice.EXACT and not (is_ensemble and self.is_mixed)
+
     def architecture_of(self, role: str) -> Architecture | None:
         """The network that the weights of a role are put into; `None` where their file brings its own."""
         own = (weights.architecture for weights in self.weights if weights.role == role)

@@ -27,6 +27,8 @@ def measured(
         Failed: the model has no cases, only one way to compute, or cannot read the cases.
         Misconfigured: its files are not what they should be.
     """
+    if model.card.is_mixed and not model.card.has_engines:
+        raise Failed(f"{model.card.name} is an ensemble of several architectures, which runs in single precision alone")
     cases = case_files(model.folder, model.card.validation)
     if not cases:
         raise Failed(f"{model.card.name} has no validation cases: name their folder in its card (validation)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.learn import members
+from node.learn import members, teams
 from node.learn.ablation import figures_of, statistic_of
 from node.learn.architectures import network_name
 from node.learn.comparison import FILE_NAME, Comparison, Row, put_comparison
@@ -44,6 +44,9 @@ def compare(ready: Ready, place: Place) -> Comparison | None:
         " model is all of them, their shares averaged. A change is that from the first, with the interval of the"
         " difference (paired, 95 %): one that holds 0 shows nothing."
     )
+    team = next(iter(teams.teams_of(ready.run, recipe, split)), ())
+    if len(team) > len(kinds):
+        text += f" All together are {len(team)} networks, of other seeds or folds besides: that is a gain of its own."
     if TOGETHER not in said:
         text += " No case is new to all networks of the model: what they reach together is not known."
     comparison = Comparison(title=TITLE, text=text, rows=tuple(rows))

@@ -14,6 +14,7 @@ from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging import doubt, pipelines
 from node.imaging.pipelines import Fitting
+from node.learn.architectures import marked
 from node.learn.case import Case, Dataset
 from node.learn.dataset.duplicates import certain_groups, grouped
 from node.learn.dataset.survey import Survey, survey
@@ -62,7 +63,7 @@ def judge_run(run: Run, *, part: str = TEST, seeds: Collection[int] = ()) -> Jud
     terms = Terms(model=recipe.name, part=part)
     task = recipe.task
     found = evaluate(predictions, recipe.evaluation, task, recipe.classes, together=together, terms=terms)
-    found = noted(found, run)
+    found = noted(marked(found, recipe), run)
     missing = len(wanted) * len(read_split(run.split).folds) - len(files)
     if missing > 0:
         note = f"{missing} of the trainings are not done: the figures are of the others alone."

@@ -95,11 +95,6 @@ class Run:
         return Run(folder=self.folder / "search")
 
     @property
-    def model(self) -> Path:
-        """The model's folder, once there is one."""
-        return next((each for each in sorted(self.models.glob("[!.]*")) if each.is_dir()), self.models)
-
-    @property
     def is_begun(self) -> bool:
         """Whether anything was trained or searched here: what it was begun with stands then."""
         return any(self.folder.glob("seed-*/*")) or self.is_searched

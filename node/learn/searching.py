@@ -273,17 +273,21 @@ def _kept(ready: Ready, best: Recipe, ears: Ears) -> Recipe:
         f"the search has found another recipe than the one that {run.folder} was trained by, which is kept: train "
         f"{ready.run.folder / BEST} in another folder"
     )
-    return dataclasses.replace(
+    chose = bool(before.training.patience)
+    kept = dataclasses.replace(
         before,
         name=best.name,
         card=best.card,
         training=dataclasses.replace(before.training, seeds=best.training.seeds),
-        evaluation=best.evaluation if not before.training.patience else before.evaluation,
+        evaluation=dataclasses.replace(best.evaluation, flips=before.evaluation.flips) if chose else best.evaluation,
         radiomics=best.radiomics,
         export=best.export,
         ablation=best.ablation,
         networks=best.networks,
     )
+    # What the search did not look for may still be another.
+    beginning.refuse_other(run, kept)
+    return kept
 
 
 def _row(trial: Any, *, is_chosen: bool) -> Row:

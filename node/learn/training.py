@@ -13,7 +13,7 @@ from pathlib import Path
 
 from node.domain.model_card import Task
 from node.learn import beginning, checkpoint, members, shelf, splitting, teams
-from node.learn.architectures import network_name, of_network
+from node.learn.architectures import marked, network_name, of_network
 from node.learn.dataset.examination import Examination, examine
 from node.learn.dataset.opened import Opened
 from node.learn.dataset.problems import Gravity
@@ -46,6 +46,8 @@ class Wish:
     run: Run
     #: A split that was written down before; `None`: one is made.
     split: Path | None = None
+    #: Nothing will be trained: what a run was begun with stays as it is.
+    is_dry: bool = False
 
 
 def _silent(_: object) -> None:
@@ -81,7 +83,7 @@ class Ready:
 def prepare(wish: Wish, ears: Ears, place: Place | None = None) -> Ready:
     """Look through the data set, part it, derive what the recipe leaves out; write it all into the run's folder.
 
-    Of several processes the first one writes.
+    Of several processes the first one writes. A dry run writes into no folder in which something was trained.
 
     Raises:
         Misconfigured: the data set is unfit, the split does not fit it, the network does not fit either, or the run
@@ -123,7 +125,7 @@ def prepare(wish: Wish, ears: Ears, place: Place | None = None) -> Ready:
     recipe = tried(recipe, dataset, copies=copies, is_derived=asked.network is None)
     ready = dataclasses.replace(ready, recipe=recipe)
     beginning.refuse_other(ready.run, recipe)
-    if place is None or place.leads:
+    if (place is None or place.leads) and not (wish.is_dry and beginning.standing(ready.run)):
         beginning.begin(ready.run, recipe, split, ready.sheet)
     if place is not None:
         place.meet()
@@ -168,7 +170,7 @@ def _judged(ready: Ready, said: tuple[Prediction, ...], together: tuple[Predicti
     recipe = ready.recipe
     terms = Terms(part=TEST if any(fold.test for fold in ready.split.folds) else VALIDATION)
     judged = evaluate(said, recipe.evaluation, recipe.task, recipe.classes, together=together, terms=terms)
-    return noted(judged, ready.run)
+    return noted(marked(judged, recipe), ready.run)
 
 
 def _examples(ready: Ready, place: Place, ears: Ears) -> Mapping[str, Example]:

@@ -38,6 +38,8 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         if key == STRENGTH:
             continue
         *tables, last = key.split(".")
+        if "networks" in (*tables, last)[:1]:
+            raise Misconfigured(_PLACE, key, "is no part of a way, which is one network", "Change network instead")
         inner: Any = document
         for table in tables:
             inner = inner.setdefault(table, {})

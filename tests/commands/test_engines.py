@@ -9,7 +9,9 @@ from node.catalogue import Model
 from node.commands.engines import engines, summary
 from node.config import Settings
 from node.domain.engine import EngineEvidence, Trial
-from node.domain.model_card import EngineChoice, Mode
+from node.domain.gate import Uncertainty
+from node.domain.model_card import EngineChoice, Mode, Weights
+from node.domain.preparation import Architecture
 from node.errors import Failed
 from node.infer import measuring
 from node.infer.measuring import measured
@@ -58,6 +60,28 @@ def test_a_model_without_cases_or_one_that_wants_it_exact_is_not_mentioned(tmp_p
     assert list(engines(settings(tmp_path), model(tmp_path))) == []
     engine_evidence.write(tmp_path / "engines", EVIDENCE)
     assert list(engines(settings(tmp_path), model(tmp_path, engine=EngineChoice.EXACT))) == []
+
+
+def test_an_ensemble_of_several_architectures_has_no_engine_and_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    weights = (
+        Weights(role="network", source="file:a"),
+        Weights(role="network-2", source="file:b", architecture=Architecture(name="UNet")),
+    )
+    changes = {
+        "weights": weights, "architecture": Architecture(name="SegResNet"), "validation": "cases",
+        "uncertainty": Uncertainty(method="ensemble"),
+    }  # fmt: skip
+    engine_evidence.write(tmp_path / "engines", EVIDENCE)
+    monkeypatch.setattr(measuring, "load", lambda start: pytest.fail("loaded"))
+    assert list(engines(settings(tmp_path), model(tmp_path, **changes))) == []
+    with pytest.raises(Failed, match="several architectures, which runs in single precision alone"):
+        measured(model(tmp_path, **changes), settings(tmp_path).infer, tmp_path, None, lambda *_: None, again=False)
+    # Of one architecture, or averaged within one network, they are measured together.
+    for other in ({"uncertainty": None}, {"weights": weights[:1]}):
+        (found,) = engines(settings(tmp_path), model(tmp_path, **(changes | other)))
+        assert found.found == summary(EVIDENCE)
 
 
 def test_a_model_without_cases_is_not_measured_nor_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from node.domain.model_card import Task
 from node.errors import Misconfigured
-from node.learn import bearing, beginning, members, training
+from node.learn import bearing, beginning, members, searching, training
 from node.learn.prediction import read_predictions
 from node.learn.radiomics.table import Radiomics
-from node.learn.recipe import Augmentation, Exporting, Judging, Members, Recipe, Training
+from node.learn.recipe import Augmentation, Exporting, Further, Judging, Members, Recipe, Training
 from node.learn.recipe_text import recipe_text
 from node.learn.recipe_ways import Ablation, Room, Searching, Way
 from node.learn.run import Run
 from node.learn.split import Fold, Split
 from tests.learn import synthetic
-from tests.learn.toys import HERE, classifying, stands, trained_for
+from tests.learn.toys import HERE, TINY, classifying, stands, trained_for
 
 RECIPE = trained_for(classifying(), seeds=(0, 1), epochs=1)
 WAYS = Ablation(ways=(Way(name="slower", changes={"training.learning_rate": 0.001}),))
@@ -88,6 +88,26 @@ def test_a_search_may_go_on_for_longer_but_not_look_elsewhere(tmp_path: Path) ->
         beginning.refuse_other(run, asked(space={"training.batch": Room(choices=(8, 16))}))
 
 
+def test_networks_that_a_search_is_added_to_are_told_by_what_is_asked_now_and_are_no_others(tmp_path: Path) -> None:
+    first = Further(name="ResNet", arguments=TINY)
+    before = dataclasses.replace(trained_for(RECIPE, patience=2), networks=(first,), evaluation=Judging(flips=(1,)))
+    run = Run(folder=tmp_path)
+    run.member(0, 0).folder.mkdir(parents=True)
+    run.recipe.write_text(recipe_text(before))
+    run.search.folder.mkdir()
+    ready = training.Ready(
+        dataset=cast("Any", None), sheet=cast("Any", None), split=Split(method="", dataset_digest="", folds=()),
+        recipe=before, run=run.search, beside=tmp_path,
+    )  # fmt: skip
+    asked = Judging(flips=(1,), positive="benign")
+    best = dataclasses.replace(trained_for(before, learning_rate=0.5), evaluation=asked)
+    kept = searching._kept(ready, best, training.Ears())
+    assert kept == dataclasses.replace(before, evaluation=asked)
+    other = dataclasses.replace(first, arguments=TINY | {"block_inplanes": [3, 4, 4, 4]})
+    with pytest.raises(Misconfigured, match="another recipe or data set: networks was"):
+        searching._kept(ready, dataclasses.replace(best, networks=(other,)), training.Ears())
+
+
 def trained_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Seeds that are trained from here on."""
     seen: list[int] = []
@@ -101,7 +121,6 @@ def trained_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.timeout(600)
 def test_a_run_goes_on_with_another_evaluation_export_ablation_and_more_seeds_and_trains_only_what_is_not_there(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +149,10 @@ def test_a_run_goes_on_with_another_evaluation_export_ablation_and_more_seeds_an
     assert again == [2]
     assert run.together.read_bytes() != team
     flipped = dataclasses.replace(more, evaluation=Judging(flips=(1,)))
+    begun = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    dry = training.Wish(recipe=flipped, beside=dataset.parent, dataset=dataset, run=run, is_dry=True)
+    training.prepare(dry, training.Ears())
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == begun
     training.train(stands(dataset, tmp_path, flipped), HERE, training.Ears())
     assert again == [2]
     assert read_predictions(run.member(0, 0).predictions) != first

@@ -24,8 +24,10 @@ from node.learn.export import Making, export
 from node.learn.prediction import read_predictions
 from node.learn.recipe import Exporting, Further, Members, Recipe, Start, recipe_of
 from node.learn.recipe_text import recipe_text
+from node.learn.report.told import told_of
 from node.learn.run import Run
 from node.learn.split import Fold, Split
+from node.learn.synthetic.counting import FOLDER, Counts, noted, write_counts
 from tests.learn import synthetic
 from tests.learn.export import runs
 from tests.learn.export.test_bundle import asked
@@ -56,7 +58,6 @@ def softmax(rows: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-@pytest.mark.timeout(600)
 def test_architectures_are_added_to_what_is_trained_judged_beside_it_and_become_one_model(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +83,13 @@ def test_architectures_are_added_to_what_is_trained_judged_beside_it_and_become_
     figure = table.rows[-1].figures["accuracy"].value
     assert figure == pytest.approx(evaluation.together.classification.figures["accuracy"].value)
     assert "auc_change" in table.rows[1].figures
+    assert "What each network reaches by itself is told of ResNet 1, the first of 3 architectures." in evaluation.notes
+    courses = told_of(run, evaluation).histories
+    assert list(courses) == ["seed 0, fold 1", "network 2, seed 0, fold 1", "network 3, seed 0, fold 1"]
+    for kind in kinds[:2]:
+        (kind.folder / FOLDER).mkdir()
+        write_counts(kind.folder / FOLDER, [Counts(name="benign", wanted=4, drawn=5, copies=2, kept=3)])
+    assert "6 in 3 training(s)" in noted(evaluation, run).notes[-1]
     trained = trained_of(ready, evaluation, MAKING)
 
     def exported() -> dict[str, bytes]:

@@ -236,7 +236,6 @@ def test_large_images_are_drawn_small_and_only_the_classes_that_are_asked_for(tm
     assert load_file(tmp_path / "synthetic" / drawing.FILE_NAME)["images"].shape == (5, 1, 8, 8)
 
 
-@pytest.mark.timeout(600)
 def test_a_whole_run_tells_what_was_drawn_and_what_came_of_it_and_keeps_it_to_itself(tmp_path: Path) -> None:
     dataset, run = synthetic.class_folders(tmp_path / "set"), tmp_path / "run"
     without = Ablation(epochs=1, ways=(Way(name="without", changes={"synthetic.share": 0.0}),))

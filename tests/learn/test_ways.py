@@ -72,3 +72,8 @@ def test_everything_in_the_usual_room_may_be_tried() -> None:
 def test_a_room_is_a_choice_or_a_range(said: dict) -> None:
     with pytest.raises(ValueError, match="give choices"):
         Room(**said)
+
+
+def test_further_networks_are_no_part_of_a_way() -> None:
+    with pytest.raises(Misconfigured, match=r"networks.*which is one network"):
+        changed(RECIPE, {"networks": [{"name": "ResNet"}]})

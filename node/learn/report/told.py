@@ -75,13 +75,16 @@ def _sheet(run: Run) -> Sheet | None:
 
 
 def _histories(run: Run) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """Of every training whose epochs were told, by seed and fold."""
+    """Of every training whose epochs were told, by network, seed and fold."""
     found: dict[str, Sequence[Mapping[str, Any]]] = {}
-    for folder in sorted(run.folder.glob("seed-*/*"), key=lambda path: (_number(path.parent.name), _number(path.name))):
-        epochs = checkpoint.history(folder)
-        if epochs:
-            which = "all cases" if folder.name == "whole" else f"fold {_number(folder.name) + 1}"
-            found[f"seed {_number(folder.parent.name)}, {which}"] = epochs
+    for beneath in (run.folder, *sorted(run.folder.glob("network-*"), key=lambda path: _number(path.name))):
+        kind = "" if beneath == run.folder else f"network {_number(beneath.name)}, "
+        folders = beneath.glob("seed-*/*")
+        for folder in sorted(folders, key=lambda path: (_number(path.parent.name), _number(path.name))):
+            epochs = checkpoint.history(folder)
+            if epochs:
+                which = "all cases" if folder.name == "whole" else f"fold {_number(folder.name) + 1}"
+                found[f"{kind}seed {_number(folder.parent.name)}, {which}"] = epochs
     return found
 
 

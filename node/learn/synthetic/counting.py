@@ -72,7 +72,9 @@ def figures(training: Path) -> Mapping[str, Figure]:
 
 def noted(evaluation: Evaluation, run: Run) -> Evaluation:
     """Return an evaluation with a note on what was drawn for the trainings that it judges; as it is, where nothing."""
-    folders = [run.member(seed, fold).folder for seed in evaluation.seeds for fold in evaluation.folds]
+    kinds = range(1 + len(list(run.folder.glob("network-*"))))
+    places = [(seed, fold, kind) for kind in kinds for seed in evaluation.seeds for fold in evaluation.folds]
+    folders = [run.member(*place).folder for place in places]
     counts = [each for folder in folders for each in read_counts(folder)]
     if not counts:
         return evaluation
