@@ -18,6 +18,7 @@ from node.errors import Failed
 from node.imaging import pipelines
 from node.imaging.pipelines import Fitting, Given, Pulse, Reading, Runner, RunsMany
 from node.imaging.tasks.classification import scores_of
+from node.imaging.tasks.numbers import number_of
 from node.imaging.volume import Volume
 
 FLIPS, ENSEMBLE = "flips", "ensemble"
@@ -25,6 +26,9 @@ FLIPS, ENSEMBLE = "flips", "ensemble"
 _PARALLEL = 1e-3
 #: The least share that has a logarithm.
 _LEAST = 1e-12
+#: Numbers nearer to a threshold than this share of the largest logit, and of 1, are read alone: ten times as far as
+#: answers in one pass may lie from those alone.
+_NEAR = 1e-4
 
 
 def members(fitting: Fitting) -> tuple[Runner, ...]:
@@ -94,7 +98,10 @@ def reads_many(card: ModelCard, runner: Runner, others: Sequence[Runner]) -> boo
 def read_many(
     card: ModelCard, runner: Runner, others: Sequence[Runner], givens: Sequence[Given], pulse: Pulse
 ) -> list[Reading | None]:
-    """Return what `read` would of each, but for the order of sums; `None` for one that has to be read alone."""
+    """Return what `read` would of each, but for the order of sums; `None` for one that has to be read alone.
+
+    That is also one whose number lies so near to a threshold of the card that another order might move it over.
+    """
     asked = [runner, *others] if card.uncertainty is not None else [runner]
     answers = [each.run_many(givens, pulse) for each in asked if isinstance(each, RunsMany)]
     readings: list[Reading | None] = []
@@ -102,9 +109,30 @@ def read_many(
         told = [reading for reading in of_study if reading is not None]
         if len(told) < len(asked):
             readings.append(None)
-        else:
-            readings.append(_together(card, told) if card.uncertainty is not None else told[0])
+            continue
+        made = _together(card, told) if card.uncertainty is not None else told[0]
+        largest = max((float(np.abs(each.logits).max()) for each in told if each.logits is not None), default=0.0)
+        readings.append(made if _is_decided(card, made, _NEAR * max(1.0, largest)) else None)
     return readings
+
+
+def _is_decided(card: ModelCard, reading: Reading, near: float) -> bool:
+    """Whether no threshold that the card declares lies within what numbers come to that differ by `near`, as logits."""
+    limit = None if card.uncertainty is None else card.uncertainty.doubtful_from
+    if limit is not None and any(abs(each - limit) <= near for each in reading.uncertainty.values()):
+        return False
+    logits = reading.logits
+    for target in card.targets if logits is not None else ():
+        said = set()
+        for sign in (-1, 1):
+            moved = np.asarray(logits, np.float32) - np.float32(sign * near)
+            moved[:, target.index] += 2 * sign * near
+            scores = scores_of(card, moved)[:, target.index]
+            told = float(scores.mean() if card.aggregate == "mean" else scores.max())
+            said.add(number_of(target, told).present)
+        if len(said) > 1:
+            return False
+    return True
 
 
 @dataclass(slots=True)

@@ -45,8 +45,8 @@ class Ledger:
     ) -> WorkItem | None:
         """Take the most urgent study that waits; with `above`, only one of a more urgent lane.
 
-        With `awaited` only what somebody waits for, with `study` only of that one, and of an `outcome` whose number
-        begins so. What may wait for the night is left to it.
+        With `awaited` only what somebody waits for, with `study` and `outcome` only of those. What may wait for the
+        night is left to it.
         """
         now = self._clock.now()
         is_night, settings = night_hours.is_night(now, self.policy.settings), self.policy.settings.night
@@ -57,7 +57,7 @@ class Ledger:
             by_night=is_night,
             routine=is_night or not settings.defer_routine,
             study=study,
-            subject_prefix=outcome,
+            subject=outcome,
         )
         return found[0] if found else None
 

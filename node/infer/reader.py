@@ -139,6 +139,8 @@ class Reader:
                 if order.company:
                     self.answer_together((order.id, *order.company))
                 for job_id in (order.id, *order.company):
+                    if order.company:
+                        self.beat(0, 1)  # what was answered already has no beats of its own
                     self.read(job_id)
             self._depth -= 1
         elif order.kind is OrderKind.PAUSE:

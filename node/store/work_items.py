@@ -84,6 +84,7 @@ def claim(
     *,
     limit: int = 1,
     study: str = "",
+    subject: str = "",
     subject_prefix: str = "",
     above: Lane | None = None,
     awaited: bool = False,
@@ -99,6 +100,7 @@ def claim(
     has asked for the study.
     """
     narrowed = " AND w.study_instance_uid = ?" if study else ""
+    narrowed += " AND w.subject = ?" if subject else ""
     narrowed += " AND substr(w.subject, 1, ?) = ?" if subject_prefix else ""
     narrowed += " AND s.lane_order < ?" if above else ""
     narrowed += " AND w.hours = 0" if awaited else "" if by_night else " AND w.hours != 1"
@@ -107,6 +109,7 @@ def claim(
         *(now.boot_id, now.boottime_s + lease_s, owner, now.iso),
         *(kind, now.boot_id, now.boottime_s),
         *((study,) if study else ()),
+        *((subject,) if subject else ()),
         *((len(subject_prefix), subject_prefix) if subject_prefix else ()),
         *((above.order,) if above else ()),
         limit,

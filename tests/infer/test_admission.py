@@ -88,7 +88,8 @@ def test_models_are_loaded_beside_each_other_a_core_each(site: Site, monkeypatch
         assert [child.model.card.name for child in residence.children] == ["b", "c"]
         assert residence.loads
     finally:
-        residence.end()
+        for child in residence.children:
+            residence.dismiss(child)
 
 
 def test_what_was_loaded_for_nobody_makes_room_and_what_a_study_asked_for_stays(site: Site):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from node.infer.serving import load
 from node.store import instances
 from tests.infer.conftest import Site
 
-FIRST, SECOND = "1.2.3.1", "1.2.3.2"
+FIRST, SECOND, THIRD = "1.2.3.1", "1.2.3.2", "1.2.3.3"
 #: It is only read from.
 pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")
 GO_SECOND = Order(kind=OrderKind.GO, id=SECOND)
@@ -131,6 +132,34 @@ def test_a_paused_network_waits_reads_what_it_is_told_to_and_goes_on(
         ReplyKind.COMPUTED,
     ]
     assert of_network(replies)[2][0] == SECOND
+
+
+class Answering(Interrupted):
+    """Answers several in one pass, and is told of another order in it."""
+
+    def run_many(self, givens: Sequence[Given], pulse: Pulse = STILL) -> list[Reading | None]:
+        orders, self.orders = self.orders, []
+        answers: list[Reading | None] = [self.runner.run(given, pulse) for given in givens]
+        for order in orders:
+            self.reader._orders.put(order)
+        return answers
+
+
+def test_what_is_more_urgent_is_read_before_what_was_answered_together_and_each_has_its_own_answer(
+    site: Site, runner: Runner, reader: Reader, replies: list[Reply], tmp_path: Path
+):
+    jobs = [job_of(site, study, tmp_path) for study in (FIRST, SECOND, THIRD)]
+    for place, job in enumerate(jobs):
+        # Something of each that tells it from the others: its images end elsewhere.
+        reader.prepare(replace(job, slices=job.slices[: len(job.slices) - place]))
+    reader._runner = Answering(runner, reader, Order(kind=OrderKind.GO, id=THIRD))
+    reader._obey(Order(kind=OrderKind.GO, id=FIRST, company=(SECOND,)))
+    reader.__exit__()
+    began = [study for study, kind in of_network(replies) if kind is ReplyKind.STARTED]
+    assert began == [THIRD, FIRST, SECOND]
+    assert [len(labels(tmp_path, job.id)) for job in jobs] == [
+        len(job.slices) - place for place, job in enumerate(jobs)
+    ]
 
 
 class Forgiving:

@@ -32,7 +32,7 @@ from node.imaging.bundle.fast import planned
 from node.imaging.bundle.labels import EMPTY, LABELS, Naming, naming, segments
 from node.imaging.bundle.logits import SOFTMAX, against_the_rest
 from node.imaging.bundle.plan import NotUnderstood
-from node.imaging.bundle.together import Together, is_clear
+from node.imaging.bundle.together import MOST_SEGMENTS, Together
 from node.imaging.engines.measuring import Progress
 from node.imaging.engines.planned import Planned
 from node.imaging.explain import Explainable
@@ -79,6 +79,8 @@ class Bundle:
     def run_many(self, givens: Sequence[Given], pulse: Pulse = STILL) -> Sequence[Reading | None]:
         """See `RunsMany`: those that are one image, or one volume that is not read as planned."""
         readings: list[Reading | None] = [None] * len(givens)
+        if len(self._card.segments) > MOST_SEGMENTS:
+            return readings
         single = dict[int, tuple[list[MetaTensor], tuple[str, ...]]]()
         for place, given in enumerate(givens):
             if self._planned is None or not given.volumes:
@@ -87,10 +89,15 @@ class Bundle:
                     single |= {place: (sources[0], notes)} if len(sources) == 1 else {}
         answers = self._together.predict([source for source, _ in single.values()], pulse)
         for (place, (source, notes)), answer in zip(single.items(), answers, strict=True):
-            if answer is not None and (self._card.task is not Task.SEGMENTATION or is_clear(answer.output)):
+            pulse.beat(place, len(givens))
+            if answer is not None:
                 with suppress(Failed):
-                    readings[place] = self._read(givens[place], [source], notes, _Done(partial(_known, answer)))
+                    known = partial(self._known, givens[place], source, notes)
+                    readings[place] = self._together.settled(answer, known)
         return readings
+
+    def _known(self, given: Given, source: list[MetaTensor], notes: tuple[str, ...], answer: Answer) -> Reading:
+        return self._read(given, [source], notes, _Done(lambda _: answer))
 
     def _read(
         self, given: Given, sources: Sequence[Sequence[MetaTensor]], notes: tuple[str, ...], done: _Done
@@ -223,10 +230,6 @@ class _Done:
         rest = time.perf_counter() - self._started - self._prepare_s - self._model_s
         # What was answered before this began took no time since.
         return {"prepare_s": self._prepare_s, "model_s": self._model_s, "finish_s": max(0.0, rest)}
-
-
-def _known(answer: Answer, _: Sequence[MetaTensor]) -> Answer:
-    return answer
 
 
 def load(fitting: Fitting) -> Runner:

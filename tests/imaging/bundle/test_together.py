@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.inferers.inferer import Inferer
 
 from node.domain.preparation import Preparation
+from node.imaging import doubt
+from node.imaging.bundle import together
 from node.imaging.images import Image
 from node.imaging.pipelines import STILL, Given, Runner, RunsMany
 from tests.imaging.bundles import bundle_card, model_folder
@@ -30,11 +33,31 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, the networks here count as quick ones."""
+    monkeypatch.setattr(together, "_PASS_S", 1e6)
+
+
 class Coupled(torch.nn.Module):
     """Scales by the brightest of all that lies in the batch."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return (values / values.amax()).flatten(1)[:, :3]
+
+
+class Neighbours(torch.nn.Module):
+    """Mixes each with the one before it."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return (values + values.roll(1, 0)).flatten(1)[:, :3]
+
+
+class Pixels(torch.nn.Module):
+    """Three pixels."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values.flatten(1)[:, :3] / 300
 
 
 class OneAtATime(torch.nn.Module):
@@ -88,6 +111,49 @@ def test_a_network_that_couples_its_batch_or_takes_none_is_never_asked_for_sever
     assert many(runner, several()) == [None] * 4
     monkeypatch.setattr(runner._together, "_passed", None)  # type: ignore[attr-defined]
     assert many(runner, several()) == [None] * 4
+
+
+@pytest.mark.parametrize("network", [Coupled(), Neighbours()])
+def test_a_network_that_couples_its_batch_is_found_out_though_all_that_comes_first_is_alike(
+    tmp_path: Path, network: torch.nn.Module
+) -> None:
+    runner = loaded(tmp_path, network, described(SAID))
+    assert many(runner, [Given(images=(image(1),))] * 3) == [None] * 3
+
+
+def test_what_takes_long_is_read_one_by_one_until_it_is_quicker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = loaded(tmp_path, Convolved(), described(SAID))
+    monkeypatch.setattr(together, "_PASS_S", 0.0)
+    exact = [runner.run(each, STILL).logits for each in several()]
+    for _ in range(2):
+        assert np.array_equal(many(runner, several()), exact)
+    monkeypatch.setattr(together, "_PASS_S", 1e6)
+    sizes: list[int] = []
+    computed = runner._together._computed  # type: ignore[attr-defined]
+
+    def counted(inferer: Inferer, given: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(given))
+        return computed(inferer, given)
+
+    monkeypatch.setattr(runner._together, "_computed", counted)  # type: ignore[attr-defined]
+    many(runner, several())
+    assert sizes == [4]
+
+
+@pytest.mark.parametrize(("apart", "is_read"), [(0.0, False), (2e-5, False), (1e-2, True), (None, True)])
+def test_a_number_at_a_threshold_of_the_card_is_read_alone(tmp_path: Path, apart: float | None, is_read: bool) -> None:
+    card = described(SAID)
+    runner = loaded(tmp_path, Pixels(), card)
+    [alone, *_] = (runner.run(each, STILL).logits for each in several())
+    if apart is not None:
+        assert alone is not None
+        point = 1 / (1 + np.exp(-float(alone[0, 1]) - apart))
+        card = replace(card, targets=(card.targets[0], replace(card.targets[1], operating_point=point)))
+    for _ in range(2):
+        readings = doubt.read_many(card, runner, (), several(), STILL)
+        assert [each is not None for each in readings] == [is_read, True, True, True]
 
 
 def test_one_without_numbers_is_left_to_be_read_alone_and_the_others_are_answered(tmp_path: Path) -> None:
