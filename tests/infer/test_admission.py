@@ -4,6 +4,7 @@ import os
 import select
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,16 @@ def _loaded(residence: Residence, models: list[Model]) -> list[str]:
 
 def _named(model: Model, *names: str) -> list[Model]:
     return [replace(model, model_digest=name, card=replace(model.card, name=name)) for name in names]
+
+
+def test_a_model_whose_files_are_gone_keeps_no_other_from_being_loaded(site: Site, tmp_path: Path):
+    gone, present = _named(site.model, "gone", "present")
+    gone = replace(gone, weights={"coarse": tmp_path / "gone.ts"})
+    residence = Residence(InferSettings(), fake("fine"))
+    try:
+        assert _loaded(residence, [gone, present])[1] == "present on cpu"
+    finally:
+        residence.end()
 
 
 def test_models_are_loaded_beside_each_other_a_core_each(site: Site, monkeypatch: pytest.MonkeyPatch):
