@@ -10,11 +10,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from node.store import database
 from node.store.database import FILE_NAME, Database, open_database
 
 ROOT = Path(__file__).resolve().parents[1]
+# How long an example takes tells how busy the machine is, and nothing of what is tested.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
+
 #: Their tests wait for whole nodes most of the time.
 WAITING = tuple(ROOT / "tests" / each for each in ("demo", "journeys"))
 
