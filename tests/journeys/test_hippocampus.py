@@ -1,43 +1,22 @@
-"""A study with a crop around a hippocampus goes through a node with three models: one reads one series, and says so.
-
-Models that are shipped with their weights are taken as they are; of the others the card is, with weights made here: of
-the hippocampus such that brighter is further forward.
-"""
+"""A study with a crop around a hippocampus goes through a node with the shipped models: one reads one series of it."""
 
 from __future__ import annotations
 
 import shutil
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from safetensors.torch import save_file
 
 from node.catalogue import trust
-from node.domain.model_card import Task
-from node.domain.preparation import Architecture, Preparation, Values
-from node.imaging.formats import built
-from node.learn.export import Making, Trained, export
-from node.learn.recipe import Recipe
-from node.learn.run import Member
-from node.learn.split import Fold, Split
 from tests.journeys.test_first_light import segment_ml
 from tests.site import ROOT, ArchiveProcess, Site, running, wait_until
 
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
 CROP = "HippoCrop"
 MODELS = ("hippocampus-t1", "breast-us", "chest-xray-pneumonia")
-CLASSES = {
-    "hippocampus-t1": ("anterior", "posterior"),
-    "breast-us": ("benign", "malignant", "normal"),
-    "chest-xray-pneumonia": ("normal", "pneumonia"),
-}
-#: Standard scores from which on a voxel is of the second, and of the first segment.
-THRESHOLDS = (1.32, 1.45)
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -49,52 +28,12 @@ class Slow(Site):
         wait_until("all rooms ready", lambda: b"all rooms ready" in self.log.read_bytes(), limit_s=300)
 
 
-def untrained(name: str, folder: Path) -> Path:
-    """A model made of a shipped card, whose weights nobody trained."""
-    volumes = name == "hippocampus-t1"
-    if volumes:
-        arguments: dict[str, Any] = {"in_channels": 1, "out_channels": 3, "kernel_size": 1}
-        network = Architecture(name="torch.nn.Conv3d", arguments=arguments)
-        # The greatest of 0, 2·z - 2·b and z - a: background, anterior, posterior.
-        low, high = THRESHOLDS
-        state = {
-            "weight": torch.tensor([0.0, 2.0, 1.0]).reshape(3, 1, 1, 1, 1),
-            "bias": torch.tensor([0.0, -low - high, -low]),
-        }
-        preparation = Preparation(spacing_mm=(1.0, 1.0, 1.0), values=Values.ZSCORE, patch=(40, 56, 40))
-    else:
-        arguments = {"in_shape": [1, 28, 28], "classes": len(CLASSES[name]), "channels": [4], "strides": [4]}
-        network = Architecture(name="Classifier", arguments=arguments)
-        state = built(network).state_dict()
-        preparation = Preparation(size=(28, 28), values=Values.ZSCORE)
-    member = Member(folder=folder / "untrained" / name, seed=0, fold=0)
-    member.folder.mkdir(parents=True)
-    save_file({key: each.contiguous() for key, each in state.items()}, member.weights)
-    task = Task.SEGMENTATION if volumes else Task.CLASSIFICATION
-    recipe = Recipe(
-        name=name, task=task, card="card.toml", classes=CLASSES[name], preparation=preparation, network=network
-    )
-    trained = Trained(
-        recipe=recipe,
-        beside=ROOT / "models" / name,
-        dataset="nothing",
-        members=(member,),
-        split=Split(method="none", dataset_digest="", folds=(Fold(train=()),)),
-        making=Making(command="none", made_on=date(2026, 1, 1), device="cpu", seconds=0.0),
-    )
-    return export(trained, folder / "models" / name)
-
-
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("three")
     (folder / "models").mkdir()
     for name in MODELS:
-        shipped = ROOT / "models" / name
-        if (shipped / "model.toml").is_file():
-            shutil.copytree(shipped, folder / "models" / name)
-        else:
-            untrained(name, folder)
+        shutil.copytree(ROOT / "models" / name, folder / "models" / name)
         trust(folder / "models", name, folder / "models" / "models.lock")
     return folder / "models"
 
