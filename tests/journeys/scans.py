@@ -13,11 +13,17 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     MRImageStorage,
+    UltrasoundImageStorage,
 )
 from scipy import ndimage
 
 Pixels = NDArray[np.integer]
-_CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage, "DX": DigitalXRayImageStorageForPresentation}
+_CLASSES = {
+    "CT": CTImageStorage,
+    "MR": MRImageStorage,
+    "DX": DigitalXRayImageStorageForPresentation,
+    "US": UltrasoundImageStorage,
+}
 #: Of slices, in mm: between slices, rows, columns.
 SPACING = (3.0, 1.5, 1.5)
 
@@ -45,6 +51,16 @@ def xray(folder: Path, study: str, values: Pixels) -> Path:
     """Write one image that lies nowhere in space."""
     dataset = _image(study, "DX", values, number=1, instance=1, name="Chest")
     dataset.PresentationIntentType, dataset.ImagerPixelSpacing = "FOR PRESENTATION", [0.2, 0.2]
+    return _saved(folder, dataset)
+
+
+def ultrasound(folder: Path, study: str, values: Pixels, body_part: str) -> Path:
+    """Write one image of 8 bits."""
+    dataset = _image(study, "US", values, number=1, instance=1, name="")
+    del dataset.RescaleSlope, dataset.RescaleIntercept
+    dataset.ImageType, dataset.BodyPartExamined = ["ORIGINAL", "PRIMARY"], body_part
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = values.astype(np.uint8).tobytes()
     return _saved(folder, dataset)
 
 
