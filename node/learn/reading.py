@@ -119,7 +119,7 @@ def _as_wanted(card: ModelCard, image: _Picture) -> _Picture:
     if card.colour is Colour.RGB or card.intensity is Intensity.SHOWN:
         return shown(image, card.colour)
     if image.ndim == 3:
-        return colours.brightness(image.astype(np.uint8))
+        return colours.brightness(shown(image, Colour.RGB))
     return image if image.dtype == np.float32 else image.astype(np.int16)
 
 
