@@ -13,7 +13,8 @@ from typing import Any
 
 from node.domain.model_card import Task
 from node.learn.boxes.table import Detecting
-from node.learn.recipe import Exporting, Judging, Recipe
+from node.learn.recipe import Judging, Recipe
+from node.learn.recipe_export import Exporting
 from node.learn.recipe_text import recipe_text, value_text
 from node.learn.run import Run
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from node.domain.model_card import Task
 from node.errors import Misconfigured
-from node.learn.recipe import Exporting, Members, Recipe, read_recipe
+from node.learn.recipe import Recipe, read_recipe
+from node.learn.recipe_export import Exporting, Members
 from node.learn.split import FILE_NAME as SPLIT
 from node.learn.split import Split, read_split
 

@@ -16,6 +16,7 @@ from node.domain.model_card import Task
 from node.domain.preparation import Architecture, Preparation
 from node.learn.boxes.table import Detecting
 from node.learn.radiomics.table import Radiomics
+from node.learn.recipe_export import Exporting
 from node.learn.recipe_ways import Ablation, Searching
 from node.learn.synthetic.table import Synthetic
 
@@ -217,34 +218,6 @@ class Judging:
     subgroups: tuple[str, ...] = ("sex", "age", "scanner", "site")
     #: Tolerance of surface Dice.
     tolerance_mm: Annotated[float, Field(gt=0)] = 1.0
-
-
-class Members(StrEnum):
-    """Which networks become the model."""
-
-    #: That of the first seed and fold.
-    FIRST = "first"
-    #: Those of all seeds of the first fold, their shares averaged.
-    SEEDS = "seeds"
-    #: Those of all folds of the first seed, their shares averaged.
-    FOLDS = "folds"
-    #: One more, trained on every case there is; the figures are those of the folds.
-    WHOLE = "whole"
-    #: The same with every seed, their shares averaged.
-    WHOLE_SEEDS = "whole-seeds"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exporting:
-    """The `[export]` table: what becomes of the trained networks."""
-
-    __pydantic_config__: ClassVar = _FORBID
-
-    members: Members = Members.FIRST
-    #: Whether the report goes with the model: it shows pictures of cases.
-    report: bool = False
-    #: Largest size of the weights together, in half precision.
-    largest_mb: Annotated[float, Field(gt=0)] = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

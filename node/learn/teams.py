@@ -11,7 +11,8 @@ from node.learn.evaluate.cohort import joined
 from node.learn.learners import Example
 from node.learn.place import Place
 from node.learn.prediction import Prediction, read_predictions, write_predictions
-from node.learn.recipe import Members, Recipe
+from node.learn.recipe import Recipe
+from node.learn.recipe_export import Members
 from node.learn.run import Member, Run
 from node.learn.split import Split
 

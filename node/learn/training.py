@@ -27,7 +27,8 @@ from node.learn.learners import Example, teacher
 from node.learn.place import Place
 from node.learn.prediction import Prediction, read_predictions
 from node.learn.radiomics.path import beside_network
-from node.learn.recipe import Members, Recipe
+from node.learn.recipe import Recipe
+from node.learn.recipe_export import Members
 from node.learn.run import Member, Run
 from node.learn.split import Split, read_split
 from node.learn.synthetic.counting import noted

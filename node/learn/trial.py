@@ -16,7 +16,8 @@ from node.learn.architectures import of_network
 from node.learn.case import Dataset
 from node.learn.evaluate.evaluating import positive_of
 from node.learn.preparing import preparer
-from node.learn.recipe import Exporting, Recipe
+from node.learn.recipe import Recipe
+from node.learn.recipe_export import Exporting
 from node.learn.synthetic import drawing as synthetic
 
 _RECIPE = "recipe.toml"

@@ -21,7 +21,8 @@ from node.domain.time import SystemClock
 from node.learn import training
 from node.learn.export import export
 from node.learn.place import Place
-from node.learn.recipe import Augmentation, Balance, Exporting, Judging, Members, Recipe, Splitting, Training
+from node.learn.recipe import Augmentation, Balance, Judging, Recipe, Splitting, Training
+from node.learn.recipe_export import Exporting, Members
 from node.learn.run import Run
 from tests.learn import synthetic
 

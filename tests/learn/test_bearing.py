@@ -14,7 +14,8 @@ from node.errors import Misconfigured
 from node.learn import bearing, beginning, members, searching, training
 from node.learn.prediction import read_predictions
 from node.learn.radiomics.table import Radiomics
-from node.learn.recipe import Augmentation, Exporting, Further, Judging, Members, Recipe, Training
+from node.learn.recipe import Augmentation, Further, Judging, Recipe, Training
+from node.learn.recipe_export import Exporting, Members
 from node.learn.recipe_text import recipe_text
 from node.learn.recipe_ways import Ablation, Room, Searching, Way
 from node.learn.run import Run

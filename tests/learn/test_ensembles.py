@@ -22,7 +22,8 @@ from node.learn.architectures import network_name, of_network
 from node.learn.comparison import FILE_NAME, read_comparisons
 from node.learn.export import Making, export
 from node.learn.prediction import read_predictions
-from node.learn.recipe import Exporting, Further, Members, Recipe, Start, recipe_of
+from node.learn.recipe import Further, Recipe, Start, recipe_of
+from node.learn.recipe_export import Exporting, Members
 from node.learn.recipe_text import recipe_text
 from node.learn.report.told import told_of
 from node.learn.run import Run

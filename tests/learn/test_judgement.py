@@ -26,7 +26,8 @@ from node.learn.judgement import chosen_cases, judge_model, judge_run
 from node.learn.known import Known, known_text, known_to
 from node.learn.prediction import Prediction, read_predictions, write_predictions
 from node.learn.reading import Model, Unread, given_of, names_of, read, settled_of
-from node.learn.recipe import Exporting, Judging, Members, Recipe, Splitting, Training
+from node.learn.recipe import Judging, Recipe, Splitting, Training
+from node.learn.recipe_export import Exporting, Members
 from node.learn.recipe_text import recipe_text
 from node.learn.run import Run
 from node.learn.split import Fold, Split, split_text

@@ -20,7 +20,8 @@ from node.learn import searching
 from node.learn.comparison import read_comparisons
 from node.learn.fitting import SCORE
 from node.learn.learners import Material
-from node.learn.recipe import Exporting, Members, Recipe, read_recipe
+from node.learn.recipe import Recipe, read_recipe
+from node.learn.recipe_export import Exporting, Members
 from node.learn.recipe_text import recipe_text
 from node.learn.recipe_ways import Room, Searching
 from node.learn.split import Fold, read_split

@@ -15,7 +15,8 @@ from node.learn.evaluate.evaluating import Terms, evaluate
 from node.learn.members import WHOLE, fold_of
 from node.learn.place import Place
 from node.learn.prediction import Prediction, SegmentFigures, write_predictions
-from node.learn.recipe import Exporting, Judging, Members, Recipe, Training
+from node.learn.recipe import Judging, Recipe, Training
+from node.learn.recipe_export import Exporting, Members
 from node.learn.run import Run
 from node.learn.split import Fold, Split
 

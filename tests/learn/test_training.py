@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 from node.errors import Failed, Misconfigured
 from node.learn import checkpoint, members, shelf, training
 from node.learn.prediction import read_predictions
-from node.learn.recipe import Exporting, Members, Splitting
+from node.learn.recipe import Splitting
+from node.learn.recipe_export import Exporting, Members
 from node.learn.recipe_text import recipe_text
 from node.learn.run import Run
 from node.learn.split import Fold, Split, read_split

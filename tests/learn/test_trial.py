@@ -12,7 +12,8 @@ from node.domain.model_card import Task
 from node.domain.preparation import Architecture, Preparation, Values
 from node.errors import Failed, Misconfigured
 from node.learn.dataset import list_dataset
-from node.learn.recipe import Augmentation, Exporting, Judging, Recipe
+from node.learn.recipe import Augmentation, Judging, Recipe
+from node.learn.recipe_export import Exporting
 from node.learn.trial import tried
 from tests.learn import synthetic
 from tests.learn.toys import SMALL_UNET, TINY, classifying
