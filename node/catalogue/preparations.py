@@ -15,6 +15,8 @@ from node.errors import Misconfigured
 _PAIRS = ("LR", "PA", "IS")
 _ACTIVATIONS = ("softmax", "sigmoid", "none")
 _BLENDS = ("gaussian", "constant")
+#: Least and greatest magnification of a view.
+_MAGNIFIED = (0.5, 2.0)
 _NETWORKS = ("monai.networks.nets.", "torch.nn.", "node.imaging.networks.")
 
 
@@ -50,6 +52,11 @@ def check_preparation(card: ModelCard, complaint: Complaint) -> None:
         raise wrong("activation", f'is "{said.activation}"', f"Choose one of {', '.join(_ACTIVATIONS)}")
     if len(set(said.flips)) < len(said.flips) or not set(said.flips) <= set(range(2 + card.needs_volume)):
         raise wrong("flips", f"are {list(said.flips)}", "Give some of 0, 1 and, of volumes, 2, each once")
+    if said.views and card.task is not Task.CLASSIFICATION:
+        raise wrong("views", f"go with no {card.task}", 'Remove them: task = "classification" has them')
+    if not all(0 < share <= 1 and _MAGNIFIED[0] <= times <= _MAGNIFIED[1] for share, times in said.views):
+        remedy = f"Give [share of the sides, at most 1; magnification, {_MAGNIFIED[0]:g} to {_MAGNIFIED[1]:g}] for each"
+        raise wrong("views", f"are {[list(view) for view in said.views]}", remedy)
     if not 0 < said.threshold < 1:
         raise wrong("threshold", f"is {said.threshold}", "Give a share between 0 and 1")
     if said.crop is not Crop.NONE and card.task is Task.DETECTION:

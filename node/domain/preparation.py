@@ -87,6 +87,9 @@ class Preparation:
     activation: str = "softmax"
     #: Axes of the network's input, 0 is the first: it is also shown mirrored along each, and the shares are averaged.
     flips: tuple[int, ...] = ()
+    #: Of a classifier: what it is shown of its input, each around the middle, as (share of the sides, magnification);
+    #: the shares are averaged. Empty: all of it, as it is.
+    views: tuple[tuple[float, float], ...] = ()
     #: From which share on a voxel belongs to its segment, where the activation is "sigmoid".
     threshold: float = 0.5
     #: Of each segment only the largest connected part is kept.

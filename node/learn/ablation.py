@@ -154,7 +154,7 @@ def figures_of(told: Sequence[Prediction], part: str, way: Statistic, first: Sta
 
 
 def _shortened(recipe: Recipe, epochs: int) -> Recipe:
-    training = dataclasses.replace(recipe.training, epochs=epochs, seeds=recipe.training.seeds[:1])
+    training = dataclasses.replace(recipe.training, epochs=epochs, seeds=recipe.training.seeds[:1], soup=1)
     return dataclasses.replace(recipe, training=training)
 
 

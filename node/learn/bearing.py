@@ -21,14 +21,14 @@ from node.learn.run import Run
 
 def bearing(recipe: Recipe) -> Recipe:
     """Return what the weights of a training depend on, its seed apart; all else is at its default."""
-    # Validation chooses between weights where a training may end early, and sees what is mirrored.
-    flips = recipe.evaluation.flips if recipe.training.patience else ()
+    # Validation chooses between weights where a training may end early, and sees what is mirrored or magnified.
+    seen = _shown(recipe) if recipe.training.patience else Judging()
     return replace(
         recipe,
         name="",
         card="",
         training=replace(recipe.training, seeds=(0,)),
-        evaluation=Judging(flips=flips),
+        evaluation=seen,
         detection=recipe.detection if recipe.task is Task.DETECTION else Detecting(),
         radiomics=None,
         export=Exporting(),
@@ -39,7 +39,7 @@ def bearing(recipe: Recipe) -> Recipe:
 
 def answering(recipe: Recipe) -> Recipe:
     """Return what the answers of the first network depend on, its seed apart: its weights, and how it is asked."""
-    asked = Judging(flips=recipe.evaluation.flips, tolerance_mm=recipe.evaluation.tolerance_mm)
+    asked = replace(_shown(recipe), tolerance_mm=recipe.evaluation.tolerance_mm)
     return replace(bearing(recipe), evaluation=asked, networks=())
 
 
@@ -47,8 +47,12 @@ def searching(recipe: Recipe) -> Recipe:
     """Return what the trials of a search depend on: more of them may be made, but not others."""
     looked = recipe.search and replace(recipe.search, trials=1, minutes=0.0, seed=0)
     training = replace(recipe.training, seeds=recipe.training.seeds[:1])
-    asked = Judging(flips=recipe.evaluation.flips)
-    return replace(bearing(recipe), training=training, evaluation=asked, search=looked)
+    return replace(bearing(recipe), training=training, evaluation=_shown(recipe), search=looked)
+
+
+def _shown(recipe: Recipe) -> Judging:
+    """How a network is shown a case."""
+    return Judging(flips=recipe.evaluation.flips, views=recipe.evaluation.views)
 
 
 def digest(recipe: Recipe) -> str:

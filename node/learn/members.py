@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured
 from node.imaging.formats import built
-from node.learn import checkpoint
+from node.learn import checkpoint, soup
 from node.learn.case import Case, Dataset
-from node.learn.fitting import Listener, fit
+from node.learn.fitting import Listener
 from node.learn.learners import Example, Material, teacher
 from node.learn.place import Place
 from node.learn.prediction import Prediction, write_predictions
@@ -121,17 +121,14 @@ def train_member(
         if is_trained:
             network = network_of(member, material.recipe, place.device)
         else:
-            learner = teacher(material.recipe.task).learner(material, member.seed)
-            fit(learner, material.recipe.training, member.folder, member.seed, place, listener)
-            network = learner.network
+            network = soup.trained(member, material, place, listener)
         said = predictions([network], member, material.recipe, material.validation, test, place.device)
     if place.leads:
         if not is_trained:
-            # Copies: what two layers share is nothing that safetensors writes.
-            tensors = {name: each.detach().cpu().clone().contiguous() for name, each in network.state_dict().items()}
-            checkpoint.write_whole(member.weights, lambda path: save_file(tensors, path))
+            soup.write_weights(member, network.state_dict())
         checkpoint.write_whole(member.predictions, lambda path: write_predictions(path, said))
         checkpoint.forget(member.folder)
+        soup.forget_parts(member)
     return said
 
 

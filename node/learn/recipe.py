@@ -189,6 +189,9 @@ class Training:
     #: Largest norm of the gradients; 0: not held.
     clip: Annotated[float, Field(ge=0)] = 0.0
     precision: Precision = Precision.AUTO
+    #: Networks that are trained alike, from seeds of their own, and whose weights are averaged into one (Wortsman et
+    #: al., Model soups, ICML 2022); they have to begin from the same weights (`[start]`).
+    soup: Count = 1
     #: One training each.
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
 
@@ -214,6 +217,9 @@ class Judging:
     sensitivity: Share = 0.9
     #: Axes along which a case is also shown mirrored, and the answers averaged.
     flips: tuple[Axis, ...] = ()
+    #: Of a classifier: what it is shown of a case, each around the middle, as [share of the sides, magnification], and
+    #: the answers averaged; empty: all of it, as it is.
+    views: tuple[tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(ge=0.5, le=2)]], ...] = ()
     #: Attributes by which cases are put into subgroups, where they are known.
     subgroups: tuple[str, ...] = ("sex", "age", "scanner", "site")
     #: Tolerance of surface Dice.

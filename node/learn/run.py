@@ -44,8 +44,9 @@ class Member:
 
     @property
     def epochs(self) -> int:
-        """Epochs that were gone through so far."""
-        return len(checkpoint.history(self.folder))
+        """Epochs that were gone through so far, of all networks whose mean is kept."""
+        folders = (self.folder, *self.folder.glob("part-*"))
+        return sum(len(checkpoint.history(folder)) for folder in folders)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

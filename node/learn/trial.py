@@ -11,7 +11,9 @@ from torch import nn
 
 from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured
+from node.imaging.averaged import magnified
 from node.imaging.formats import built
+from node.learn import soup
 from node.learn.architectures import of_network
 from node.learn.case import Dataset
 from node.learn.evaluate.evaluating import positive_of
@@ -37,6 +39,7 @@ def tried(recipe: Recipe, dataset: Dataset, *, copies: int, is_derived: bool) ->
     """
     assert recipe.task is not None
     synthetic.refuse(recipe)
+    soup.refuse(recipe)
     if recipe.task not in (Task.CLASSIFICATION, Task.SEGMENTATION):
         if recipe.networks:
             problem = f"several networks are not put together for {recipe.task.value}"
@@ -47,6 +50,7 @@ def tried(recipe: Recipe, dataset: Dataset, *, copies: int, is_derived: bool) ->
         positive_of(recipe.evaluation, recipe.classes)
     given = _given(recipe, dataset)
     _refuse_axes(recipe, given.ndim - 2)
+    _refuse_views(recipe)
     size = sum(_weighed(recipe, number, given) for number in range(1 + len(recipe.networks))) * copies / _MB
     if size <= recipe.export.largest_mb:
         return recipe
@@ -62,7 +66,8 @@ def _weighed(recipe: Recipe, number: int, given: torch.Tensor) -> int:
     alone = of_network(recipe, number)
     try:
         network = _made(alone)
-        _ask(network, given, alone)
+        for each in (given, *(magnified(given, *view) for view in recipe.evaluation.views)):
+            _ask(network, each, alone)
     except Misconfigured as error:
         if not number:
             raise
@@ -110,6 +115,12 @@ def _refuse_axes(recipe: Recipe, axes: int) -> None:
     for key, named in (("augmentation.flip", flip), ("evaluation.flips", recipe.evaluation.flips)):
         if any(axis >= axes for axis in named):
             raise Misconfigured(_RECIPE, key, f"there is no axis {max(named)}", f"Choose of 0 to {axes - 1}")
+
+
+def _refuse_views(recipe: Recipe) -> None:
+    if recipe.evaluation.views and recipe.task is not Task.CLASSIFICATION:
+        problem = f"parts of a case are no answer for {recipe.task.value if recipe.task else 'it'}"
+        raise Misconfigured(_RECIPE, "evaluation.views", problem, "Leave it out: classification has them")
 
 
 def _ask(network: nn.Module, given: torch.Tensor, recipe: Recipe) -> None:

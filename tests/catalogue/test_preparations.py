@@ -31,6 +31,9 @@ def complaint(key: str, problem: str, remedy: str) -> Misconfigured:
         (SEGMENTS, {"flips": (3,)}, "flips"),
         (SEGMENTS, {"flips": (0, 0)}, "flips"),
         (IMAGES, {"channels": 3, "flips": (2,)}, "flips"),
+        (SEGMENTS, {"views": ((1.0, 1.2),)}, "views"),
+        (VOLUMES, {"views": ((1.1, 1.0),)}, "views"),
+        (VOLUMES, {"views": ((1.0, 1.2), (0.5, 3.0))}, "views"),
         (VOLUMES, {"size": (8, 8)}, "size"),
         (VOLUMES, {"size": (8, 8, 0)}, "size"),
         (VOLUMES, {"patch": (8, 8, 8)}, "patch"),
@@ -59,6 +62,7 @@ def test_what_cannot_be_followed_is_named(of: ModelCard, said: dict[str, object]
     [
         (IMAGES, {"channels": 3, "mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225), "size": (8, 9)}),
         (replace(IMAGES, pipeline="bundle"), {}),
+        (VOLUMES, {"views": ((1.0, 1.2), (0.5, 2.0))}),
         (IMAGES, {"channels": 3, "values": Values.WINDOW, "window": (0, 255)}),
         (replace(IMAGES, colour=Colour.REFUSED), {"channels": 1, "mean": (1.0,), "deviation": (1.0,)}),
         (VOLUMES, {"spacing_mm": (1.0, 1.0, 1.0), "size": (8, 8, 8)}),

@@ -18,7 +18,7 @@ from node.domain.preparation import Architecture, Preparation
 from node.domain.target import Target
 from node.errors import Misconfigured
 from node.imaging import doubt
-from node.imaging.averaged import Averaged
+from node.imaging.averaged import Averaged, as_one, magnified
 from node.imaging.images import Image
 from node.imaging.pipelines import STILL, Fitting, Given, Reading, network
 from node.imaging.volume import Volume
@@ -89,6 +89,28 @@ def test_a_number_for_the_whole_image_is_not_mirrored_back() -> None:
     values = torch.randn(4, 1, 2, 3)
     expected = (network_(values).softmax(1) + network_(values.flip(2)).softmax(1)) / 2
     assert torch.allclose(Averaged([network_], "softmax", (0,))(values).softmax(1), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 12, 18), (1, 1, 8, 12, 10)])
+def test_what_lies_around_the_middle_is_magnified(shape: tuple[int, ...]) -> None:
+    places = torch.linspace(-1 + 1 / shape[-1], 1 - 1 / shape[-1], shape[-1])
+    ramp = places.expand(shape).contiguous()
+    assert torch.allclose(magnified(ramp, 1.0, 1.0), ramp, atol=1e-6)
+    found = magnified(ramp, 0.5, 2.0)
+    assert found.shape == shape
+    # The middle half of a ramp from -1 to 1 is one from -0.5 to 0.5.
+    assert torch.allclose(found, ramp / 2, atol=1e-5)
+    assert magnified(ramp, 1.0, 1.5).shape == (*shape[:2], *(round(1.5 * side) for side in shape[2:]))
+
+
+def test_views_are_shown_instead_of_all_of_it_and_their_shares_averaged() -> None:
+    network_ = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval()
+    values = torch.randn(4, 1, 10, 12)
+    views = ((1.0, 1.2), (0.8, 1.0))
+    seen = [magnified(values, *view) for view in views]
+    expected = torch.stack([network_(each).softmax(1) for each in (*seen, *(each.flip(3) for each in seen))]).mean(0)
+    assert torch.allclose(as_one([network_], "softmax", (1,), views)(values).softmax(1), expected, atol=1e-6)
+    assert as_one([network_], "softmax") is network_
 
 
 def test_weights_of_half_precision_compute_in_single(tmp_path: Path) -> None:

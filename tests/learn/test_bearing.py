@@ -11,7 +11,7 @@ import torch
 
 from node.domain.model_card import Task
 from node.errors import Misconfigured
-from node.learn import bearing, beginning, members, searching, training
+from node.learn import bearing, beginning, searching, soup, training
 from node.learn.prediction import read_predictions
 from node.learn.radiomics.table import Radiomics
 from node.learn.recipe import Augmentation, Further, Judging, Recipe, Training
@@ -112,13 +112,13 @@ def test_networks_that_a_search_is_added_to_are_told_by_what_is_asked_now_and_ar
 def trained_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Seeds that are trained from here on."""
     seen: list[int] = []
-    fit = members.fit
+    fit = soup.fit
 
     def counted(learner: Any, said: Training, folder: Path, seed: int, *more: Any) -> Any:
         seen.append(seed)
         return fit(learner, said, folder, seed, *more)
 
-    monkeypatch.setattr(members, "fit", counted)
+    monkeypatch.setattr(soup, "fit", counted)
     return seen
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from node.errors import Failed, Misconfigured
-from node.learn import checkpoint, members, shelf, training
+from node.learn import checkpoint, members, shelf, soup, training
 from node.learn.prediction import read_predictions
 from node.learn.recipe import Splitting
 from node.learn.recipe_export import Exporting, Members
@@ -197,7 +197,7 @@ def test_what_pytorch_stumbles_over_is_said_in_one_line(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(members, "fit", fails)
+    monkeypatch.setattr(soup, "fit", fails)
     with pytest.raises(Failed, match=said):
         training.train(stands(dataset, tmp_path, RECIPE), HERE, training.Ears())
 

@@ -56,6 +56,8 @@ def test_what_fits_comes_back_as_it_is(folders: Any) -> None:
         ({"preparation": Preparation(size=(12, 12), activation="sigmoid")}, r"preparation.activation: \"sigmoid\""),
         ({"augmentation": Augmentation(flip=(2,))}, r"augmentation.flip: there is no axis 2. Choose of 0 to 1"),
         ({"evaluation": Judging(flips=(0, 3))}, r"evaluation.flips: there is no axis 3"),
+        ({"network": Architecture(name="Classifier", arguments={"in_shape": [1, 12, 12], "classes": 2, "channels": [4],
+          "strides": [2]}), "evaluation": Judging(views=((1.0, 1.5),))}, r"network: it does not take 1 × 1 × 18 × 18"),
         ({"evaluation": Judging(positive="cyst")}, r"evaluation.positive: there is no class \"cyst\""),
         ({"export": Exporting(largest_mb=0.001)}, r"export.largest_mb: the weights will be 0.0 MB, and 0.001 are"),
     ],
@@ -94,6 +96,7 @@ def segmenting(**more: Any) -> Recipe:
         ({"network": Architecture(name="UNet", arguments=SMALL_UNET | {"out_channels": 2})},
          r"it makes 1 × 2 × 8 × 8 × 8 .*: background and label 1, label 2 for each voxel"),
         ({"preparation": Preparation(patch=(8, 8, 7))}, r"preparation.patch: the network makes 1 × 3 × 8 × 8 × 8 of 1"),
+        ({"evaluation": Judging(views=((1.0, 1.2),))}, r"evaluation.views: parts of a case are no answer for segment"),
         ({"preparation": Preparation(patch=(8, 8))}, r"preparation.patch: \[8, 8\] for volumes. Give 3"),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ from torch import nn
 
 from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured, Unsuitable
-from node.imaging.averaged import Averaged
+from node.imaging.averaged import as_one
 from node.imaging.bundle import declared, steps
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.exact import Exact
@@ -46,9 +46,8 @@ def load(fitting: Fitting) -> Runner:
     bundle = declared.configuration(card, fitting.folder, fitting.device)
     made = steps.resolved(bundle, own_code=False)
     members = [_member(fitting, role, path, device) for role, path in fitting.weights.items()]
-    network, said = members[0], card.preparation
-    if len(members) > 1 or said.flips:
-        network = Averaged(members, said.activation, said.flips)
+    said = card.preparation
+    network = as_one(members, said.activation, said.flips, said.views)
     exact = Exact(replace(made, network=_finished(network, fitting)), device)
     return Network(fitting, exact, bundle, plain=_finished(members[0], fitting))
 

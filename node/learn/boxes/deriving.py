@@ -32,9 +32,10 @@ def derived(recipe: Recipe, dataset: Dataset, sheet: Sheet) -> Recipe:
     Raises:
         Misconfigured: no case has a box, or mirrored views are asked for.
     """
-    if recipe.evaluation.flips:
-        problem = "boxes of mirrored views are not put together"
-        raise Misconfigured("recipe.toml", "evaluation.flips", problem, "Leave it out")
+    for key in ("flips", "views"):
+        if getattr(recipe.evaluation, key):
+            problem = "boxes of several views are not put together"
+            raise Misconfigured("recipe.toml", f"evaluation.{key}", problem, "Leave it out")
     augmentation = recipe.augmentation or Augmentation(
         rotate_deg=10, translate=0.05, zoom=(0.85, 1.2), contrast=0.2, brightness=0.1
     )

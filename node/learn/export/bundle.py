@@ -68,7 +68,8 @@ def inference(card: ModelCard) -> dict[str, Any]:
         names = ["network_def", *(f"network_def_{number}" for number in range(2, count + 1))]
         made = dict(zip(names, definitions, strict=True))
         members = ", ".join(f"@{name}" for name in names)
-        said = f"'{card.preparation.activation}', {list(card.preparation.flips)}"
+        views = [list(view) for view in card.preparation.views]
+        said = f"'{card.preparation.activation}', {list(card.preparation.flips)}, {views}"
         made["network"] = f"$Averaged([{members}], {said}).to(@device)"
         fill = [f"$@{name}.load_state_dict(load_file({path}))" for name, path in zip(names, networks, strict=True)]
     return {
@@ -190,7 +191,7 @@ def metadata(card: ModelCard, made_on: str) -> dict[str, Any]:
 
 def _is_averaged(card: ModelCard) -> bool:
     """Whether there are several networks or views, whose shares MONAI would not average."""
-    return len(card.weights) > 1 or bool(card.preparation.flips)
+    return len(card.weights) > 1 or bool(card.preparation.flips or card.preparation.views)
 
 
 def loading(card: ModelCard) -> Sequence[dict[str, Any]]:

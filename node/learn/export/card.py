@@ -80,9 +80,9 @@ def reads_volumes(trained: Trained) -> bool:
 
 
 def preparation_of(trained: Trained) -> Preparation:
-    """The preparation with the mirrored views that the model was judged by."""
+    """The preparation with the views, mirrored or magnified, that the model was judged by."""
     said = trained.recipe.preparation or Preparation()
-    return replace(said, flips=trained.recipe.evaluation.flips)
+    return replace(said, flips=trained.recipe.evaluation.flips, views=trained.recipe.evaluation.views)
 
 
 def _known(trained: Trained, weights: Sequence[str]) -> dict[str, Any]:

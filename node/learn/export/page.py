@@ -216,9 +216,11 @@ def _limits(card: ModelCard, trained: Trained) -> Iterator[str]:
         yield f"- It knows {', '.join(trained.classes)} and nothing else: whatever it is shown, it says one of these."
     if any(target.calibration is None for target in card.targets):
         yield "- Where it is not calibrated its number is a score, never a probability."
-    if card.preparation.flips:
-        times = 1 + len(card.preparation.flips)
-        yield f"- Each input is shown {times} times, mirrored: it takes {times} times as long."
+    said = card.preparation
+    if said.flips or len(said.views) > 1:
+        times = (1 + len(said.flips)) * max(1, len(said.views))
+        ways = " and ".join(["mirrored"] * bool(said.flips) + ["magnified"] * bool(said.views))
+        yield f"- Each input is shown {times} times, {ways}: it takes about {times} times as long."
     if trained.evaluation is not None:
         yield from (f"- {note}" for note in trained.evaluation.notes)
         yield from (f"- Read worst: {each.why}" for each in trained.evaluation.worst[:5])

@@ -106,7 +106,7 @@ def _shares(card: ModelCard, trained: Trained, readings: list[Reading]) -> Samen
         fill(network, member.weights)
         networks.append(network)
     kind = card.preparation.activation
-    averaged = Averaged(networks, kind, card.preparation.flips).eval()
+    averaged = Averaged(networks, kind, card.preparation.flips, card.preparation.views).eval()
     prepare = preparer(card.preparation, images=not card.needs_volume, colour=card.colour)
     apart = 0.0
     for pixels, reading in zip(trained.cases, readings, strict=True):

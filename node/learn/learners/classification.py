@@ -14,6 +14,7 @@ from torch.nn import functional
 from node.domain.colour import Colour
 from node.domain.preparation import Values
 from node.errors import Misconfigured
+from node.imaging.averaged import as_one
 from node.imaging.formats import built
 from node.learn.augmenting import changed, mixed, standardised
 from node.learn.case import Dataset
@@ -110,8 +111,7 @@ class Classifier:
         """See `Learner`: the score is the mean log likelihood of the truth, classes weighing the same."""
         if not self._validation:
             return {}
-        flips = self._recipe.evaluation.flips
-        logits = torch.cat(list(_logits([network], self._validation, flips, device)))
+        logits = torch.cat(list(_logits([network], self._validation, self._recipe, device)))
         labels = torch.tensor([_label(each) for each in self._validation])
         losses = functional.cross_entropy(logits, labels, reduction="none")
         per_class = [losses[labels == each].mean() for each in range(self._classes) if bool((labels == each).any())]
@@ -145,7 +145,7 @@ def predict(
     networks: Sequence[nn.Module], recipe: Recipe, examples: Sequence[Example], device: torch.device
 ) -> Iterator[Prediction]:
     """See `Teacher`: the logits are those of the averaged shares."""
-    rows = [row for batch in _logits(networks, examples, recipe.evaluation.flips, device) for row in batch]
+    rows = [row for batch in _logits(networks, examples, recipe, device) for row in batch]
     for example, row in zip(examples, rows, strict=True):
         yield Prediction(
             key=example.case.key,
@@ -159,20 +159,16 @@ def predict(
 
 @torch.no_grad()
 def _logits(
-    networks: Sequence[nn.Module], examples: Sequence[Example], flips: Sequence[int], device: torch.device
+    networks: Sequence[nn.Module], examples: Sequence[Example], recipe: Recipe, device: torch.device
 ) -> Iterator[torch.Tensor]:
-    """(batch, class) float32: the logarithm of shares averaged over networks, and over the image mirrored or not."""
+    """(batch, class) float32: the logarithm of shares averaged over networks and views."""
     if not examples:
         return
+    asked = as_one(networks, "softmax", recipe.evaluation.flips, recipe.evaluation.views)
     many = max(1, min(_AT_ONCE, _NUMBERS // examples[0].prepared.image.numel()))
     for first in range(0, len(examples), many):
         images = torch.stack([each.prepared.image for each in examples[first : first + many]]).to(device)
-        views = [images, *(images.flip(axis + 2) for axis in flips)]
-        answers = [network(view).float() for network in networks for view in views]
-        if len(answers) == 1:
-            yield answers[0].cpu()
-        else:
-            yield torch.stack([answer.softmax(1) for answer in answers]).mean(0).clamp_min(1e-12).log().cpu()
+        yield asked(images).float().cpu()
 
 
 def _label(example: Example) -> int:

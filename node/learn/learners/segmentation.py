@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from node.errors import Misconfigured
-from node.imaging.averaged import Averaged
+from node.imaging.averaged import as_one
 from node.imaging.bundle import components
 from node.imaging.formats import built
 from node.learn.augmenting import changed
@@ -207,8 +207,7 @@ def labelled(
     image = example.prepared.image[None].to(device)
 
     # As the node asks it: a network alone gives its numbers, several of them or of its views one mean.
-    flips = recipe.evaluation.flips
-    network = Averaged(networks, said.activation, flips) if len(networks) > 1 or flips else networks[0]
+    network = as_one(networks, said.activation, recipe.evaluation.flips)
 
     def ask(windows: torch.Tensor) -> torch.Tensor:
         answer: torch.Tensor = network(windows)

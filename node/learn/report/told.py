@@ -81,10 +81,11 @@ def _histories(run: Run) -> dict[str, Sequence[Mapping[str, Any]]]:
         kind = "" if beneath == run.folder else f"network {_number(beneath.name)}, "
         folders = beneath.glob("seed-*/*")
         for folder in sorted(folders, key=lambda path: (_number(path.parent.name), _number(path.name))):
-            epochs = checkpoint.history(folder)
-            if epochs:
-                which = "all cases" if folder.name == "whole" else f"fold {_number(folder.name) + 1}"
-                found[f"{kind}seed {_number(folder.parent.name)}, {which}"] = epochs
+            which = "all cases" if folder.name == "whole" else f"fold {_number(folder.name) + 1}"
+            name = f"{kind}seed {_number(folder.parent.name)}, {which}"
+            parts = sorted(folder.glob("part-*"), key=lambda path: _number(path.name))
+            told = {name: folder} | {f"{name}, part {_number(part.name)}": part for part in parts}
+            found |= {each: epochs for each, path in told.items() if (epochs := checkpoint.history(path))}
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,11 @@ def test_a_segmentation_gives_the_same_labels(tmp_path: Path, flips: tuple[int, 
     assert np.allclose(kept.affine, affine, atol=1e-4)
 
 
-def test_a_classifier_gives_the_same_shares(tmp_path: Path) -> None:
+@pytest.mark.parametrize("views", [(), ((1.0, 1.0), (0.5, 2.0))])
+def test_a_classifier_gives_the_same_shares(tmp_path: Path, views: tuple[tuple[float, float], ...]) -> None:
     trained = runs.classified(tmp_path)
+    judging = replace(trained.recipe.evaluation, views=views)
+    trained = replace(trained, recipe=replace(trained.recipe, evaluation=judging))
     folder = export(trained, tmp_path / "run" / "seen")
     file = tmp_path / "files" / "case.png"
     file.parent.mkdir()

@@ -107,10 +107,11 @@ def test_mixed_images_have_mixed_truths() -> None:
 
 
 def test_several_networks_and_mirrored_views_answer_as_the_node_will() -> None:
-    asked = recipe(evaluation=Judging(flips=(1,)))
+    views = ((1.0, 1.2), (0.8, 1.25))
+    asked = recipe(evaluation=Judging(flips=(1,), views=views))
     networks = [Classifier(material(asked, pictures(4)), seed).network.eval() for seed in (0, 1)]
     examples = pictures(5, seed=2)
     said = torch.tensor([each.logits for each in predict(networks, asked, examples, HERE.device)])
     with torch.no_grad():
-        node = Averaged(networks, "softmax", (1,))(torch.stack([each.prepared.image for each in examples]))
+        node = Averaged(networks, "softmax", (1,), views)(torch.stack([each.prepared.image for each in examples]))
     assert torch.allclose(said, node, atol=1e-5)
