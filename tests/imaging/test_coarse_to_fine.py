@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,14 @@ from scipy.spatial.transform import Rotation
 from node.domain.geometry import to_patient
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Misconfigured, Unsuitable
-from node.imaging import pipelines
+from node.imaging import engines, pipelines
+from node.imaging.bundle.plan import Plan, Window
+from node.imaging.engines import cubes
+from node.imaging.engines.ways import aot
+from node.imaging.nifti import ras_affine
 from node.imaging.pipelines import Fitting, Given, Runner, coarse_to_fine
 from node.imaging.volume import Volume
+from node.store import engine_evidence
 from tests.imaging.networks import Bright, Constant, Half, OneNaN, coarse_to_fine_card, saved
 from tests.imaging.series import grid_of
 
@@ -188,3 +195,72 @@ def test_every_pipeline_is_found_by_its_name_and_can_be_loaded(name: str):
 def test_an_unknown_pipeline_is_refused_with_the_known_ones():
     with pytest.raises(MatinsError, match="coarse-to-fine"):
         pipelines.named("fine-to-coarse")
+
+
+def test_both_networks_are_run_with_the_engine_that_was_measured(
+    bright: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, told, asked = ball(), list[str](), list[int]()
+
+    def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> engines.Way:
+        def forward(windows: torch.Tensor) -> torch.Tensor:
+            asked.append(plan.window.roi[0])
+            return network(windows)
+
+        window = lambda _: plan.window  # noqa: E731
+        return engines.Way(
+            name="aot", forward=forward, window=window, batch=1, device=device, sentence="something else"
+        )
+
+    monkeypatch.setattr(aot, "available", lambda _: "")
+    monkeypatch.setattr(aot, "build", build)
+    case, kept = tmp_path / "case.nii.gz", tmp_path / "evidence"
+    nibabel.save(nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), ras_affine(volume.grid.matrix)), case)
+    fitting = Fitting(
+        card=coarse_to_fine_card(), folder=Path(), weights=bright, device="cpu", model_digest="d" * 64, evidence=kept
+    )
+    runner = coarse_to_fine.load(fitting)
+    evidence = runner.measure([case], datetime(2026, 1, 2, tzinfo=UTC), lambda name, *_: told.append(name))
+    assert told == engines.names()
+    assert evidence.is_sound
+    other = next(each for each in evidence.trials if each.engine == "aot")
+    assert other.dice == {1: 1.0}
+    assert not other.problem
+    engine_evidence.write(kept, replace(evidence, chosen=other.engine))
+    asked.clear()
+    plain = runner.run(given(volume))
+    assert asked == []
+    fast = coarse_to_fine.load(fitting).run(given(volume))
+    assert asked == [24, 48]
+    assert np.array_equal(plain.labels, fast.labels)
+    assert plain.notes == ()
+    assert "computed with something else" in fast.notes[0]
+    assert "at least 1.0000 on 1 validation case(s)" in fast.notes[0]
+
+
+def test_without_evidence_the_files_themselves_are_run(
+    bright: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cubes, "choose", lambda *_: pytest.fail("no evidence, no choice"))
+    fitting = Fitting(
+        card=coarse_to_fine_card(),
+        folder=Path(),
+        weights=bright,
+        device="cpu",
+        model_digest="d" * 64,
+        evidence=tmp_path,
+    )
+    assert coarse_to_fine.load(fitting).run(given(ball())).notes == ()
+
+
+def test_a_file_for_openvino_tells_how_many_channels_it_takes(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3, padding=1), torch.nn.Softmax(dim=1)).eval()
+    file = coarse_to_fine._network(saved(network, tmp_path / "network.pt"), torch.device("cpu"))
+    plan = Plan(window=Window(roi=(8, 8, 8), overlap=(0.0, 0.0, 0.0)))
+    values = torch.randn(1, 1, 8, 8, 8)
+    found = engines.named("openvino-f32").build(file, plan, torch.device("cpu")).forward(values)
+    assert torch.allclose(found, network(values), atol=1e-5)
+    with pytest.raises(TypeError, match="TorchScript"):
+        engines.named("bf16").build(file, plan, torch.device("cpu"))

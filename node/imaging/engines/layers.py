@@ -42,10 +42,14 @@ _Norm = torch.nn.BatchNorm2d | torch.nn.BatchNorm3d
 def module_of(
     network: torch.nn.Module, device: torch.device, dtype: torch.dtype, *, fold: bool = True
 ) -> torch.nn.Module:
-    """Return a copy of `network` for inference alone, its kernels channels last.
+    """Return a copy of `network` for inference alone, its kernels channels last; TorchScript is taken as it is.
 
     `fold`: batch norms become part of the convolutions before them, which differs by rounding alone.
     """
+    if isinstance(network, torch.jit.ScriptModule):
+        if dtype is not torch.float32:
+            raise TypeError("TorchScript is run in the numbers that it was written with")
+        return network.eval()
     copied = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
     if fold:
         folded(copied)
@@ -100,10 +104,17 @@ def example_of(network: torch.nn.Module, window: Window, batch: int) -> torch.Te
     """
     if not window.roi or min(window.roi) <= 0:
         raise ValueError("its windows have no fixed extent")
-    first = next((layer for layer in network.modules() if isinstance(layer, _CONVOLUTIONS)), None)
-    if first is None:
+    channels = _channels(network)
+    if channels is None:
         raise ValueError("its first layer is no convolution")
-    return torch.zeros((batch, first.in_channels, *window.roi))
+    return torch.zeros((batch, channels, *window.roi))
+
+
+def _channels(network: torch.nn.Module) -> int | None:
+    """How many channels the first convolution takes; of TorchScript its kernel alone tells."""
+    if isinstance(network, torch.jit.ScriptModule):
+        return next((each.shape[1] for each in network.parameters() if each.ndim in _LASTS), None)
+    return next((layer.in_channels for layer in network.modules() if isinstance(layer, _CONVOLUTIONS)), None)
 
 
 def half_precision(device: torch.device) -> str:

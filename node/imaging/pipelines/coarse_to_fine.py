@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from node.domain.engine import EngineEvidence
 from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.components import Mask, bounds, fill_holes, largest_component
 from node.imaging.cut import above
+from node.imaging.engines import cubes
+from node.imaging.engines.measuring import Progress
+from node.imaging.engines.windows import Forward
 from node.imaging.explain import Explainable, Prepared
 from node.imaging.pipelines import STILL, Fitting, Given, Pulse, Reading, check_parameters
 from node.imaging.resample import Ranges, box_around, cover, grid_over, part, resample
@@ -61,22 +67,22 @@ class CoarseToFine:
         parameters: Parameters,
         segment_number: int,
         networks: Mapping[str, torch.jit.ScriptModule],
-        device: torch.device,
-        model_digest: str = "",
+        fitting: Fitting,
     ) -> None:
-        self._model_digest = model_digest
+        self._fitting = fitting
         self._parameters = parameters
         self._segment_number = segment_number
         self._networks = networks
-        self._device = device
+        self._sides = {COARSE: parameters.coarse_size, FINE: parameters.fine_size}
+        self._forwards, self._notes = cubes.chosen(fitting, networks, self._sides)
+        self._device = torch.device(fitting.device)
         self._model_s = 0.0
 
     def warm_up(self) -> None:
         """Run both networks on an empty cube."""
-        sizes = {COARSE: self._parameters.coarse_size, FINE: self._parameters.fine_size}
         with torch.inference_mode():
-            for role, size in sizes.items():
-                self._networks[role](torch.zeros((1, 1, size, size, size), device=self._device))
+            for role, side in self._sides.items():
+                self._forwards[role](torch.zeros((1, 1, side, side, side), device=self._device))
 
     def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
         """Segment one volume (see `Runner`)."""
@@ -98,7 +104,22 @@ class CoarseToFine:
             "model_s": self._model_s,
             "finish_s": time.perf_counter() - prepared,
         }
-        return Reading(labels=labels, timings=timings)
+        return Reading(labels=labels, notes=self._notes, timings=timings)
+
+    def measure(self, cases: Sequence[Path], measured_at: datetime, progress: Progress) -> EngineEvidence:
+        """See `imaging.engines.measuring.CanBeMeasured`: both networks are run with the same engine."""
+        standing = self._forwards
+
+        def read(volume: Volume, forwards: Mapping[str, Forward]) -> tuple[NDArray[np.uint8], float]:
+            self._forwards = forwards
+            reading = self.run(Given(volumes={"": volume}))
+            assert reading.labels is not None
+            return reading.labels, reading.timings["model_s"]
+
+        try:
+            return cubes.measured(self._fitting, self._networks, self._sides, read, cases, measured_at, progress)
+        finally:
+            self._forwards = standing
 
     def explainable(self) -> Explainable:
         """The second network, on the cube that the first one leads to (see `imaging.explain.CanBeExplained`)."""
@@ -110,7 +131,10 @@ class CoarseToFine:
 
         channels = {self._segment_number: self._parameters.channel}
         return Explainable(
-            network=self._networks[FINE], prepare=prepare, channels=channels, model_digest=self._model_digest
+            network=self._networks[FINE],
+            prepare=prepare,
+            channels=channels,
+            model_digest=self._fitting.model_digest,
         )
 
     def _found(self, volume: Volume, pulse: Pulse) -> tuple[Mask, Ranges]:
@@ -165,7 +189,7 @@ class CoarseToFine:
     def _forward(self, role: str, cube: torch.Tensor) -> torch.Tensor:
         """Run one network on a cube (x, y, z) and return its checked probability, same shape."""
         started = time.perf_counter()
-        output = self._networks[role](cube[None, None])
+        output = self._forwards[role](cube[None, None])
         if self._device.type == "cuda":
             torch.cuda.synchronize()
         self._model_s += time.perf_counter() - started
@@ -193,7 +217,7 @@ def load(fitting: Fitting) -> CoarseToFine:
         raise Misconfigured("model.toml", "weights", problem, "This pipeline needs the roles coarse and fine")
     place = torch.device(fitting.device)
     networks = {role: _network(weights[role], place) for role in (COARSE, FINE)}
-    return CoarseToFine(parameters, card.segments[0].number, networks, place, fitting.model_digest)
+    return CoarseToFine(parameters, card.segments[0].number, networks, fitting)
 
 
 def _network(path: Path, device: torch.device) -> torch.jit.ScriptModule:
