@@ -106,7 +106,7 @@ def making_of(ready: training.Ready, place: Place, command: str, day: date) -> M
     if file.exists():
         return _read(file)
     wanted = {*training.members_of(ready), *training.chosen(ready)}
-    seconds = sum(each.get("seconds", 0.0) for member in wanted for each in checkpoint.history(member.folder))
+    seconds = sum(each.get("seconds", 0.0) for member in wanted for each in member.told)
     made = Making(command=command, made_on=day, device=place.told, seconds=round(seconds), versions=_versions())
     text = _MADE.dump_json(made, indent=1).decode() + "\n"
     checkpoint.write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))

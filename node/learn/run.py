@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from node.errors import Misconfigured
 from node.learn import checkpoint
@@ -43,10 +44,15 @@ class Member:
         return self.predictions.exists() and self.weights.exists()
 
     @property
+    def told(self) -> list[dict[str, Any]]:
+        """What was told of each epoch so far, of all networks whose mean is kept one after the other."""
+        folders = (self.folder, *sorted(self.folder.glob("part-*")))
+        return [epoch for folder in folders for epoch in checkpoint.history(folder)]
+
+    @property
     def epochs(self) -> int:
-        """Epochs that were gone through so far, of all networks whose mean is kept."""
-        folders = (self.folder, *self.folder.glob("part-*"))
-        return sum(len(checkpoint.history(folder)) for folder in folders)
+        """Epochs that were gone through so far."""
+        return len(self.told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ def test_it_is_the_mean_of_trainings_with_seeds_of_their_own(recipe: Recipe, tmp
     assert not torch.allclose(alone[0]["conv1.weight"], alone[1]["conv1.weight"])
     assert [(each.number, each.of) for each in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert member.epochs == 4
+    assert sum(each["seconds"] for each in member.told) == pytest.approx(sum(each.seconds for each in told), abs=0.05)
     assert {file.name for file in member.folder.rglob("*.*") if file.is_file()} == {
         "history.jsonl", "predictions.jsonl", "weights.safetensors",
     }  # fmt: skip
