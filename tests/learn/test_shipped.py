@@ -23,8 +23,8 @@ from tests.conftest import ROOT
 MODELS = ROOT / "models"
 #: Least Dice of each segment.
 SEGMENTS = {"hippocampus-t1": {"anterior": 0.87, "posterior": 0.85}}
-#: Class → least AUC against the rest, and least accuracy over all. Of breast images 0.85 is aimed at, and not reached.
-CLASSES = {"breast-us": ("malignant", 0.93, 0.82), "chest-xray-pneumonia": ("pneumonia", 0.96, 0.88)}
+#: Class → least AUC against the rest, and least accuracy over all.
+CLASSES = {"breast-us": ("malignant", 0.93, 0.85), "chest-xray-pneumonia": ("pneumonia", 0.96, 0.88)}
 SHIPPED = [*SEGMENTS, *CLASSES]
 LARGEST_BYTES = 10_000_000
 
