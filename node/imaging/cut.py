@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from node.domain.geometry import Grid
 from node.imaging import trilinear
 from node.imaging.components import Mask
-from node.imaging.cores import spread
+from node.imaging.cores import spread, undivided
 from node.imaging.resample import alike, reordered, resample
 
 Matrix = NDArray[np.float64]
 
 #: Voxels along each side of a block of the target, and of a cell of the field.
 _BLOCK, _CELL = 8, 4
-#: Blocks that are interpolated at once: their values stay in the cache.
-_BLOCKS_AT_ONCE = 64
+#: Blocks that are interpolated at once (see `trilinear`).
+_BLOCKS_AT_ONCE = 512
 #: Nearer to the threshold than this, and nearer to a voxel in voxels, rounding could decide.
 _ROUNDING, _NEAR = 1e-5, 1e-3
 
@@ -50,7 +50,8 @@ def above(values: torch.Tensor, source: Grid, target: Grid, threshold: float) ->
         found = _interpolated(values, index, chosen) > threshold
         blocks[chosen[0], :, chosen[1], :, chosen[2]] = found.numpy().reshape(-1, _BLOCK, _BLOCK, _BLOCK)
 
-    spread(interpolate, range(0, surface.shape[1], _BLOCKS_AT_ONCE), torch.get_num_threads())
+    with undivided() as cores:
+        spread(interpolate, range(0, surface.shape[1], _BLOCKS_AT_ONCE), cores)
     whole = blocks.reshape([count * _BLOCK for count in counts])
     cropped = whole[tuple(slice(size) for size in turned.shape)]
     return np.ascontiguousarray(cropped.transpose(np.argsort(order)))

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from node.imaging.cores import spread
+from node.imaging.cores import spread, undivided
 
 Matrix = NDArray[np.float64]
 Places = NDArray[np.float32]
 #: Where lines begin, (axis, slice, row), and by how much they go on from voxel to voxel.
 Lines = tuple[Places, list[float]]
 
-#: Voxels of the output that are computed at once: what is needed for them stays in the cache, and Torch divides no
-#: operation on fewer than this among its threads.
-_RUN_VOXELS = (1 << 15) - 1
+#: Voxels of the output that are computed at once: what is needed for them stays near the core, and the operations on
+#: them are long beside handing the interpreter from one thread to the other.
+_RUN_VOXELS = 1 << 18
 #: Indices of more voxels than this do not fit into 32 bits.
 _NARROW = 1 << 31
 #: A line that goes on by less than this from voxel to voxel does not move along that axis: it is rounding.
@@ -44,7 +44,8 @@ def sample(values: torch.Tensor, index: Matrix, into: torch.Tensor, outside: flo
         here = tuple(slice(start, min(start + side, size)) for start, size in zip(corner, (depth, rows), strict=True))
         _fill(values, (starts[:, *here], index[:3, 2].tolist()), (low[here], high[here]), into[here], outside)
 
-    spread(fill, list(product(range(0, depth, side), range(0, rows, side))), torch.get_num_threads())
+    with undivided() as cores:
+        spread(fill, list(product(range(0, depth, side), range(0, rows, side))), cores)
 
 
 def fill(values: torch.Tensor, starts: Places, step: Matrix, into: torch.Tensor, outside: float) -> None:
