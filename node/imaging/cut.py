@@ -23,7 +23,7 @@ Matrix = NDArray[np.float64]
 #: Voxels along each side of a block of the target, and of a cell of the field.
 _BLOCK, _CELL = 8, 4
 #: Blocks that are interpolated at once (see `trilinear`).
-_BLOCKS_AT_ONCE = 512
+_BLOCKS_AT_ONCE = 256
 #: Nearer to the threshold than this, and nearer to a voxel in voxels, rounding could decide.
 _ROUNDING, _NEAR = 1e-5, 1e-3
 

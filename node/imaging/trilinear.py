@@ -21,7 +21,7 @@ Lines = tuple[Places, list[float]]
 
 #: Voxels of the output that are computed at once: what is needed for them stays near the core, and the operations on
 #: them are long beside handing the interpreter from one thread to the other.
-_RUN_VOXELS = 1 << 18
+_RUN_VOXELS = 1 << 17
 #: Indices of more voxels than this do not fit into 32 bits.
 _NARROW = 1 << 31
 #: A line that goes on by less than this from voxel to voxel does not move along that axis: it is rounding.
