@@ -17,9 +17,7 @@ from node.errors import Misconfigured
 from node.learn.recipe import (
     Augmentation,
     Balance,
-    Exporting,
     Judging,
-    Members,
     Recipe,
     Splitting,
     Start,
@@ -27,6 +25,7 @@ from node.learn.recipe import (
     read_recipe,
     recipe_of,
 )
+from node.learn.recipe_export import Exporting, Members
 from node.learn.recipe_text import recipe_text
 
 shares = st.floats(0, 1, allow_nan=False)

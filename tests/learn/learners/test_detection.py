@@ -221,6 +221,6 @@ def test_what_a_detector_cannot_do_is_said(tmp_path: Path):
         ),
         training.Ears(),
     )
-    asked = Recipe(evaluation=Judging(flips=(0,)))
-    with pytest.raises(Misconfigured, match="mirrored views"):
-        teacher(Task.DETECTION).derived(asked, ready.dataset, ready.sheet)
+    for asked in (Judging(flips=(0,)), Judging(views=((1.0, 1.2),))):
+        with pytest.raises(Misconfigured, match="boxes of several views are not put together"):
+            teacher(Task.DETECTION).derived(Recipe(evaluation=asked), ready.dataset, ready.sheet)
