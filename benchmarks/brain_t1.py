@@ -4,7 +4,7 @@
 
 Interleaved in one process that is set up as a model's child is: the two files called directly on cubes of their sizes,
 and the study read from its DICOM files to findings in source geometry, with the files themselves and with the engine
-that is the fastest on the study as its validation case (`matins models engines`), where it gives the same labels. The
+that is the fastest on the study as its validation case (`matins models measure`), where it gives the same labels. The
 first study includes what the warm-up left.
 """
 
@@ -24,8 +24,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import nibabel  # noqa: E402
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from pydicom import dcmread  # noqa: E402
 
@@ -35,9 +33,9 @@ from node.domain.model_card import Mode  # noqa: E402
 from node.domain.study import Instance  # noqa: E402
 from node.imaging import pipelines  # noqa: E402
 from node.imaging.engines.measuring import CanBeMeasured  # noqa: E402
-from node.imaging.nifti import ras_affine  # noqa: E402
+from node.imaging.nifti import write  # noqa: E402
 from node.imaging.pipelines import Fitting, Given, Runner  # noqa: E402
-from node.imaging.volume import Volume, read_volume  # noqa: E402
+from node.imaging.volume import read_volume  # noqa: E402
 from node.infer.findings import conclude  # noqa: E402
 from node.infer.model_child import TUNABLES  # noqa: E402
 from node.receive.fields import instance_of  # noqa: E402
@@ -92,9 +90,9 @@ def measured(model: Model, files: Sequence[Path], rounds: int) -> Measured:
     assert isinstance(runner, CanBeMeasured)
     with tempfile.TemporaryDirectory(prefix="matins-") as kept:
         case, evidence = Path(kept) / "case.nii.gz", Path(kept) / "evidence"
-        _write_case(read_volume(slices), case)
-        told = lambda name, done, of: print(f"engine {done + 1} of {of}: {name}", file=sys.stderr)  # noqa: E731
-        found = runner.measure([case], datetime.now(tz=UTC), told)
+        volume = read_volume(slices)
+        write(volume.array, volume.grid, case)
+        found = runner.measure([case], datetime.now(tz=UTC), _told)
         engine_evidence.write(evidence, found)
         fast = pipelines.named(model.card.pipeline).load(replace(fitting, evidence=evidence))
     fast.warm_up()
@@ -128,10 +126,8 @@ def _read(model: Model, slices: Sequence[tuple[Path, Instance]], runner: Runner)
     return {"read_s": read_s, **reading.timings, "conclude_s": time.perf_counter() - began}
 
 
-def _write_case(volume: Volume, file: Path) -> None:
-    """A volume as the NIfTI file of a validation case."""
-    voxels = np.ascontiguousarray(volume.array.transpose(2, 1, 0))
-    nibabel.save(nibabel.Nifti1Image(voxels, ras_affine(volume.grid.matrix)), file)
+def _told(engine: str, done: int, of: int) -> None:
+    print(f"engine {done + 1} of {of}: {engine}", file=sys.stderr)
 
 
 def render(found: Measured, count: int) -> tuple[str, bool]:

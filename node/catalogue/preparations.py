@@ -9,14 +9,12 @@ from node.catalogue.singles import PIPELINE
 from node.catalogue.toml_file import Complaint
 from node.domain.colour import Colour
 from node.domain.model_card import ModelCard, Task
-from node.domain.preparation import Crop, Values
+from node.domain.preparation import MAGNIFIED, Crop, Values
 from node.errors import Misconfigured
 
 _PAIRS = ("LR", "PA", "IS")
 _ACTIVATIONS = ("softmax", "sigmoid", "none")
 _BLENDS = ("gaussian", "constant")
-#: Least and greatest magnification of a view.
-_MAGNIFIED = (0.5, 2.0)
 _NETWORKS = ("monai.networks.nets.", "torch.nn.", "node.imaging.networks.")
 
 
@@ -54,8 +52,8 @@ def check_preparation(card: ModelCard, complaint: Complaint) -> None:
         raise wrong("flips", f"are {list(said.flips)}", "Give some of 0, 1 and, of volumes, 2, each once")
     if said.views and card.task is not Task.CLASSIFICATION:
         raise wrong("views", f"go with no {card.task}", 'Remove them: task = "classification" has them')
-    if not all(0 < share <= 1 and _MAGNIFIED[0] <= times <= _MAGNIFIED[1] for share, times in said.views):
-        remedy = f"Give [share of the sides, at most 1; magnification, {_MAGNIFIED[0]:g} to {_MAGNIFIED[1]:g}] for each"
+    if not all(0 < share <= 1 and MAGNIFIED[0] <= times <= MAGNIFIED[1] for share, times in said.views):
+        remedy = f"Give [share of the sides, at most 1; magnification, {MAGNIFIED[0]:g} to {MAGNIFIED[1]:g}] for each"
         raise wrong("views", f"are {[list(view) for view in said.views]}", remedy)
     if not 0 < said.threshold < 1:
         raise wrong("threshold", f"is {said.threshold}", "Give a share between 0 and 1")

@@ -9,6 +9,8 @@ from typing import Any
 from node.domain.filters import filter_of
 
 _FORBID = {"extra": "forbid"}
+#: Least and greatest magnification of a view.
+MAGNIFIED = (0.5, 2.0)
 
 
 class Values(StrEnum):

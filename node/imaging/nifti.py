@@ -32,7 +32,7 @@ def export_mask(mask_file: Path, target: Path) -> None:
     mask = read_mask(mask_file)
     if mask.grid is None:
         raise Failed("the mask lies on images that do not say where they lie in the patient: NIfTI needs that")
-    _write(mask.labels, mask.grid, target)
+    write(mask.labels, mask.grid, target)
 
 
 def export_saliency(saliency: Saliency, target: Path) -> None:
@@ -43,10 +43,11 @@ def export_saliency(saliency: Saliency, target: Path) -> None:
     """
     if saliency.grid is None:
         raise Failed("the map lies on an image that does not say where it lies in the patient: NIfTI needs that")
-    _write(saliency.weights, saliency.grid, target)
+    write(saliency.weights, saliency.grid, target)
 
 
-def _write(values: NDArray[np.uint8] | NDArray[np.float32], grid: Grid, target: Path) -> None:
+def write(values: NDArray[Any], grid: Grid, target: Path) -> None:
+    """Write values (slice, row, column) as gzipped NIfTI-1 of their own type: the same give the same bytes."""
     voxels = np.ascontiguousarray(values.transpose(2, 1, 0))
     image: Any = nibabel.Nifti1Image(voxels, ras_affine(grid.matrix))  # type: ignore[no-untyped-call]
     image.header.set_data_dtype(values.dtype)

@@ -22,7 +22,7 @@ from node.learn.run import Run
 def bearing(recipe: Recipe) -> Recipe:
     """Return what the weights of a training depend on, its seed apart; all else is at its default."""
     # Validation chooses between weights where a training may end early, and sees what is mirrored or magnified.
-    seen = _shown(recipe) if recipe.training.patience else Judging()
+    seen = Judging(**shown(recipe)) if recipe.training.patience else Judging()
     return replace(
         recipe,
         name="",
@@ -39,7 +39,7 @@ def bearing(recipe: Recipe) -> Recipe:
 
 def answering(recipe: Recipe) -> Recipe:
     """Return what the answers of the first network depend on, its seed apart: its weights, and how it is asked."""
-    asked = replace(_shown(recipe), tolerance_mm=recipe.evaluation.tolerance_mm)
+    asked = Judging(**shown(recipe), tolerance_mm=recipe.evaluation.tolerance_mm)
     return replace(bearing(recipe), evaluation=asked, networks=())
 
 
@@ -47,12 +47,12 @@ def searching(recipe: Recipe) -> Recipe:
     """Return what the trials of a search depend on: more of them may be made, but not others."""
     looked = recipe.search and replace(recipe.search, trials=1, minutes=0.0, seed=0)
     training = replace(recipe.training, seeds=recipe.training.seeds[:1])
-    return replace(bearing(recipe), training=training, evaluation=_shown(recipe), search=looked)
+    return replace(bearing(recipe), training=training, evaluation=Judging(**shown(recipe)), search=looked)
 
 
-def _shown(recipe: Recipe) -> Judging:
-    """How a network is shown a case."""
-    return Judging(flips=recipe.evaluation.flips, views=recipe.evaluation.views)
+def shown(recipe: Recipe) -> dict[str, Any]:
+    """Return how a network is shown a case: keys of `[evaluation]`, and of a card's `[preparation]`."""
+    return {"flips": recipe.evaluation.flips, "views": recipe.evaluation.views}
 
 
 def digest(recipe: Recipe) -> str:

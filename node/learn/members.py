@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from node.domain.model_card import Task
@@ -173,8 +171,7 @@ def network_of(member: Member, recipe: Recipe, device: torch.device) -> nn.Modul
     assert recipe.network is not None
     network = built(recipe.network)
     try:
-        network.load_state_dict(load_file(member.weights))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        remedy = "Remove its folder, and train again"
-        raise Misconfigured(member.weights, "", f"cannot be read: {str(error).splitlines()[0]}", remedy) from error
+        network.load_state_dict(soup.read_weights(member))
+    except RuntimeError as error:
+        raise soup.unreadable(member, error) from error
     return network.eval().to(device)

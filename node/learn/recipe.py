@@ -13,7 +13,7 @@ from node.catalogue.models import RECIPE
 from node.catalogue.toml_file import read_document, validate
 from node.domain.colour import Colour
 from node.domain.model_card import Task
-from node.domain.preparation import Architecture, Preparation
+from node.domain.preparation import MAGNIFIED, Architecture, Preparation
 from node.learn.boxes.table import Detecting
 from node.learn.radiomics.table import Radiomics
 from node.learn.recipe_export import Exporting
@@ -24,6 +24,7 @@ _FORBID: Any = {"extra": "forbid"}
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Axis = Annotated[int, Field(ge=0)]
+Magnification = Annotated[float, Field(ge=MAGNIFIED[0], le=MAGNIFIED[1])]
 #: Name of the recipe's file beside a card.
 FILE_NAME = RECIPE
 
@@ -219,7 +220,7 @@ class Judging:
     flips: tuple[Axis, ...] = ()
     #: Of a classifier: what it is shown of a case, each around the middle, as [share of the sides, magnification], and
     #: the answers averaged; empty: all of it, as it is.
-    views: tuple[tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(ge=0.5, le=2)]], ...] = ()
+    views: tuple[tuple[Annotated[float, Field(gt=0, le=1)], Magnification], ...] = ()
     #: Attributes by which cases are put into subgroups, where they are known.
     subgroups: tuple[str, ...] = ("sex", "age", "scanner", "site")
     #: Tolerance of surface Dice.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from node.errors import Misconfigured
 from node.learn import checkpoint
+
+_PART = "part-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +48,22 @@ class Member:
     @property
     def told(self) -> list[dict[str, Any]]:
         """What was told of each epoch so far, of all networks whose mean is kept one after the other."""
-        folders = (self.folder, *sorted(self.folder.glob("part-*")))
+        folders = (self.folder, *part_folders(self.folder))
         return [epoch for folder in folders for epoch in checkpoint.history(folder)]
 
     @property
     def epochs(self) -> int:
         """Epochs that were gone through so far."""
         return len(self.told)
+
+    def part(self, number: int, seed: int) -> Member:
+        """One of the trainings that its network is the mean of; 1 is the first."""
+        return replace(self, folder=self.folder / f"{_PART}{number}", seed=seed)
+
+
+def part_folders(folder: Path) -> list[Path]:
+    """Return the folders of a member's parts, in their order."""
+    return sorted(folder.glob(f"{_PART}*"), key=lambda path: (len(path.name), path.name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

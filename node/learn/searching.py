@@ -274,13 +274,12 @@ def _kept(ready: Ready, best: Recipe, ears: Ears) -> Recipe:
         f"{ready.run.folder / BEST} in another folder"
     )
     chose = bool(before.training.patience)
-    shown: dict[str, Any] = {"flips": before.evaluation.flips, "views": before.evaluation.views}
     kept = dataclasses.replace(
         before,
         name=best.name,
         card=best.card,
         training=dataclasses.replace(before.training, seeds=best.training.seeds),
-        evaluation=dataclasses.replace(best.evaluation, **shown) if chose else best.evaluation,
+        evaluation=dataclasses.replace(best.evaluation, **bearing.shown(before)) if chose else best.evaluation,
         radiomics=best.radiomics,
         export=best.export,
         ablation=best.ablation,

@@ -22,7 +22,7 @@ from node.learn.fitting import Epoch, Listener, fit
 from node.learn.learners import Material, teacher
 from node.learn.place import Place
 from node.learn.recipe import Recipe
-from node.learn.run import Member
+from node.learn.run import Member, part_folders
 
 
 def refuse(recipe: Recipe) -> None:
@@ -52,7 +52,7 @@ def trained(member: Member, material: Material, place: Place, listener: Listener
     states = []
     for number, part in enumerate(parts(member, count)):
         if part.is_trained:
-            state = _read(part)
+            state = read_weights(part)
         else:
             part.folder.mkdir(parents=True, exist_ok=True)
             epochs = material.recipe.training.epochs
@@ -72,11 +72,8 @@ def trained(member: Member, material: Material, place: Place, listener: Listener
 
 
 def parts(member: Member, count: int) -> list[Member]:
-    """The trainings that a member's network is the mean of, each with a seed of its own; with one it is itself."""
-    if count == 1:
-        return [member]
-    seeds = range(member.seed * count, (member.seed + 1) * count)
-    return [replace(member, folder=member.folder / f"part-{number}", seed=seed) for number, seed in enumerate(seeds, 1)]
+    """The trainings that a member's network is the mean of, each with a seed of its own."""
+    return [member.part(number + 1, member.seed * count + number) for number in range(count)]
 
 
 def mean(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -101,10 +98,29 @@ def write_weights(member: Member, state: Mapping[str, torch.Tensor]) -> None:
     checkpoint.write_whole(member.weights, lambda path: save_file(tensors, path))
 
 
+def read_weights(member: Member) -> dict[str, torch.Tensor]:
+    """Return the weights that were kept.
+
+    Raises:
+        Misconfigured: they are not there, or damaged.
+    """
+    try:
+        found: dict[str, torch.Tensor] = load_file(member.weights)
+    except (OSError, SafetensorError) as error:
+        raise unreadable(member, error) from error
+    return found
+
+
+def unreadable(member: Member, error: Exception) -> Misconfigured:
+    """Return what is said of weights that cannot be used."""
+    problem = f"cannot be read: {str(error).splitlines()[0]}"
+    return Misconfigured(member.weights, "", problem, "Remove its folder, and train again")
+
+
 def forget_parts(member: Member) -> None:
     """Remove the weights that a kept mean was made of; what was told of their epochs stays."""
-    for part in member.folder.glob("part-*/*.safetensors"):
-        part.unlink()
+    for folder in part_folders(member.folder):
+        replace(member, folder=folder).weights.unlink(missing_ok=True)
 
 
 def _fitted(member: Member, material: Material, place: Place, listener: Listener) -> nn.Module:
@@ -112,15 +128,6 @@ def _fitted(member: Member, material: Material, place: Place, listener: Listener
     learner = teacher(material.recipe.task).learner(material, member.seed)
     fit(learner, material.recipe.training, member.folder, member.seed, place, listener)
     return learner.network
-
-
-def _read(part: Member) -> dict[str, torch.Tensor]:
-    try:
-        found: dict[str, torch.Tensor] = load_file(part.weights)
-    except (OSError, SafetensorError) as error:
-        remedy = "Remove its folder, and train again"
-        raise Misconfigured(part.weights, "", f"cannot be read: {str(error).splitlines()[0]}", remedy) from error
-    return found
 
 
 def _shifted(listener: Listener, before: int, of: int) -> Listener:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import torch
@@ -14,11 +13,10 @@ from scipy.spatial.transform import Rotation
 from node.domain.geometry import to_patient
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Misconfigured, Unsuitable
-from node.imaging import engines, pipelines
+from node.imaging import engines, nifti, pipelines
 from node.imaging.bundle.plan import Plan, Window
 from node.imaging.engines import cubes
 from node.imaging.engines.ways import aot
-from node.imaging.nifti import ras_affine
 from node.imaging.pipelines import Fitting, Given, Runner, coarse_to_fine
 from node.imaging.volume import Volume
 from node.store import engine_evidence
@@ -215,7 +213,7 @@ def test_both_networks_are_run_with_the_engine_that_was_measured(
     monkeypatch.setattr(aot, "available", lambda _: "")
     monkeypatch.setattr(aot, "build", build)
     case, kept = tmp_path / "case.nii.gz", tmp_path / "evidence"
-    nibabel.save(nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), ras_affine(volume.grid.matrix)), case)
+    nifti.write(volume.array, volume.grid, case)
     fitting = Fitting(
         card=coarse_to_fine_card(), folder=Path(), weights=bright, device="cpu", model_digest="d" * 64, evidence=kept
     )

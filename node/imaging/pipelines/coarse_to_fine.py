@@ -6,6 +6,7 @@ is cut at the threshold there, and the largest component is kept with its holes 
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -108,18 +109,15 @@ class CoarseToFine:
 
     def measure(self, cases: Sequence[Path], measured_at: datetime, progress: Progress) -> EngineEvidence:
         """See `imaging.engines.measuring.CanBeMeasured`: both networks are run with the same engine."""
-        standing = self._forwards
 
         def read(volume: Volume, forwards: Mapping[str, Forward]) -> tuple[NDArray[np.uint8], float]:
-            self._forwards = forwards
-            reading = self.run(Given(volumes={"": volume}))
+            other = copy.copy(self)
+            other._forwards = forwards
+            reading = other.run(Given(volumes={"": volume}))
             assert reading.labels is not None
             return reading.labels, reading.timings["model_s"]
 
-        try:
-            return cubes.measured(self._fitting, self._networks, self._sides, read, cases, measured_at, progress)
-        finally:
-            self._forwards = standing
+        return cubes.measured(self._fitting, self._networks, self._sides, read, cases, measured_at, progress)
 
     def explainable(self) -> Explainable:
         """The second network, on the cube that the first one leads to (see `imaging.explain.CanBeExplained`)."""

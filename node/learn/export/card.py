@@ -15,6 +15,7 @@ from node.domain.model_card import Intensity, Task
 from node.domain.preparation import Preparation
 from node.errors import Failed, Misconfigured
 from node.imaging.doubt import ENSEMBLE
+from node.learn.bearing import shown
 from node.learn.evaluate.evaluation import Evaluation
 from node.learn.export import detection
 from node.learn.export.drafted import drafted
@@ -82,7 +83,7 @@ def reads_volumes(trained: Trained) -> bool:
 def preparation_of(trained: Trained) -> Preparation:
     """The preparation with the views, mirrored or magnified, that the model was judged by."""
     said = trained.recipe.preparation or Preparation()
-    return replace(said, flips=trained.recipe.evaluation.flips, views=trained.recipe.evaluation.views)
+    return replace(said, **shown(trained.recipe))
 
 
 def _known(trained: Trained, weights: Sequence[str]) -> dict[str, Any]:

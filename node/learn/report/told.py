@@ -14,7 +14,7 @@ from node.learn.comparison import Comparison, read_comparisons
 from node.learn.dataset.sheet import Sheet, read_sheet
 from node.learn.evaluate.evaluation import Evaluation
 from node.learn.recipe import Recipe, read_recipe
-from node.learn.run import Run
+from node.learn.run import Run, part_folders
 from node.learn.split import Split, read_split
 
 #: Layouts of data sets whose cases are named after patients.
@@ -83,8 +83,8 @@ def _histories(run: Run) -> dict[str, Sequence[Mapping[str, Any]]]:
         for folder in sorted(folders, key=lambda path: (_number(path.parent.name), _number(path.name))):
             which = "all cases" if folder.name == "whole" else f"fold {_number(folder.name) + 1}"
             name = f"{kind}seed {_number(folder.parent.name)}, {which}"
-            parts = sorted(folder.glob("part-*"), key=lambda path: _number(path.name))
-            told = {name: folder} | {f"{name}, part {_number(part.name)}": part for part in parts}
+            parts = enumerate(part_folders(folder), 1)
+            told = {name: folder} | {f"{name}, part {number}": part for number, part in parts}
             found |= {each: epochs for each, path in told.items() if (epochs := checkpoint.history(path))}
     return found
 
