@@ -10,7 +10,7 @@ import torch
 from node.errors import Unsuitable
 from node.imaging.explain import Explainable, Prepared
 from node.imaging.explain.meter import Meter
-from node.imaging.explain.subject import Question, Subject, last_convolution, logits_of
+from node.imaging.explain.subject import Question, Subject, followed, last_convolution, logits_of
 from node.imaging.explain.wanted import Answer
 
 #: What stands for "nothing there" in every method that takes something away.
@@ -40,7 +40,7 @@ def ask(
     inputs = prepared.inputs.detach().clone().float()
     began_s = meter.elapsed_s
     meter.passes(1)
-    with torch.no_grad():
+    with torch.no_grad(), followed(explainable.network) as course:
         logits = logits_of(explainable.network(inputs))
     if logits.is_cuda:
         torch.cuda.synchronize()
@@ -58,7 +58,10 @@ def ask(
             raise Unsuitable("the network does not see it in the part that is looked at")
     elif logits.ndim > 2:
         raise Unsuitable(f"the network answers with {tuple(logits.shape[1:])}, not with a number a target")
-    named = layer or last_convolution(explainable.network, logits.shape[1] if segments else None)
+    late = (
+        last_convolution(explainable.network, logits.shape[1]) if segments else course.late_layer(explainable.network)
+    )
+    named = layer or late
     if layer and layer not in dict(explainable.network.named_modules()):
         raise Unsuitable(f"the network has no layer {layer} (explanation.layer)")
     spatial = tuple(range(2, inputs.ndim))

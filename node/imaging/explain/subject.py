@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 
 from node.errors import Unsuitable
 from node.imaging.explain.meter import Meter
 
+_CONVOLUTIONS = (torch.nn.Conv2d, torch.nn.Conv3d)
 #: Names of the dictionaries in which PyTorch keeps the hooks of a module.
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -110,9 +113,54 @@ def last_convolution(network: torch.nn.Module, outputs: int | None = None) -> st
 
     The last convolution of a segmentation network is its answer already: what it rests on is the one before.
     """
-    kinds = (torch.nn.Conv2d, torch.nn.Conv3d)
-    found = [(name, module.out_channels) for name, module in network.named_modules() if isinstance(module, kinds)]
+    modules = network.named_modules()
+    found = [(name, module.out_channels) for name, module in modules if isinstance(module, _CONVOLUTIONS)]
     return next((name for name, channels in reversed(found) if channels != outputs), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the modules of a network handed on while it was asked once."""
+
+    #: Dotted name of a module that handed on one tensor, and that tensor's shape; in the order in which they ended.
+    maps: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+
+    def late_layer(self, network: torch.nn.Module) -> str:
+        """Dotted name of what the last convolution has become before it is pooled; "" if no convolution shows.
+
+        Normalised and activated, as Grad-CAM's authors have it: what comes out of the convolution itself still has an
+        offset in every channel, which normalisation takes off. A module that is asked twice is none: which of its maps
+        was meant nobody could say.
+        """
+        shapes = dict(self.maps)
+        places = {name: place for place, (name, _) in enumerate(self.maps)}
+        runs = Counter(name for name, _ in self.maps)
+        of = [name for name, each in network.named_modules() if isinstance(each, _CONVOLUTIONS) and name in shapes]
+        # One that sees the whole image at once says nothing of where.
+        wide = [name for name in of if max(shapes[name][2:]) > 1]
+        if not wide:
+            return last_convolution(network)
+        last = max(wide, key=places.__getitem__)
+        extent, later = shapes[last][2:], self.maps[places[last] :]
+        return next((name for name, shape in reversed(later) if name and runs[name] == 1 and shape[2:] == extent), last)
+
+
+@contextmanager
+def followed(network: torch.nn.Module) -> Iterator[Course]:
+    """Inside, what every module hands on is noted; a script shows none."""
+    course = Course()
+
+    def note(name: str, _module: torch.nn.Module, _given: object, made: object) -> None:
+        if isinstance(made, torch.Tensor):
+            course.maps.append((name, tuple(made.shape)))
+
+    plain = [each for each in network.named_modules() if not isinstance(each[1], torch.jit.ScriptModule)]
+    hooks = [module.register_forward_hook(partial(note, name)) for name, module in plain]
+    try:
+        yield course
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from node.errors import Misconfigured, Unsuitable
 from node.imaging.explain import methods
-from node.imaging.explain.subject import laid_open, last_convolution
+from node.imaging.explain.subject import followed, laid_open, last_convolution
 from tests.imaging.explain.networks import Corner, Spot, subject
 
 ALL = methods.names()
@@ -118,3 +120,50 @@ def test_the_last_convolution_of_a_segmentation_network_is_the_one_before_its_an
     assert last_convolution(Spot(3)) == "body.2"
     assert last_convolution(Spot(3), 2) == "body.0"
     assert last_convolution(torch.nn.Linear(2, 2)) == ""
+
+
+class Late(torch.nn.Module):
+    """A convolution, normalised and activated in a block of its own, pooled, and weighed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = torch.nn
+        self.first = layers.Sequential(layers.Conv2d(1, 4, 3, padding=1, stride=2), layers.ReLU(inplace=True))
+        self.block = layers.Sequential(
+            layers.Conv2d(4, 8, 3, padding=1, stride=2), layers.BatchNorm2d(8), layers.ReLU()
+        )
+        self.squeeze = layers.Conv2d(8, 8, 1)
+        self.head = layers.Linear(8, 2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        seen = self.block(self.first(image)).mean((2, 3), keepdim=True)
+        return self.head(self.squeeze(seen).flatten(1))
+
+
+def late_layer_of(network: torch.nn.Module, inputs: torch.Tensor) -> str:
+    with torch.no_grad(), followed(network) as course:
+        network(inputs)
+    return course.late_layer(network)
+
+
+def test_grad_cam_looks_at_what_the_last_convolution_became_before_it_was_pooled():
+    network = Late().eval()
+    assert late_layer_of(network, torch.rand(1, 1, 16, 16)) == "block"
+    assert not any(module._forward_hooks for module in network.modules())
+    # Its activation is asked twice, and neither of its maps is the one that is meant.
+    assert late_layer_of(Corner(3), corner(3)) == "last"
+    assert late_layer_of(torch.nn.Linear(2, 2), torch.rand(1, 2)) == ""
+
+
+def test_an_offset_that_normalisation_takes_off_moves_no_map():
+    torch.manual_seed(1)
+    network, inputs = Late().eval(), torch.rand(1, 1, 32, 32)
+    moved = copy.deepcopy(network)
+    with torch.no_grad():
+        moved.block[0].bias += 50
+        moved.block[1].running_mean += 50
+    maps = []
+    for each in (network, moved):
+        late = late_layer_of(each, inputs)
+        maps.append(methods.named("grad-cam").explain(subject(each, inputs, channel=1, layer=late), 1, 0))
+    torch.testing.assert_close(maps[0], maps[1], rtol=1e-3, atol=1e-5)
