@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ class Case:
     part: str = ""
     #: What subgroups are made of, as far as it is known: "sex", "age", "scanner", "site".
     attributes: Mapping[str, str] = field(default_factory=dict)
+    #: Classification: masks of what its class is seen by, paths relative to the data set. No network is given them:
+    #: explanations are held against them.
+    masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,3 +89,27 @@ class Dataset(Protocol):
             Misconfigured: a file of it is damaged; names the file and the remedy.
         """
         ...
+
+
+@runtime_checkable
+class HasRegions(Protocol):
+    """A data set for classification that knows where in a picture its class is seen."""
+
+    def region(self, case: Case) -> NDArray[np.bool_] | None:
+        """Read where the class of a case is seen: all of its masks together, on the grid of its picture.
+
+        `None`: nobody has drawn it, or there is nothing in the masks.
+
+        Raises:
+            Misconfigured: a mask is damaged, or is not as large as its picture; names the file and the remedy.
+        """
+        ...
+
+
+def region_of(dataset: Dataset, case: Case) -> NDArray[np.bool_] | None:
+    """Read where the class of a case is seen; `None` where its data set does not know.
+
+    Raises:
+        Misconfigured: as `HasRegions.region`.
+    """
+    return dataset.region(case) if case.masks and isinstance(dataset, HasRegions) else None

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from node.domain.model_card import Task
-from node.learn.case import Case, Pixels
+from node.learn.case import Case, HasRegions, Pixels
 from node.learn.dataset.problems import Problem
 
 
@@ -46,6 +49,14 @@ class Opened:
             Misconfigured: a file of it is damaged; names the file and the remedy.
         """
         return self.reader.read(case)
+
+    def region(self, case: Case) -> NDArray[np.bool_] | None:
+        """See `HasRegions`.
+
+        Raises:
+            Misconfigured: a mask is damaged, or is not as large as its picture; names the file and the remedy.
+        """
+        return self.reader.region(case) if case.masks and isinstance(self.reader, HasRegions) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,8 @@ _REMEDY = "Replace the file, or take it out of the data set"
 #: RAS → LPS, and (column, row, slice) → (slice, row, column).
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 _ORDER = [2, 1, 0, 3]
+#: EXIF's tag of how a picture is turned, and the values by which its sides change places.
+_ORIENTATION, _SIDEWAYS = 0x0112, {5, 6, 7, 8}
 #: What pillow and nibabel raise over damaged files (pillow: SyntaxError over broken PNG chunks).
 _DAMAGE = (
     OSError,
@@ -106,6 +108,36 @@ def read_label_picture(file: Path) -> NDArray[np.uint8]:
     if labels.max() == 255 and not ((labels != 0) & (labels != 255)).any():
         labels = (labels != 0).astype(np.uint8)
     return labels
+
+
+def read_region(file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a mask as a region: what is lighter than half of the range, or of label numbers what is none of 0.
+
+    Raises:
+        Misconfigured: it is damaged or in colour, or has not this size (rows, columns).
+    """
+    labels = read_label_picture(file)
+    if labels.shape != size:
+        shapes = [" × ".join(map(str, shape)) for shape in (labels.shape, size)]
+        problem = f"the mask is {shapes[0]}, but its image is {shapes[1]}"
+        raise Misconfigured(file, "", problem, "Resample the mask to the grid of its image")
+    # Edges that were smoothed, or packed as JPEG, are grey.
+    return labels > (127 if labels.max(initial=0) > 127 else 0)
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    """(rows, columns) of a picture as `read_picture` gives it, without decoding it.
+
+    Raises:
+        Misconfigured: it is damaged.
+    """
+    try:
+        with Image.open(file) as opened:
+            turned = opened.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+            columns, rows = reversed(opened.size) if turned else opened.size
+            return rows, columns
+    except _DAMAGE as error:
+        raise Misconfigured(file, "", f"cannot be decoded: {_first_line(error)}", _REMEDY) from error
 
 
 def read_nifti(file: Path) -> Volume:

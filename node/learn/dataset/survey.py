@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from node.domain.model_card import Task
 from node.errors import Misconfigured
-from node.learn.case import Case, Dataset, Pixels
-from node.learn.dataset.problems import Problem
+from node.learn.case import Case, Dataset, Pixels, region_of
+from node.learn.dataset.problems import Gravity, Problem
 from node.learn.dataset.thumbnails import thumbnail_of
 
 #: Values that are kept of all cases together, by which percentiles are told.
@@ -82,7 +82,7 @@ class Survey:
     sights: tuple[Sight, ...]
     #: (case, value) float32: thumbnails of mean 0 and length 1; all 0 where an image is constant.
     thumbnails: NDArray[np.float32]
-    #: Cases that could not be read.
+    #: Cases that could not be read, and masks of cases that could not.
     problems: tuple[Problem, ...] = field(default=())
 
     @property
@@ -95,23 +95,25 @@ class Survey:
 def survey(dataset: Dataset, *, thumbnail: int = 48, progress: Progress | None = None) -> Survey:
     """Decode every case once, in parallel threads; `progress` is called with (done, of so many).
 
-    Cases that cannot be read become problems of the result, one for each kind of reason.
+    Cases that cannot be read become problems of the result, one for each kind of reason; so do the masks of cases
+    that are classified, of which no training makes use.
     """
     cases = dataset.cases
     size = min(_MOST, max(_LEAST, _SAMPLED // max(1, len(cases))))
 
-    def look(case: Case) -> tuple[Sight, NDArray[np.float32]] | Misconfigured:
+    def look(case: Case) -> tuple[Sight, NDArray[np.float32], str] | Misconfigured:
         try:
             pixels = dataset.read(case)
         except Misconfigured as error:
             return error
         small = thumbnail_of(_array(pixels), thumbnail, is_volume=pixels.volume is not None)
-        return _sight(case, pixels, size), small
+        return _sight(case, pixels, size), small, _wrong_mask(dataset, case)
 
     kept: list[Case] = []
     sights: list[Sight] = []
     thumbnails: list[NDArray[np.float32]] = []
     damaged: dict[str, list[str]] = {}
+    masks: list[str] = []
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as threads:
         for done, (case, seen) in enumerate(zip(cases, threads.map(look, cases), strict=True), 1):
             if isinstance(seen, Misconfigured):
@@ -121,6 +123,7 @@ def survey(dataset: Dataset, *, thumbnail: int = 48, progress: Progress | None =
                 kept.append(case)
                 sights.append(seen[0])
                 thumbnails.append(seen[1])
+                masks += [seen[2]] if seen[2] else []
             if progress is not None:
                 progress(done, len(cases))
     return Survey(
@@ -130,11 +133,30 @@ def survey(dataset: Dataset, *, thumbnail: int = 48, progress: Progress | None =
         cases=tuple(kept),
         sights=tuple(sights),
         thumbnails=_stacked(thumbnails),
-        problems=tuple(
-            Problem(fault="cases that cannot be read", names=tuple(names), remedy="Replace the files, or take them out")
-            for names in damaged.values()
-        ),
+        problems=(*_unreadable(damaged), *_unusable(masks)),
     )
+
+
+def _unreadable(damaged: Mapping[str, list[str]]) -> Iterator[Problem]:
+    for names in damaged.values():
+        fault, remedy = "cases that cannot be read", "Replace the files, or take them out"
+        yield Problem(fault=fault, names=tuple(names), remedy=remedy)
+
+
+def _unusable(masks: list[str]) -> Iterator[Problem]:
+    if masks:
+        fault = "masks that explanations cannot be held against"
+        remedy = "Draw them anew on the grid of their picture; the training does without them"
+        yield Problem(fault=fault, names=tuple(masks), remedy=remedy, gravity=Gravity.WARNING)
+
+
+def _wrong_mask(dataset: Dataset, case: Case) -> str:
+    """What is wrong with the masks of a case that is classified; empty: nothing, or there are none."""
+    try:
+        region_of(dataset, case)
+    except Misconfigured as error:
+        return f"{Path(error.file).name} ({error.problem})"
+    return ""
 
 
 def _stacked(thumbnails: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -12,6 +12,9 @@ from PIL import Image
 from node.domain.model_card import Task
 from node.errors import Misconfigured
 from node.learn.dataset import list_dataset, open_dataset
+from node.learn.dataset.examination import examine
+from node.learn.dataset.problems import Gravity
+from node.learn.dataset.survey import survey
 from tests.learn import synthetic
 
 
@@ -56,6 +59,83 @@ def test_masks_beside_pictures_are_not_taken_for_images(tmp_path):
     found = open_dataset(root)
     assert len(found.cases) == 4
     assert "1 masks lie beside" in found.problems[0].text
+
+
+def _masked(root, *names, size=(24, 24)):
+    """Masks of a few pixels each, one further down than the other."""
+    for place, name in enumerate(names):
+        mask = np.zeros(size, np.uint8)
+        mask[4 * place : 4 * place + 2, 3:6] = 255
+        synthetic.write_picture(root / name, mask)
+
+
+def test_masks_beside_a_picture_are_its_region_all_together(tmp_path):
+    root = synthetic.class_folders(tmp_path / "set", {"a": 3, "b": 2})
+    _masked(root / "a", "a (0)_mask.png", "a (0)_mask_1.png")
+    _masked(root / "a", "a (1)_MASK.png")
+    synthetic.write_picture(root / "b" / "b (0)_mask.png", np.zeros((24, 24), np.uint8))
+    found = open_dataset(root)
+    first, second, third, empty, _ = found.cases
+    assert first.masks == ("a/a (0)_mask.png", "a/a (0)_mask_1.png")
+    region = found.region(first)
+    assert region is not None
+    assert [tuple(place) for place in np.argwhere(region)] == [
+        (row, column) for row in (0, 1, 4, 5) for column in (3, 4, 5)
+    ]
+    assert second.masks == ("a/a (1)_MASK.png",)
+    assert (third.masks, found.region(third)) == ((), None)
+    # A mask with nothing in it draws nothing.
+    assert (empty.masks, found.region(empty)) == (("b/b (0)_mask.png",), None)
+    # No network is given it.
+    assert found.read(first).labels is None
+
+
+def test_a_mask_as_jpeg_is_what_is_lighter_than_half(tmp_path):
+    root = synthetic.class_folders(tmp_path / "set", {"a": 1, "b": 1}, size=(64, 64))
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:32, 16:48] = 255
+    Image.fromarray(mask).save(root / "a" / "a (0)_mask.jpg", quality=70)
+    found = open_dataset(root)
+    region = found.region(found.cases[0])
+    assert region is not None
+    np.testing.assert_array_equal(region, mask > 0)
+
+
+def test_a_mask_goes_with_a_picture_that_asks_to_be_turned(tmp_path):
+    root = synthetic.class_folders(tmp_path / "set", {"a": 1, "b": 1})
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(synthetic.picture(1, size=(20, 30))).save(root / "a" / "a (0).png", exif=turned)
+    _masked(root / "a", "a (0)_mask.png", size=(30, 20))
+    found = open_dataset(root)
+    region, image = found.region(found.cases[0]), found.read(found.cases[0]).image
+    assert region is not None
+    assert image is not None
+    assert region.shape == image.shape == (30, 20)
+
+
+def test_masks_change_no_digest(tmp_path):
+    root = synthetic.class_folders(tmp_path / "set", {"a": 2, "b": 2})
+    before = survey(open_dataset(root))
+    _masked(root / "a", "a (0)_mask.png", "a (1)_mask.png")
+    after = survey(open_dataset(root))
+    assert after.digest == before.digest
+    assert [each.truth_digest for each in after.sights] == [each.truth_digest for each in before.sights]
+    assert after.problems == ()
+
+
+def test_masks_that_do_not_fit_are_named_and_keep_nobody_from_training(tmp_path):
+    root = synthetic.class_folders(tmp_path / "set", {"a": 30, "b": 30})
+    _masked(root / "a", "a (0)_mask.png", size=(24, 20))
+    (root / "b" / "b (1)_mask.png").write_bytes(b"nothing of a picture")
+    examined = examine(root)
+    (problem,) = [each for each in examined.problems if each.fault.startswith("masks that explanations")]
+    assert problem.gravity is Gravity.WARNING
+    assert problem.names[0] == "a (0)_mask.png (the mask is 24 × 20, but its image is 24 × 24)"
+    assert problem.names[1].startswith("b (1)_mask.png (cannot be decoded")
+    examined.refuse()
+    with pytest.raises(Misconfigured, match="24 × 20"):
+        examined.dataset.region(examined.dataset.cases[0])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])

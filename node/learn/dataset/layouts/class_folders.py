@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from node.domain.model_card import Task
 from node.errors import Misconfigured
 from node.learn.case import Case, Pixels
 from node.learn.dataset.opened import Opened, Wanted
-from node.learn.dataset.pixels import is_picture, is_volume, read_nifti, read_picture, stem
+from node.learn.dataset.pixels import is_picture, is_volume, read_nifti, read_picture, read_region, size_of, stem
 from node.learn.dataset.problems import Gravity, Problem
 
 DESCRIPTION = "a folder of pictures (PNG, JPEG, BMP, TIFF) or NIfTI volumes for each class, or train/ and test/ of such"
@@ -35,6 +38,13 @@ class _Files:
     def read(self, case: Case) -> Pixels:
         file = self.root / case.key
         return Pixels(volume=read_nifti(file)) if is_volume(file) else Pixels(image=read_picture(file))
+
+    def region(self, case: Case) -> NDArray[np.bool_] | None:
+        # By its size alone: the picture itself is not wanted here.
+        size = size_of(self.root / case.key)
+        drawn = [read_region(self.root / name, size) for name in case.masks]
+        found: NDArray[np.bool_] = np.logical_or.reduce(drawn)
+        return found if found.any() else None
 
 
 def recognises(path: Path) -> str:
@@ -89,14 +99,16 @@ def _cases(root: Path, folders: list[tuple[str, Path]], classes: tuple[str, ...]
     cases: list[Case] = []
     empty: list[str] = []
     for part, folder in folders:
-        files = list(_images(folder))
+        files, masks = list(_images(folder)), _masks(folder)
         if not files:
             empty.append(folder.relative_to(root).as_posix())
         for file in files if folder.name in classes else ():
             within = file.parent.relative_to(folder).as_posix()
             key = file.relative_to(root).as_posix()
             group = "" if within == "." else within
-            cases.append(Case(key=key, label=classes.index(folder.name), group=group, part=part))
+            drawn = tuple(mask.relative_to(root).as_posix() for mask in masks.get((file.parent, stem(file)), ()))
+            label = classes.index(folder.name)
+            cases.append(Case(key=key, label=label, group=group, part=part, masks=drawn))
     return cases, empty
 
 
@@ -107,8 +119,9 @@ def _unlabelled(root: Path, top: list[Path]) -> Iterator[Problem]:
         yield Problem(fault="images without a label: in no class's folder", names=tuple(names), remedy="Sort them in")
     masks = sum(1 for folder in top for file in folder.rglob("*") if is_picture(file) and _is_mask(file))
     if masks:
-        fault = f"{masks} masks lie beside their pictures (…_mask): not taken for images"
-        yield Problem(fault=fault, names=(), remedy="", gravity=Gravity.NOTE)
+        fault = f"{masks} masks lie beside their pictures (…_mask): not taken for images, and no training sees them"
+        remedy = "Explanations are held against them in the report"
+        yield Problem(fault=fault, names=(), remedy=remedy, gravity=Gravity.NOTE)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -119,6 +132,16 @@ def _images(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
         if (is_picture(file) and not _is_mask(file)) or is_volume(file):
             yield file
+
+
+def _masks(folder: Path) -> Mapping[tuple[Path, str], list[Path]]:
+    """Folder and name of a picture, without its ending → its masks."""
+    masks: dict[tuple[Path, str], list[Path]] = {}
+    for file in sorted(folder.rglob("*")):
+        found = _MASK.fullmatch(stem(file)) if is_picture(file) and _is_mask(file) else None
+        if found is not None:
+            masks.setdefault((file.parent, found["picture"]), []).append(file)
+    return masks
 
 
 def _is_mask(file: Path) -> bool:
