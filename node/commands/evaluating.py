@@ -20,6 +20,7 @@ from node.learn.dataset import list_dataset
 from node.learn.evaluate.cohort import TEST
 from node.learn.evaluate.evaluation import FILE_NAME, Evaluation, read_evaluation, write_evaluation
 from node.learn.evaluate.figures import Figure
+from node.learn.explained.table import Explaining
 from node.learn.judgement import Judged, device_of, judge_model, judge_run, load_model, recipe_of
 from node.learn.known import EVIDENCE, known_to
 from node.learn.prediction import write_predictions
@@ -43,6 +44,9 @@ class Wish:
     to: Path | None = None
     seismometer: Path | None = None
     device: str = "auto"
+    #: Cases whose explanations are measured for the report, and the minutes for that; `None`: as the recipe says.
+    explain: int | None = None
+    minutes: float | None = None
     as_json: bool = False
 
 
@@ -54,6 +58,9 @@ def evaluate(wish: Wish, config: Path | None, data: Path | None) -> Evaluation:
         Misconfigured: the data set, a card or a recipe is wrong.
     """
     settings = settings_from(config, data)
+    if wish.explain and (wish.to is None or wish.dataset is None):
+        problem = "measures explanations for the report on a data set"
+        raise Misconfigured("--explain", "", problem, "Name a data set, and a folder for the report (--to)")
     run = _run(wish, settings)
     told: Reported | None = None
     if wish.dataset is not None:
@@ -172,7 +179,19 @@ def _on_dataset(wish: Wish, settings: Settings, run: Run | None, path: Path) -> 
     problems = tuple(f"{each.text}." for each in dataset.problems)
     with nullcontext(lambda: None) if wish.as_json else progress("cases", lambda: len(dataset.cases)) as advance:
         judged = judge_model(model, dataset, known=known, part=wish.part, recipe=recipe, advance=advance)
-    told = Reported(model=model, dataset=dataset, outputs=recipe.classes if recipe else ())
+    said = recipe.explanations if recipe else Explaining()
+    told = Reported(
+        model=model,
+        dataset=dataset,
+        outputs=recipe.classes if recipe else (),
+        predictions=judged.predictions,
+        explaining=Explaining(
+            cases=said.cases if wish.explain is None else wish.explain,
+            minutes=said.minutes if wish.minutes is None else wish.minutes,
+        ),
+        on_gpu=device_of(wish.device) == "cuda",
+        quiet=wish.as_json,
+    )
     judged = replace(judged, evaluation=replace(judged.evaluation, notes=(*problems, *judged.evaluation.notes)))
     return judged, told
 

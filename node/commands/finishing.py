@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 from node import __version__
 from node.commands.evaluating import show
 from node.commands.output import say
+from node.commands.reporting import Asked, explain
 from node.config import Settings
+from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured
 from node.learn import checkpoint, training
 from node.learn.dataset.sheet import sheet_text
@@ -22,6 +24,7 @@ from node.learn.evaluate.evaluation import Evaluation
 from node.learn.export import Making, Trained, export, weight_bytes
 from node.learn.export.installing import install
 from node.learn.place import Place
+from node.learn.prediction import read_predictions
 from node.learn.report import PRIVATE, write_run_report
 from node.learn.report.looking import RunLooker
 
@@ -42,12 +45,28 @@ def finish(ready: training.Ready, evaluation: Evaluation, place: Place, command:
     """
     show(evaluation)
     looker = RunLooker(ready.run, ready.recipe, ready.dataset, str(place.device))
+    _explain(ready, evaluation, looker, place)
     html, _ = write_run_report(ready.run, evaluation, looker)
     say(f"report: {html}, and as PDF beside it")
     trained = trained_of(ready, evaluation, making_of(ready, place, command, day))
     folder = export(trained, ready.run.models / ready.recipe.name)
     say(f"model: {folder}, {weight_bytes(folder) / 1e6:.1f} MB of weights; read its CARD.md")
     return folder
+
+
+def _explain(ready: training.Ready, evaluation: Evaluation, looker: RunLooker, place: Place) -> None:
+    """Measure how faithful explanations are, each of a case by the network that judged it; of the first seed."""
+    if ready.recipe.task is not Task.CLASSIFICATION:
+        return
+    first = [each for each in training.members_alike(ready, 0) if each.seed == ready.recipe.training.seeds[0]]
+    said = [each for one in first for each in read_predictions(one.predictions) if each.part == evaluation.part]
+    asked = Asked(
+        dataset=ready.dataset,
+        classes=evaluation.classes,
+        on_gpu=place.device.type == "cuda",
+        without="--set explanations.cases=0",
+    )
+    explain(said, looker, ready.recipe.explanations, asked, ready.run.explanations)
 
 
 def put_in_place(settings: Settings, ready: training.Ready, folder: Path) -> None:

@@ -87,6 +87,12 @@ def evaluate(
         Path | None, typer.Option("--seismometer", metavar="DIR", help="Write what seismometer reads there")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda")] = "auto",
+    explain: Annotated[
+        int | None, typer.Option("--explain", min=0, metavar="CASES", help="Explanations that are measured; 0: none")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--explain-minutes", min=0.01, help="What takes longer is left out, and told")
+    ] = None,
     as_json: Json = False,
     config: Config = None,
     data: Data = None,
@@ -102,6 +108,8 @@ def evaluate(
         to=to,
         seismometer=seismometer,
         device=device,
+        explain=explain,
+        minutes=minutes,
         as_json=as_json,
     )
     evaluating.evaluate(wish, config, data)

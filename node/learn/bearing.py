@@ -13,6 +13,7 @@ from typing import Any
 
 from node.domain.model_card import Task
 from node.learn.boxes.table import Detecting
+from node.learn.explained.table import Explaining
 from node.learn.recipe import Judging, Recipe
 from node.learn.recipe_export import Exporting
 from node.learn.recipe_text import recipe_text, value_text
@@ -29,6 +30,7 @@ def bearing(recipe: Recipe) -> Recipe:
         card="",
         training=replace(recipe.training, seeds=(0,)),
         evaluation=seen,
+        explanations=Explaining(),
         detection=recipe.detection if recipe.task is Task.DETECTION else Detecting(),
         radiomics=None,
         export=Exporting(),

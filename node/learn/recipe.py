@@ -15,6 +15,7 @@ from node.domain.colour import Colour
 from node.domain.model_card import Task
 from node.domain.preparation import MAGNIFIED, Architecture, Preparation
 from node.learn.boxes.table import Detecting
+from node.learn.explained.table import Explaining
 from node.learn.radiomics.table import Radiomics
 from node.learn.recipe_export import Exporting
 from node.learn.recipe_ways import Ablation, Searching
@@ -252,6 +253,7 @@ class Recipe:
     synthetic: Synthetic | None = None
     training: Training = field(default_factory=Training)
     evaluation: Judging = field(default_factory=Judging)
+    explanations: Explaining = field(default_factory=Explaining)
     detection: Detecting = field(default_factory=Detecting)
     radiomics: Radiomics | None = None
     export: Exporting = field(default_factory=Exporting)

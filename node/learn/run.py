@@ -93,6 +93,11 @@ class Run:
         return self.folder / "evaluation.json"
 
     @property
+    def explanations(self) -> Path:
+        """What was measured of its explanations."""
+        return self.folder / "explanations.json"
+
+    @property
     def together(self) -> Path:
         """What the networks that become the model say together of the test part."""
         return self.folder / "together.jsonl"

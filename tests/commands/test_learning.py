@@ -140,3 +140,36 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_an_epoch(capsys: pytest.Ca
     assert capsys.readouterr().out == (
         "training 1 of 1: seed 0, fold 1: epoch 1 of 3, loss 0.5123, accuracy 0.9000, 2 s\n"
     )
+
+
+def evaluated(tmp_path: Path, *words: str) -> Any:
+    return CliRunner().invoke(app, ["evaluate", *words, "--config", CONFIG, "--data", str(tmp_path / "data")])
+
+
+def test_explanations_are_measured_at_the_end_of_a_training_and_of_an_evaluation(tmp_path: Path) -> None:
+    dataset = synthetic.class_folders(tmp_path / "set")
+    (tmp_path / "recipe.toml").write_text(recipe_text(trained_for(classifying(), epochs=1)))
+    words = [str(tmp_path / "recipe.toml"), "--dataset", str(dataset), "--device", "cpu", "--no-install"]
+    result = invoke(tmp_path, *words, "--run", str(tmp_path / "run"), "--set", "explanations.cases=2")
+    assert result.exit_code == 0, result.output
+    assert "measuring the explanations of 2 cases by 6 methods: 4 minute(s) at most" in result.stdout
+    assert len(json.loads((tmp_path / "run" / "explanations.json").read_text())["cases"]) == 2
+    title = "How far its explanations are to be trusted"
+    assert title in (tmp_path / "run" / "report.html").read_text()
+    other = synthetic.class_folders(tmp_path / "other", {"benign": 3, "malignant": 3}, size=(30, 24))
+    about = [str(tmp_path / "run"), str(other), "--device", "cpu"]
+    result = evaluated(tmp_path, *about, "--to", str(tmp_path / "to"), "--explain", "1")
+    assert result.exit_code == 0, result.output
+    assert "--explain 0 leaves it out" in result.stdout
+    assert len(json.loads((tmp_path / "to" / "explanations.json").read_text())["cases"]) == 1
+    assert title in (tmp_path / "to" / "report.html").read_text()
+    result = evaluated(tmp_path, *about, "--to", str(tmp_path / "none"), "--explain", "0")
+    assert result.exit_code == 0, result.output
+    assert title not in (tmp_path / "none" / "report.html").read_text()
+    assert not (tmp_path / "none" / "explanations.json").exists()
+
+
+def test_explanations_go_into_a_report_that_has_to_be_asked_for(tmp_path: Path) -> None:
+    result = evaluated(tmp_path, "mine", str(tmp_path), "--explain", "3")
+    assert result.exit_code == 2
+    assert "--explain: measures explanations for the report on a data set" in result.stderr

@@ -7,20 +7,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from node.domain.model_card import Task
+from node.errors import Misconfigured, Unsuitable
 from node.imaging import doubt
-from node.imaging.explain import explainable_of
-from node.imaging.explain.asking import ask, differentiable
+from node.imaging.explain import Prepared, explainable_of
+from node.imaging.explain.asking import Asked, ask, differentiable
 from node.imaging.explain.meter import Meter
 from node.imaging.explain.placing import at_source, one_window
 from node.imaging.explain.wanted import Answer
 from node.imaging.pipelines import STILL, Given
-from node.learn.case import Dataset, Pixels
+from node.imaging.resample import resample
+from node.learn.case import Dataset, Pixels, region_of
 from node.learn.evaluate.evaluation import Failure
-from node.learn.prediction import SeenBox
+from node.learn.explained.measuring import Shown
+from node.learn.prediction import Prediction, SeenBox
 from node.learn.reading import Model, Names, given_of
 from node.learn.report.looking import Seen, boxed, explained, labelled, mapped
+
+#: Share of a pixel that a region takes where the pixel belongs to it.
+_HALF = 0.5
 
 
 class ModelLooker:
@@ -49,6 +57,21 @@ class ModelLooker:
             return boxed(image, tuple(true), tuple(said), spacing_mm)
         return self._outlined(image, reading.labels, pixels, spacing_mm)
 
+    def show(self, prediction: Prediction, answer: int) -> Shown:
+        """See `node.learn.explained.measuring.Shower`."""
+        case = self._cases[prediction.key]
+        number = self._names.channels.get(answer)
+        if number is None:
+            raise Unsuitable("the model has no number for the class that was answered")
+        given = given_of(self._model.card, self._dataset.read(case), case.key)
+        asked = self._asked(given, number, self._classes[answer])
+        try:
+            region = region_of(self._dataset, case)
+        except Misconfigured:
+            # It was told of when the data set was looked through.
+            region = None
+        return Shown(subject=asked.subject, region=None if region is None else shown_of(region, asked.prepared))
+
     def _outlined(
         self, image: np.ndarray, labels: np.ndarray | None, pixels: Pixels, spacing_mm: tuple[float, ...]
     ) -> Seen | None:
@@ -65,19 +88,29 @@ class ModelLooker:
         targets = self._names.targets
         place = self._classes.index(failure.answer)
         target = targets.get(place) or targets[min(targets)]
-        explainable = explainable_of(self._model.runner)
-        answer = Answer(number=target.index, label=target.label, image=_middle(given) if explainable.flat else 0)
         image, spacing_mm = _shown(given)
+        asked = self._asked(given, target.index, target.label)
+        maps, notes = explained(asked.subject)
+        placed = {name: at_source(each, asked.prepared) for name, each in maps.items()}
+        if not given.volumes:
+            placed = {name: each[0] for name, each in placed.items()}
+        return mapped(image, placed, notes, spacing_mm)
+
+    def _asked(self, given: Given, number: int, label: str) -> Asked:
+        explainable = explainable_of(self._model.runner)
+        answer = Answer(number=number, label=label, image=_middle(given) if explainable.flat else 0)
         # The runner reads in inference mode, in which no gradient can be followed.
         with_gradients = replace(explainable, network=differentiable(explainable.network))
         prepared = one_window(explainable.prepare(given, answer.image), None)
         meter, layer = Meter(time.perf_counter), self._model.card.explanation.layer
-        asked = ask(with_gradients, prepared, answer, meter, layer, segments=False)
-        maps, notes = explained(asked.subject)
-        placed = {name: at_source(each, prepared) for name, each in maps.items()}
-        if not given.volumes:
-            placed = {name: each[0] for name, each in placed.items()}
-        return mapped(image, placed, notes, spacing_mm)
+        return ask(with_gradients, prepared, answer, meter, layer, segments=False)
+
+
+def shown_of(region: NDArray[np.bool_], prepared: Prepared) -> NDArray[np.bool_] | None:
+    """A region of a single image where the network is shown it; `None` where it is shown nothing of it."""
+    values = torch.from_numpy(region.astype(np.float32))[None]
+    found = resample(values, prepared.given, prepared.placed, outside=0.0)[0].numpy() > _HALF
+    return found if found.any() else None
 
 
 def _shown(given: Given) -> tuple[np.ndarray, tuple[float, ...]]:

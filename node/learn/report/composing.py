@@ -9,6 +9,7 @@ from node.learn.report.classified import classified
 from node.learn.report.compared import compared, subgroups
 from node.learn.report.content import Block, Report, Section, Text
 from node.learn.report.courses import courses
+from node.learn.report.explanations import explanations
 from node.learn.report.material import asked, learnt_from, parted
 from node.learn.report.segmented import detected, segmented
 from node.learn.report.told import Told
@@ -19,6 +20,8 @@ def composed(told: Told, failures: Section | None = None) -> Report:
     judged = told.evaluation
     sections = [*_figures(told)]
     sections += [failures] if failures else []
+    if told.explanations is not None:
+        sections.append(explanations(told.explanations, out_of_fold=told.recipe is not None))
     sections += _origins(told)
     about = f" on {judged.dataset}" if judged.dataset else ""
     return Report(title=judged.model or "a model", subtitle=f"{_subject(judged)}{about}.", sections=tuple(sections))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -13,15 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from node.domain.model_card import Task
-from node.errors import Failed, Unsuitable
+from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.explain import methods
 from node.imaging.explain.meter import Meter
-from node.imaging.explain.subject import Question, Subject, last_convolution
+from node.imaging.explain.subject import Question, Subject, followed
 from node.learn import members
-from node.learn.case import Dataset
+from node.learn.case import Case, Dataset, Pixels, region_of
 from node.learn.evaluate.evaluation import Failure
+from node.learn.explained.measuring import Shown
 from node.learn.learners import Example, segmentation, teacher
-from node.learn.prediction import SeenBox
+from node.learn.prediction import Prediction, SeenBox
 from node.learn.recipe import Recipe
 from node.learn.run import Run
 from node.learn.split import Fold, Split
@@ -81,8 +82,7 @@ class RunLooker:
         case = self._cases.get(failure.key)
         if case is None:
             return None
-        alone = Split(method="", dataset_digest="", folds=(Fold(train=(case.key,)),))
-        example = members.prepared(self._dataset, self._recipe, alone)[case.key]
+        example = _prepared(self._dataset, self._recipe, case)
         network = self._network(failure.seed, failure.fold)
         match self._recipe.task:
             case Task.CLASSIFICATION:
@@ -95,21 +95,58 @@ class RunLooker:
                 (said_of,) = teacher(Task.DETECTION).predict([network], self._recipe, [example], self._device)
                 return boxed(image_of(example), said_of.true_boxes, said_of.boxes, example.spacing_mm)
 
+    def show(self, prediction: Prediction, answer: int) -> Shown:
+        """See `node.learn.explained.measuring.Shower`: the network of its fold has not seen it."""
+        case = self._cases[prediction.key]
+        example = _prepared(_Drawn(self._dataset), self._recipe, case)
+        subject = self._subject(self._network(prediction.seed, prediction.fold), example, answer)
+        drawn = example.prepared.labels
+        region = drawn.numpy() > 0 if drawn is not None else None
+        return Shown(subject=subject, region=region if region is not None and region.any() else None)
+
     def _network_of(self, seed: int, fold: int) -> torch.nn.Module:
         return members.network_of(self._run.member(seed, fold), self._recipe, self._device)
 
     def _explained(self, network: torch.nn.Module, example: Example, label: int) -> Seen:
+        maps, notes = explained(self._subject(network, example, label))
+        arrays = {name: each.cpu().numpy() for name, each in maps.items()}
+        return mapped(image_of(example), arrays, notes, example.spacing_mm)
+
+    def _subject(self, network: torch.nn.Module, example: Example, label: int) -> Subject:
         inputs = example.prepared.image[None].to(self._device)
+        with torch.no_grad(), followed(network) as course:
+            network(inputs)
         spatial = tuple(range(2, inputs.ndim))
-        subject = Subject(
+        return Subject(
             question=Question(network, label, None, Meter(time.perf_counter)),
             inputs=inputs,
             baseline=inputs.mean(spatial, keepdim=True).expand_as(inputs).contiguous(),
-            layer=last_convolution(network),
+            layer=course.late_layer(network),
         )
-        maps, notes = explained(subject)
-        arrays = {name: each.cpu().numpy() for name, each in maps.items()}
-        return mapped(image_of(example), arrays, notes, example.spacing_mm)
+
+
+class _Drawn:
+    """A data set whose pictures have as labels what was drawn of them, so that both are prepared alike."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self.name, self.task, self.classes = dataset.name, dataset.task, dataset.classes
+        self.cases, self.source = dataset.cases, dataset.source
+
+    def read(self, case: Case) -> Pixels:
+        """Read one case. A mask that does not fit was told of when the data set was looked through."""
+        pixels = self._dataset.read(case)
+        try:
+            region = region_of(self._dataset, case)
+        except Misconfigured:
+            return pixels
+        return pixels if region is None else replace(pixels, labels=region.astype(np.uint8))
+
+
+def _prepared(dataset: Dataset, recipe: Recipe, case: Case) -> Example:
+    """One case alone, as it was prepared for the training."""
+    alone = Split(method="", dataset_digest="", folds=(Fold(train=(case.key,)),))
+    return members.prepared(dataset, recipe, alone)[case.key]
 
 
 def explained(subject: Subject) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:

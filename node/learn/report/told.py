@@ -13,6 +13,7 @@ from node.learn.comparison import FILE_NAME as COMPARISON
 from node.learn.comparison import Comparison, read_comparisons
 from node.learn.dataset.sheet import Sheet, read_sheet
 from node.learn.evaluate.evaluation import Evaluation
+from node.learn.explained.explanations import Explanations, read_explanations
 from node.learn.recipe import Recipe, read_recipe
 from node.learn.run import Run, part_folders
 from node.learn.split import Split, read_split
@@ -34,6 +35,8 @@ class Told:
     #: Training, in words → what was told of each of its epochs.
     histories: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
+    #: What was measured of its explanations.
+    explanations: Explanations | None = None
     #: Whether names of cases may be those of patients: they are told by other names then.
     private: bool = False
 
@@ -60,6 +63,7 @@ def told_of(run: Run, evaluation: Evaluation, *, private: bool = False) -> Told:
         split=read_split(run.split),
         histories=_histories(run),
         comparisons=read_comparisons(run.folder / COMPARISON),
+        explanations=read_explanations(run.explanations),
         private=private or (sheet is not None and sheet.layout in PRIVATE),
     )
 
