@@ -3,7 +3,8 @@
 Figures of a map are named:
 
 - forwards: what it cost, in forwards of the same input, by measured time;
-- pointing_game, mass_inside: where it lies in the region that was drawn; not of a case without one;
+- pointing_game, pointing_near, mass_inside: where it lies in, or near, the region that was drawn; not of a case
+  without one;
 - deletion_auc, insertion_auc, infidelity, max_sensitivity, randomisation_rank_correlation: as
   `node.imaging.explain.faithfulness` has them.
 """
@@ -40,10 +41,12 @@ class CaseExplained:
     fold: int
     truth: int
     answer: int
-    #: Share of what the network is shown that the drawn region takes, and whether its middle lies within; `None`:
-    #: nobody has drawn one.
+    #: Share of what the network is shown that the drawn region takes, and whether its middle lies within; the same of
+    #: the region with what is near it; `None`: nobody has drawn one.
     region: float | None = None
     centre: float | None = None
+    region_near: float | None = None
+    centre_near: float | None = None
     #: Method → figures of its map.
     maps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 

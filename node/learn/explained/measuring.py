@@ -29,6 +29,10 @@ _TROUBLE = (Unsuitable, RuntimeError, ValueError, TypeError, IndexError, Asserti
 _UNREADABLE = (Failed, Misconfigured, Unsuitable)
 #: Five maps each: of methods that take more forwards than this it is measured on the first cases alone.
 SENSITIVITY, CHEAP, FEW = "max-sensitivity", 10.0, 2
+#: Of what is measured: another one where that is measured otherwise.
+_VERSION = 2
+#: Names of figures.
+_GAME, _NEAR = "pointing_game", "pointing_near"
 #: Forwards of which the median is what one takes.
 _ROUNDS = 3
 
@@ -117,7 +121,7 @@ def digest_of(chosen: Sequence[Prediction], terms: Terms) -> str:
     masks = {each.key: list(terms.masks.get(each.key, ())) for each in chosen}
     cases = [[each.key, each.seed, each.fold, [round(z, 4) for z in each.logits], masks[each.key]] for each in chosen]
     counts = {name: [methods.named(name).USUAL, methods.named(name).FEWEST] for name in in_order()}
-    return hashlib.sha256(json.dumps([cases, list(terms.classes), counts, FEW]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_VERSION, cases, list(terms.classes), counts, FEW]).encode()).hexdigest()
 
 
 def _begun(prediction: Prediction) -> CaseExplained:
@@ -177,9 +181,7 @@ class _Work:
             self._shown[prediction.key] = shown
             self._sample(shown)
             if shown.region is not None:
-                middle = tuple(side // 2 for side in shown.region.shape)
-                share, centre = float(shown.region.mean()), float(shown.region[middle])
-                self.cases[place] = replace(self.cases[place], region=share, centre=centre)
+                self.cases[place] = _lying(self.cases[place], shown.region)
         return self._shown.get(prediction.key)
 
     def _sample(self, shown: Shown) -> None:
@@ -209,6 +211,18 @@ class _Work:
         return True
 
 
+def _lying(case: CaseExplained, region: NDArray[np.bool_]) -> CaseExplained:
+    """A case with what chance, and the middle of what is shown, would point at."""
+    near, middle = pointing.around(region), tuple(side // 2 for side in region.shape)
+    return replace(
+        case,
+        region=float(region.mean()),
+        centre=float(region[middle]),
+        region_near=float(near.mean()),
+        centre_near=float(near[middle]),
+    )
+
+
 def _cost(forwards: float, *, sensitive: bool) -> float:
     """Forwards of a map with all that is measured of it."""
     return forwards + sum(each.forwards(forwards) for each in MEASURES if sensitive or each.name != SENSITIVITY)
@@ -235,6 +249,8 @@ def _figures(
         yield "forwards", taken_s / forward_s
     if shown.region is not None:
         yield from pointing.figures(positive, shown.region).items()
+        near = pointing.figures(positive, pointing.around(shown.region))
+        yield from ((_NEAR, near[_GAME]) for _ in range(_GAME in near))
     made = Explained(subject=subject, weights=weights, again=again, forwards=method.forwards(samples), seed=0)
     for measure in MEASURES:
         if sensitive or measure.name != SENSITIVITY:

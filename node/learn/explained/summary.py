@@ -16,7 +16,7 @@ from node.learn.explained.explanations import CaseExplained, Explanations
 #: Groups of cases from which on an interval is told.
 ENOUGH = 10
 #: Figures that are told as the mean; of the others the median, since a single map can be off by any amount.
-MEANS = ("pointing_game", "mass_inside")
+MEANS = ("pointing_game", "pointing_near", "mass_inside")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,11 @@ def summarised(explanations: Explanations) -> dict[str, Summary]:
 
 
 def baselines(cases: Sequence[CaseExplained]) -> dict[str, Figure]:
-    """What chance would point at, the share of the region, and the middle of the image: "region" and "centre"."""
+    """What chance would point at, the share of the region, and the middle of the image: as `CaseExplained` has them."""
     draws = _drawn(cases)
     return {
         name: _figure([(each, value) for each in cases if (value := getattr(each, name)) is not None], draws, mean=True)
-        for name in ("region", "centre")
+        for name in ("region", "centre", "region_near", "centre_near")
     }
 
 

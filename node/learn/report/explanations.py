@@ -71,20 +71,23 @@ def _pointing(found: Explanations, summaries: Mapping[str, Summary]) -> list[Blo
             name,
             *_cells(each.figures.get("pointing_game", _NONE)),
             number(each.pointing_right.value, 2),
+            *_cells(each.figures.get("pointing_near", _NONE)),
             *_cells(each.figures.get("mass_inside", _NONE)),
             count(each.cases.get("pointing_game", 0)),
         )
         for name, each in summaries.items()
     ]
     known = baselines(found.cases)
-    region, centre = known["region"], known["centre"]
-    rows.append(("(chance)", *_cells(region), "–", *_cells(region), count(drawn)))
-    rows.append(("(middle of the image)", *_cells(centre), "–", "–", "–", "–", count(drawn)))
-    headings = ("method", "pointing game", *_ENDS, "right answers", "mass inside", *_ENDS, "cases")
+    region, near = known["region"], known["region_near"]
+    middle = (*_cells(known["centre"]), "–", *_cells(known["centre_near"]))
+    rows.append(("(chance)", *_cells(region), "–", *_cells(near), *_cells(region), count(drawn)))
+    rows.append(("(middle of the image)", *middle, "–", "–", "–", count(drawn)))
+    headings = ("method", "in the mask", *_ENDS, "right answers", "or near it", *_ENDS, "mass inside", *_ENDS, "cases")
     text = (
-        "Pointing game: whether the weightiest pixel lies in the mask (of several, the share that does); mass inside: "
-        "the share of the weight for the answer that does. By chance both are the mask's share of the image. A map may "
-        "point beside it and still be right about the network: that then looks elsewhere."
+        "Pointing game: whether the weightiest pixel lies in the mask (of several, the share that does), or at most "
+        "15 pixels of 224 beside it, as the cells of a coarse map may; mass inside: the share of the weight for the "
+        "answer that lies in the mask. Chance points at the mask's share of the image. A map may point beside it and "
+        "still be right about the network: that then looks elsewhere."
     )
     return [Text(text=text), Table(caption="Where the maps point", headings=headings, rows=tuple(rows))]
 

@@ -134,6 +134,20 @@ def test_pointing_game():
     assert pointing.figures(weights * 0, region) == pointing.figures(weights, region & False) == {}
 
 
+def test_near_a_region_is_so_far_as_15_pixels_of_224():
+    region = np.zeros((112, 224), bool)
+    region[50:60, 100:110] = True
+    near = pointing.around(region)
+    assert near[50 - 15, 105]
+    assert not near[50 - 16, 105]
+    assert not near[50 - 15, 100 - 15]
+    assert near[region].all()
+    half = pointing.around(region[::2, ::2])
+    assert half[25 - 7, 52]
+    assert not half[25 - 8, 52]
+    assert not pointing.around(region & False).any()
+
+
 def test_measures_cost_no_more_than_they_say():
     for measure in MEASURES:
         asked, method = small(), methods.named("grad-cam")

@@ -87,7 +87,8 @@ def test_maps_of_a_network_that_looks_at_a_spot_point_there(found: Explanations)
     assert list(told) == measuring.in_order()
     for name, each in told.items():
         assert each.figures["pointing_game"].value == pytest.approx(1.0), name
-        assert each.cases["pointing_game"] == 4
+        assert each.figures["pointing_near"].value == pytest.approx(1.0), name
+        assert each.cases["pointing_game"] == each.cases["pointing_near"] == 4
         assert (each.pointing_right.value, each.right) == (pytest.approx(1.0), 2)
     gradients = told["integrated-gradients"].figures
     assert gradients["mass_inside"].value == pytest.approx(1.0)
@@ -95,7 +96,8 @@ def test_maps_of_a_network_that_looks_at_a_spot_point_there(found: Explanations)
     assert gradients["infidelity"].value < 0.1
     known = baselines(found.cases)
     assert known["region"].value == pytest.approx((8 / SIDE) ** 2)
-    assert known["centre"].value == 0.0
+    assert known["centre"].value == known["centre_near"].value == 0.0
+    assert 0.2 > known["region_near"].value > known["region"].value
 
 
 def test_cheap_methods_are_measured_whole_and_dear_ones_on_a_few_cases(found: Explanations) -> None:

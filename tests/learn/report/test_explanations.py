@@ -72,8 +72,9 @@ def test_it_is_told_and_not_measured_twice(done: runs.Done) -> None:
         assert each in print_words
     told = summarised(found)
     rows = {row[0][0]: row for row in page.tables["Where the maps point"][1:]}
-    assert [rows["LIME"][place][1] for place in (1, 5)] == [
+    assert [rows["LIME"][place][1] for place in (1, 5, 8)] == [
         told["lime"].figures["pointing_game"].value,
+        told["lime"].figures["pointing_near"].value,
         told["lime"].figures["mass_inside"].value,
     ]
     assert rows["(chance)"][1][1] == pytest.approx(0.5)
