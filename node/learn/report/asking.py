@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from node.domain.model_card import Task
 from node.errors import Misconfigured, Unsuitable
 from node.imaging import doubt
-from node.imaging.explain import Prepared, explainable_of
+from node.imaging.explain import Explainable, Prepared, explainable_of
 from node.imaging.explain.asking import Asked, ask, differentiable
 from node.imaging.explain.meter import Meter
 from node.imaging.explain.placing import at_source, one_window
@@ -96,14 +97,18 @@ class ModelLooker:
             placed = {name: each[0] for name, each in placed.items()}
         return mapped(image, placed, notes, spacing_mm)
 
-    def _asked(self, given: Given, number: int, label: str) -> Asked:
+    @cached_property
+    def _explainable(self) -> Explainable:
         explainable = explainable_of(self._model.runner)
-        answer = Answer(number=number, label=label, image=_middle(given) if explainable.flat else 0)
         # The runner reads in inference mode, in which no gradient can be followed.
-        with_gradients = replace(explainable, network=differentiable(explainable.network))
+        return replace(explainable, network=differentiable(explainable.network))
+
+    def _asked(self, given: Given, number: int, label: str) -> Asked:
+        explainable = self._explainable
+        answer = Answer(number=number, label=label, image=_middle(given) if explainable.flat else 0)
         prepared = one_window(explainable.prepare(given, answer.image), None)
         meter, layer = Meter(time.perf_counter), self._model.card.explanation.layer
-        return ask(with_gradients, prepared, answer, meter, layer, segments=False)
+        return ask(explainable, prepared, answer, meter, layer, segments=False)
 
 
 def shown_of(region: NDArray[np.bool_], prepared: Prepared) -> NDArray[np.bool_] | None:

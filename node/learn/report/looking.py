@@ -31,8 +31,8 @@ from node.learn.split import Fold, Split
 EXPLAINED = {"grad-cam": "Grad-CAM", "lime": "LIME"}
 #: What a network may raise that cannot be explained in some way, or not in this memory.
 _TROUBLE = (Unsuitable, RuntimeError, ValueError, TypeError, IndexError, AssertionError, MemoryError)
-#: Networks that are kept at once.
-_KEPT = 2
+#: Networks that are kept at once: those of all folds, mostly.
+_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
