@@ -118,18 +118,23 @@ def _receive(settings: Settings, *, sync: bool) -> int:
         log.error("object_unreadable", path=lost.path, reason=lost.reason)
     keeper = Keeper(db, spool, clock, inflated_maximum_bytes=settings.receive.deflated_maximum_bytes, sync=sync)
     ready = settings.receive.journal_ready_bytes // SEGMENT_BYTES
+
+    def taken() -> tuple[int, int]:
+        return keeper.objects, keeper.octets
+
     recycler = Recycler(
         keeper.open(),
         lambda: open_database(settings.data.folder, "listen"),
         spares=ready,
         has_room=lambda: has_room(settings.data.folder, settings.data.minimum_free_percent),
+        is_rush=Meter(taken).is_rush,
     )
     started = (intake.start(settings, keeper) for intake in intakes())
     open_intakes: list[Running] = [running for running in started if running is not None]
     herald.ready(f"receives as {', '.join(each.where for each in open_intakes)}")
     describing = Describing(settings)
     describing.look_after()
-    meter = Meter(lambda: (keeper.objects, keeper.octets))
+    meter = Meter(taken)
     while not stop.wait(_POLL_S):
         describing.look_after()
         if meter.is_rush():

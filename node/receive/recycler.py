@@ -24,12 +24,14 @@ class Recycler:
         *,
         spares: int = SPARES,
         has_room: Callable[[], bool] = lambda: True,
+        is_rush: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Keep `spares` segments ready while the disk has room."""
+        """Keep `spares` segments ready while the disk has room, and nothing better to do."""
         self._segments = segments
         self._open_database = open_database
         self._spares = spares
         self._has_room = has_room
+        self._is_rush = is_rush
         self._begun = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recycler", daemon=True)
@@ -54,13 +56,16 @@ class Recycler:
             if not db:
                 db.append(self._open_database())
             free_drained(db[0], self._segments, most_spares=max(self._spares, SPARES))
-        busy = self._segments.begun > self._begun
-        self._begun = self._segments.begun
         try:
-            while not busy and self._wants_a_spare():
+            while not self._is_busy() and self._wants_a_spare():
                 self._segments.prepare()
         except OSError as error:
             raise Transient(f"no segment can be made ready: {error.strerror or error}") from error
+
+    def _is_busy(self) -> bool:
+        """Whether segments were begun since this was last asked, or more came than leaves the disk to us."""
+        begun, self._begun = self._begun, self._segments.begun
+        return self._is_rush() or self._begun > begun
 
     def _wants_a_spare(self) -> bool:
         if self._closing.is_set() or self._segments.spares() >= self._spares:

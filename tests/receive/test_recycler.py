@@ -213,3 +213,24 @@ def test_on_a_disk_that_is_nearly_full_nothing_is_written_ahead_of_what_comes(
     assert asked.wait(30)
     recycler.close()
     assert segments.spares() == 0
+
+
+def test_while_much_arrives_nothing_is_written_ahead(
+    keeper: Keeper, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recycler_module, "_PERIOD_S", 0.01)
+    asked: list[bool] = []
+
+    def is_rush() -> bool:
+        asked.append(len(asked) < 3)
+        if asked[-1]:
+            assert segments.spares() == 0
+        return asked[-1]
+
+    segments = keeper.open()
+    recycler = Recycler(segments, lambda: open_database(settings.data.folder, "listen"), is_rush=is_rush)
+    while segments.spares() < SPARES:
+        assert recycler._thread.is_alive()
+        recycler._closing.wait(0.01)
+    recycler.close()
+    assert asked[:4] == [True, True, True, False]
