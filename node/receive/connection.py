@@ -54,6 +54,8 @@ class Connection:
         self._certificate: Certificate | None = None
         self._state = State.IDLE
         self._value = _EMPTY
+        #: Of the P-DATA-TF that is being taken.
+        self._length = 0
         self._abort = (AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED)
         self._request: AssociationRequest | None = None
         self._verdict: Peer | Rejection | None = None
@@ -144,6 +146,9 @@ class Connection:
         if TRANSITIONS[event, self._state][0] in _UNREAD:
             self._why = f"a PDU of type {kind} out of turn"
             self._abort = (AbortSource.SERVICE_PROVIDER, AbortReason.UNEXPECTED_PDU)
+        elif TRANSITIONS[event, self._state][0] is Action.DT_2:
+            # Its value is read as it is taken.
+            self._length = length
         else:
             self._value = self.wire.value(length)
         self._happened(event)
@@ -183,7 +188,8 @@ class Connection:
 
     def _take(self) -> None:
         assert self._messages is not None
-        self._messages.take(self._value)
+        if not self._messages.pour(self.wire, self._length):
+            self._messages.take(self.wire.value(self._length))
 
     def _respond(self, context_id: int, command_set: bytes, data_set: bytes = b"") -> None:
         assert self._request is not None

@@ -34,6 +34,8 @@ __all__ = ["Incoming", "Keeper", "Origin"]
 LARGEST_IN_JOURNAL = 1 << 20
 #: A buffer starts with this and grows with its object.
 _BUFFER_BYTES = 1 << 16
+#: Hashed at once: of more, xxhash lets go of the interpreter's lock, and taking it again is dearer than the hashing.
+_HASHED_BYTES = 1 << 16
 #: Buffers that wait for the next object.
 _MOST_BUFFERS = 16
 
@@ -169,6 +171,11 @@ class Incoming:
         #: As `Keeper.receive` says.
         self.examine: Callable[[Header], None] | None = None
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it has a file of its own by now."""
+        return self._large is not None
+
     def write(self, piece: memoryview) -> None:
         """Take the next bytes of the data set; the caller may reuse the memory afterwards.
 
@@ -176,20 +183,45 @@ class Incoming:
             Refused: 0xA700, the object is over the limit.
             OSError: the disk is full or failing.
         """
-        end = self._size + len(piece)
+        while piece:
+            window = self.window(len(piece))
+            window[:] = piece[: len(window)]
+            piece = piece[len(window) :]
+            self.advance(window)
+
+    def window(self, wanted: int) -> memoryview:
+        """Where the next bytes of the data set may be put: `wanted` of them or fewer, at least one.
+
+        Raises:
+            Refused: 0xA700, the object is over the limit.
+            OSError: the disk is full or failing.
+        """
+        end = self._size + wanted
         if end > self._maximum_bytes:
             raise Refused(OUT_OF_RESOURCES, f"larger than {self._maximum_bytes} bytes")
-        self._digest.update(piece)
+        assert self._buffer is not None
         if end > LARGEST_IN_JOURNAL:
-            self._stream(piece)
-        else:
-            assert self._buffer is not None
-            if end > len(self._buffer):
-                grown = memoryview(bytearray(min(LARGEST_IN_JOURNAL, max(end, 2 * len(self._buffer)))))
-                grown[: self._size] = self._buffer[: self._size]
-                self._buffer = grown
-            self._buffer[self._size : end] = piece
-        self._size = end
+            if self._large is None:
+                self._large = LargeFile(self._keeper.spool, self._keeper.blocks, sync=self._keeper.sync)
+                self._large.write(self._buffer[: self._size])
+            return self._large.window()[:wanted]
+        if end > len(self._buffer):
+            grown = memoryview(bytearray(min(LARGEST_IN_JOURNAL, max(end, 2 * len(self._buffer)))))
+            grown[: self._size] = self._buffer[: self._size]
+            self._buffer = grown
+        return self._buffer[self._size : end]
+
+    def advance(self, window: memoryview) -> None:
+        """The window, or so much of it, was filled.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
+        for at in range(0, len(window), _HASHED_BYTES):
+            self._digest.update(window[at : at + _HASHED_BYTES])
+        self._size += len(window)
+        if self._large is not None:
+            self._large.advance(len(window))
 
     def keep(self) -> bool:
         """Look the object over and make it durable: when this returns, 0x0000 may be sent.
@@ -217,13 +249,6 @@ class Incoming:
         if self._buffer is not None:
             self._keeper.return_buffer(self._buffer)
             self._buffer = None
-
-    def _stream(self, piece: memoryview) -> None:
-        if self._large is None:
-            assert self._buffer is not None
-            self._large = LargeFile(self._keeper.spool, self._keeper.blocks, sync=self._keeper.sync)
-            self._large.write(self._buffer[: self._size])
-        self._large.write(piece)
 
     def _keep_small(self) -> None:
         assert self._buffer is not None

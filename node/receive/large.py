@@ -32,6 +32,18 @@ class LargeFile:
         """
         self._file.append(piece)
 
+    def window(self) -> memoryview:
+        """Where the next bytes of the data set may be put, one of them at least."""
+        return self._file.window()
+
+    def advance(self, count: int) -> None:
+        """So many bytes were put into the window.
+
+        Raises:
+            OSError: the disk is full or failing.
+        """
+        self._file.advance(count)
+
     def looked_over(self, transfer_syntax_uid: str, *, inflated_maximum_bytes: int = 0) -> Header:
         """Walk over the data set, which is whole, through small windows.
 

@@ -16,6 +16,12 @@ _P_DATA_TF = struct.Struct(">BxIIBB")
 _OVERHEAD = 2
 #: Message Control Header: bit 0 command, bit 1 last fragment; the others are never checked (PS3.8 §E.2).
 _COMMAND, _LAST = 0x01, 0x02
+#: Shorter PDUs are many: they are read several at once.
+_LEAST_POURED = 32 << 10
+#: Taken at once of what is only to be thrown away.
+_WASTE_BYTES = 64 << 10
+#: No room: the bytes are to be written.
+NOWHERE = memoryview(b"")
 #: Between messages; no context has this ID.
 _NONE = -1
 
@@ -27,12 +33,48 @@ class Operation(Protocol):
         """Take the next bytes of the data set; the caller reuses the memory afterwards."""
         ...
 
+    def window(self, wanted: int, /) -> memoryview:
+        """Where the next bytes of the data set may be put: `wanted` or fewer, none where they are to be written."""
+        ...
+
+    def advance(self, window: memoryview, /) -> None:
+        """The window, or so much of it, was filled."""
+        ...
+
     def finish(self) -> None:
         """The data set is whole: answer."""
         ...
 
     def discard(self) -> None:
         """The association ends before the data set does."""
+        ...
+
+
+class Written:
+    """What the operations share of which no data set is put into place."""
+
+    def window(self, _wanted: int, /) -> memoryview:
+        """Nowhere."""
+        return NOWHERE
+
+    def advance(self, _window: memoryview, /) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+
+class Source(Protocol):
+    """The value of one PDU, as it comes: see `Wire`."""
+
+    def peek(self, count: int) -> memoryview:
+        """Its first bytes, which stay there."""
+        ...
+
+    def skip(self, count: int) -> None:
+        """Take what was peeked at."""
+        ...
+
+    def fill(self, window: memoryview) -> None:
+        """Put its next bytes there."""
         ...
 
 
@@ -76,6 +118,40 @@ class Messages:
                 self._take_command(value[start:offset], bool(control & _LAST))
             else:
                 self._take_data(value[start:offset], bool(control & _LAST))
+
+    def pour(self, source: Source, length: int) -> bool:
+        """Let the value of a P-DATA-TF PDU come straight to where its data set will lie, if it is one long fragment.
+
+        `False`, and nothing is taken, where it is not, or nobody wants it so: then it is for `take`.
+        """
+        operation = self._operation
+        if operation is None or length < _LEAST_POURED:
+            return False
+        size, context_id, control = _PDV.unpack(source.peek(_PDV.size))
+        left = length - _PDV.size
+        if size - _OVERHEAD != left or context_id != self._context_id or control & _COMMAND:
+            return False
+        window = operation.window(left)
+        if not window:
+            return False
+        source.skip(_PDV.size)
+        while True:
+            if window:
+                source.fill(window)
+                operation.advance(window)
+            else:
+                # It failed meanwhile, and counts what it throws away.
+                window = memoryview(bytearray(min(left, _WASTE_BYTES)))
+                source.fill(window)
+                operation.write(window)
+            left -= len(window)
+            if not left:
+                break
+            window = operation.window(left)
+        if control & _LAST:
+            self._operation, self._context_id = None, _NONE
+            operation.finish()
+        return True
 
     def discard(self) -> None:
         """The association ends: forget a message that is incomplete."""

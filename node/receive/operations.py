@@ -75,7 +75,7 @@ def _operation(session: Session, context_id: int, command: Command, encoded: byt
     return Serving(session, context_id, context, command, encoded, cast("DimseService", service))
 
 
-class Discarding:
+class Discarding(message.Written):
     """A request whose data set is of no interest; answered when that is over, as a sender expects."""
 
     def __init__(self, session: Session, answer: Callable[[], None]) -> None:
@@ -102,7 +102,7 @@ class Discarding:
         """Nothing is held."""
 
 
-class Serving:
+class Serving(message.Written):
     """A DIMSE-N request that an intake answers."""
 
     def __init__(

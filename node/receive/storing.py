@@ -10,6 +10,7 @@ from node.receive import status
 from node.receive.association import tried
 from node.receive.command_set import Command
 from node.receive.keeper import Incoming, Origin
+from node.receive.message import NOWHERE
 from node.receive.negotiation import AcceptedContext
 from node.receive.session import Session
 
@@ -57,6 +58,27 @@ class Storing:
             failed = tried(self._incoming.write, piece)
             if failed is not None:
                 self._fail(failed)
+
+    def window(self, wanted: int) -> memoryview:
+        """Where the next bytes may be put: `wanted` of them or fewer, none where they are to be written.
+
+        What is small is quicker out of a buffer that stays in the processor's cache.
+        """
+        if self._incoming is None or not self._incoming.is_large or self._size + wanted > self._maximum:
+            return NOWHERE
+        window = tried(self._incoming.window, wanted)
+        if isinstance(window, Refused):
+            self._fail(window)
+            return NOWHERE
+        return window
+
+    def advance(self, window: memoryview) -> None:
+        """The window, or so much of it, was filled."""
+        assert self._incoming is not None
+        self._size += len(window)
+        failed = tried(self._incoming.advance, window)
+        if failed is not None:
+            self._fail(failed)
 
     def finish(self) -> None:
         """Make it durable, then answer."""

@@ -1,6 +1,7 @@
 """PDUs in and out of a socket, plain or TLS: bounded in length before memory is taken, and in time both ways.
 
-What is handed out is a view of the one buffer that an association has: it holds until the next PDU is read.
+What is handed out is a view of the one buffer that an association has: it holds until the next PDU is read. A long
+value may be put where it will lie instead (`fill`), which spares a copy.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ LONGEST_OTHER = 1 << 10
 _MOST_AT_ONCE = 128 << 10
 #: The buffer starts with this, and grows with what has come.
 _FIRST_BUFFER = 8 << 10
+#: Read behind a value that does not go through the buffer: the header of the next PDU, and that of its first item.
+_AHEAD = 12
 #: Room behind the longest PDU, for the command before it.
 _SLACK = 4 << 10
 _SEND_BUFFER = 64 << 10
@@ -49,6 +52,7 @@ class Wire:
 
     def __init__(self, connection: socket.socket, limits: ReceiveSettings) -> None:
         self._socket = connection
+        self._scatters = True
         self._artim_s = limits.artim_s
         self._idle_s = limits.idle_s
         self._maximum = limits.maximum_pdu_bytes
@@ -84,6 +88,7 @@ class Wire:
     def secured(self, connection: ssl.SSLSocket) -> None:
         """Speak through `connection`, the TLS socket that has taken the place of the plain one."""
         self._socket = connection
+        self._scatters = False
 
     def shaken(self) -> None:
         """The TLS handshake is over: from now on PDUs are read."""
@@ -127,6 +132,39 @@ class Wire:
         start = self._start + _HEADER.size
         self._start += whole
         return self._view[start : self._start]
+
+    def peek(self, count: int) -> memoryview:
+        """Return the first `count` bytes of the value of the PDU whose header was read, and leave them there.
+
+        Raises:
+            Ended, Expired, Interrupted: as `value`.
+        """
+        whole = _HEADER.size + count
+        if self._end - self._start < whole:
+            self._await(whole, self._whole_until_s())
+        start = self._start + _HEADER.size
+        return self._view[start : start + count]
+
+    def skip(self, count: int) -> None:
+        """Take what was peeked at, so that `fill` goes on behind it."""
+        self._start += _HEADER.size + count
+
+    def fill(self, window: memoryview) -> None:
+        """Put the next bytes of the value there, all that there is room for; no more than the value has left.
+
+        Raises:
+            Ended, Expired, Interrupted: as `value`.
+        """
+        held = min(self._end - self._start, len(window))
+        window[:held] = self._view[self._start : self._start + held]
+        self._start += held
+        while held < len(window):
+            self._start = self._end = 0
+            count = self._received(window[held:], _AHEAD)
+            self._end = max(0, held + count - len(window))
+            held += count
+            if held < len(window) and time.monotonic() >= self._whole_until_s():
+                raise Expired(f"{held} of {len(window)} bytes came in time")
 
     def send(self, encoded: bytes) -> None:
         """Send a PDU whole.
@@ -194,30 +232,35 @@ class Wire:
     def _await(self, wanted: int, deadline_s: float) -> None:
         """Read until `wanted` bytes are there from `_start` on."""
         while True:
-            # Who sends without a pause would never let us see the end of what the kernel holds.
-            self._look_for_interruption()
             self._make_room(wanted)
-            room = self._view[self._end : self._end + _MOST_AT_ONCE]
-            try:
-                count = self._socket.recv_into(room)
-            except (BlockingIOError, TimeoutError):
-                count = -1
-            except OSError as error:
-                self._look_for_interruption()
-                raise Ended(_said(error)) from error
-            if not count:
-                self._look_for_interruption()
-                raise Ended("the peer has closed")
-            if count > 0:
-                self._end += count
-                if count < len(room):
-                    # Nothing is left to read. Senders that leave Nagle on now wait 40 ms for a delayed acknowledgement;
-                    # the option lasts for one.
-                    self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-                if self._end - self._start >= wanted:
-                    return
+            self._end += self._received(self._view[self._end : self._end + _MOST_AT_ONCE])
+            if self._end - self._start >= wanted:
+                return
             if time.monotonic() >= deadline_s:
                 raise Expired(f"{self._end - self._start} of {wanted} bytes came in time")
+
+    def _received(self, room: memoryview, ahead: int = 0) -> int:
+        """Read once, and as much as `ahead` bytes more into the buffer, which is empty; 0 where nothing came."""
+        # Who sends without a pause would never let us see the end of what the kernel holds.
+        self._look_for_interruption()
+        try:
+            if ahead and self._scatters:
+                count = self._socket.recvmsg_into((room, self._view[:ahead]))[0]
+            else:
+                count = self._socket.recv_into(room)
+        except (BlockingIOError, TimeoutError):
+            return 0
+        except OSError as error:
+            self._look_for_interruption()
+            raise Ended(_said(error)) from error
+        if not count:
+            self._look_for_interruption()
+            raise Ended("the peer has closed")
+        if count < len(room):
+            # Nothing is left to read. Senders that leave Nagle on now wait 40 ms for a delayed acknowledgement;
+            # the option lasts for one.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return count
 
     def _look_for_interruption(self) -> None:
         if self._interrupted:

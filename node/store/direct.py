@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from node.store.files import begin_writing
 
@@ -25,7 +25,9 @@ _BLOCKS_PER_FILE = 3
 _MOST_SPARE = 16
 #: Written at once where pages are needed: larger ones are dearer to come by.
 _PIECE_BYTES = 1 << 16
-_MOST_WRITERS = 8
+#: More of them only hand the interpreter's lock around.
+_MOST_WRITERS = 3
+_NO_BLOCK = memoryview(b"")
 #: What a file system says that cannot write so.
 _UNABLE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -35,7 +37,9 @@ class Blocks:
 
     def __init__(self) -> None:
         self._spare: list[memoryview] = []
-        self._writers = ThreadPoolExecutor(_MOST_WRITERS, thread_name_prefix="blocks")
+        self._orders: SimpleQueue[tuple[DirectFile, memoryview, int] | None] = SimpleQueue()
+        self._writers: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def borrow(self) -> memoryview:
         """A block of memory, `BLOCK_BYTES` long and aligned to pages; what it held before is still in it."""
@@ -49,13 +53,31 @@ class Blocks:
         if len(self._spare) < _MOST_SPARE:
             self._spare.append(block)
 
-    def write(self, file: DirectFile, block: memoryview, offset: int) -> Future[None]:
-        """Have a whole block written by another thread."""
-        return self._writers.submit(file.write_block, block, offset)
+    def write(self, file: DirectFile, block: memoryview, offset: int) -> None:
+        """Have a whole block written by another thread, which tells the file."""
+        if len(self._writers) < _MOST_WRITERS and (not self._writers or not self._orders.empty()):
+            self._start_one()
+        self._orders.put((file, block, offset))
 
     def close(self) -> None:
         """End the threads, once what they have is written."""
-        self._writers.shutdown()
+        with self._lock:
+            writers, self._writers = self._writers, []
+        for _ in writers:
+            self._orders.put(None)
+        for writer in writers:
+            writer.join()
+
+    def _start_one(self) -> None:
+        with self._lock:
+            if len(self._writers) < _MOST_WRITERS:
+                self._writers.append(threading.Thread(target=self._write, name="blocks", daemon=True))
+                self._writers[-1].start()
+
+    def _write(self) -> None:
+        while (order := self._orders.get()) is not None:
+            file, block, offset = order
+            file.write_for(block, offset)
 
 
 class DirectFile:
@@ -77,7 +99,9 @@ class DirectFile:
         self._block[:start] = bytes(start)
         self._filled = start
         self._offset = 0
-        self._written: deque[tuple[memoryview, Future[None]]] = deque()
+        #: Blocks that others write, and those that they have written, with what went wrong.
+        self._lent = 0
+        self._written: SimpleQueue[tuple[memoryview, OSError | None]] = SimpleQueue()
         try:
             self._direct = _opened_direct(path)
         except BaseException:
@@ -91,14 +115,29 @@ class DirectFile:
             OSError: the disk is full or failing, now or for what was appended before.
         """
         while piece:
-            count = min(len(piece), BLOCK_BYTES - self._filled)
-            end = self._filled + count
-            self._block[self._filled : end] = piece[:count]
-            self._filled, piece = end, piece[count:]
-            if end == BLOCK_BYTES:
-                self._written.append((self._block, self._blocks.write(self, self._block, self._offset)))
-                self._offset, self._filled = self._offset + BLOCK_BYTES, 0
-                self._block = self._wait_for_one() if len(self._written) == _BLOCKS_PER_FILE else self._blocks.borrow()
+            window = self.window()[: len(piece)]
+            window[:] = piece[: len(window)]
+            piece = piece[len(window) :]
+            self.advance(len(window))
+
+    def window(self) -> memoryview:
+        """Where the next bytes are to be put: one of them at least."""
+        return self._block[self._filled :]
+
+    def advance(self, count: int) -> None:
+        """So many bytes were put into the window.
+
+        Raises:
+            OSError: the disk is full or failing, now or for what was appended before.
+        """
+        self._filled += count
+        if self._filled == BLOCK_BYTES:
+            offset, self._offset, self._filled = self._offset, self._offset + BLOCK_BYTES, 0
+            # Not ours any more, whatever happens: nobody may be given a block that is being written.
+            block, self._block = self._block, _NO_BLOCK
+            self._lent += 1
+            self._blocks.write(self, block, offset)
+            self._block = self._wait_for_one() if self._lent == _BLOCKS_PER_FILE else self._blocks.borrow()
 
     def settle(self) -> None:
         """Write what is left, and wait until all of it is written; it is not synced yet.
@@ -109,7 +148,7 @@ class DirectFile:
         aligned = self._filled - self._filled % _ALIGNMENT
         self.write_block(self._block[:aligned], self._offset)
         _write(self.descriptor, self._block[aligned : self._filled], self._offset + aligned)
-        while self._written:
+        while self._lent:
             self._blocks.give_back(self._wait_for_one())
 
     def write_at(self, content: bytes, offset: int) -> None:
@@ -138,22 +177,36 @@ class DirectFile:
         if self._early and block:
             begin_writing(self.descriptor, offset, len(block))
 
+    def write_for(self, block: memoryview, offset: int) -> None:
+        """Write a block in another thread than the file's; the file's own finds out what came of it."""
+        failed: OSError | None = None
+        try:
+            self.write_block(block, offset)
+        except OSError as error:
+            failed = error
+        except MemoryError:
+            failed = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        self._written.put((block, failed))
+
     def close(self) -> None:
         """Let go of the file and of its blocks; may be called twice."""
-        while self._written:
+        while self._lent:
             with suppress(OSError):
                 self._blocks.give_back(self._wait_for_one())
         for descriptor in (self.descriptor, self._direct):
             if descriptor >= 0:
                 with suppress(OSError):
                     os.close(descriptor)
-        if self.descriptor >= 0:
+        if self._block:
             self._blocks.give_back(self._block)
+            self._block = _NO_BLOCK
         self.descriptor = self._direct = -1
 
     def _wait_for_one(self) -> memoryview:
-        block, written = self._written.popleft()
-        written.result()
+        block, failed = self._written.get()
+        self._lent -= 1
+        if failed is not None:
+            raise failed
         return block
 
 

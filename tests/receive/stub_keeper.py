@@ -16,12 +16,19 @@ class StubIncoming:
         self.origin, self.named = origin, named
         self.content = b""
         self.became = "began"
+        self.is_large = True
         self._failing = failing
 
     def write(self, piece: memoryview) -> None:
         if error := self._failing.pop("write", None):
             raise error
         self.content += bytes(piece)
+
+    def window(self, wanted: int) -> memoryview:
+        return memoryview(bytearray(min(wanted, 50_000)))
+
+    def advance(self, window: memoryview) -> None:
+        self.write(window)
 
     def keep(self) -> bool:
         if error := self._failing.pop("keep", None):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynetdicom.pdu import P_DATA_TF
 
+from node.receive import message
 from node.receive.command_set import LONGEST_COMMAND_SET
 from node.receive.message import Messages, p_data_pdus
 from node.receive.upper_layer import AbortReason, InvalidPdu
@@ -144,3 +145,105 @@ def test_a_response_is_cut_to_what_the_peer_takes(command: bytes, maximum: int):
 
 def test_a_peer_without_a_maximum_gets_one_pdu():
     assert p_data_pdus(1, bytes(1000), 0) == struct.pack(">BxI", 4, 1006) + pdv(bytes(1000), 3)
+
+
+class Value:
+    """The value of one PDU, as a wire hands it out."""
+
+    def __init__(self, content: bytes) -> None:
+        self.left = memoryview(content)
+
+    def peek(self, count: int) -> memoryview:
+        return self.left[:count]
+
+    def skip(self, count: int) -> None:
+        self.left = self.left[count:]
+
+    def fill(self, window: memoryview) -> None:
+        assert 0 < len(window) <= len(self.left)
+        window[:] = self.left[: len(window)]
+        self.left = self.left[len(window) :]
+
+
+class Placed(Sink):
+    """Offers room of `size` bytes at a time, while there are no more than `most`."""
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__()
+        self._size, self._most = size, most
+        self.written = 0
+
+    def window(self, wanted: int) -> memoryview:
+        has_room = len(self.content) < self._most
+        return memoryview(bytearray(min(wanted, self._size) if has_room else 0))
+
+    def advance(self, window: memoryview) -> None:
+        self.content += bytes(window)
+
+    def write(self, piece: memoryview) -> None:
+        super().write(piece)
+        self.written += len(piece)
+
+
+LONG = message._LEAST_POURED
+
+
+def taking(sink: Sink) -> Messages:
+    """Messages in the midst of one whose data set goes to `sink`."""
+    messages = Messages({1, 3}, lambda _context, _command: sink)
+    messages.take(memoryview(pdv(b"command", COMMAND | LAST)))
+    return messages
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 3 * LONG), min_size=1, max_size=4),
+    st.integers(1000, 4 * LONG),
+    st.one_of(st.just(1 << 30), st.integers(0, 6 * LONG)),
+)
+def test_fragments_that_are_poured_are_the_ones_that_were_sent(sizes: list[int], room: int, most: int):
+    sink = Placed(room, most)
+    messages = taking(sink)
+    fragments = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    for number, fragment in enumerate(fragments):
+        value = Value(pdv(fragment, LAST if number == len(sizes) - 1 else 0))
+        if messages.pour(value, len(value.left)):
+            assert not value.left
+            assert len(fragment) > LONG - 10
+        else:
+            assert len(value.left) == len(fragment) + 6
+            messages.take(value.left)
+    assert sink.content == b"".join(fragments)
+    assert sink.is_finished
+    if most == 1 << 30:
+        assert sink.written == sum(size for size in sizes if size + 6 < LONG)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pdv(bytes(LONG), COMMAND),
+        pdv(bytes(LONG), 0, 3),
+        pdv(bytes(LONG), 0)[:-1],
+        pdv(bytes(LONG), 0) + b"x",
+        pdv(bytes(LONG), 0) + pdv(b"another", 0),
+        pdv(bytes(LONG - 7), 0),
+    ],
+    ids=["a command", "another context", "cut off", "a rest", "two fragments", "short"],
+)
+def test_what_is_not_one_long_fragment_of_the_message_is_not_poured(value: bytes):
+    sink = Placed(LONG, 1 << 30)
+    source = Value(value)
+    assert not taking(sink).pour(source, len(value))
+    assert bytes(source.left) == value
+    assert sink.content == b""
+
+
+def test_nothing_is_poured_between_messages_or_where_nobody_wants_it():
+    value = pdv(bytes(LONG), LAST)
+    sink = Placed(LONG, 0)
+    messages = taking(sink)
+    assert not messages.pour(Value(value), len(value))
+    messages.take(memoryview(value))
+    assert sink.is_finished
+    assert not messages.pour(Value(value), len(value))

@@ -98,6 +98,67 @@ def test_the_buffer_stops_growing_at_the_longest_pdu(pair: tuple[Wire, socket.so
     assert len(wire._buffer) <= 65536 + 8192
 
 
+@pytest.mark.parametrize("window", [1, 1000, 8192, 65536])
+def test_a_value_that_is_put_where_it_will_lie_is_the_one_that_was_sent(pair: tuple[Wire, socket.socket], window: int):
+    wire, peer = pair
+    sizes = [6, 65536, 65536, 7, 40000, 12, 65536, 100]
+    values = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
+    sender = threading.Thread(target=lambda: [peer.sendall(pdu(4, value)) for value in values])
+    sender.start()
+    for value in values:
+        assert wire.header() == (4, len(value))
+        assert bytes(wire.peek(6)) == value[:6]
+        wire.skip(6)
+        placed = memoryview(bytearray(len(value) - 6))
+        for at in range(0, len(placed), window):
+            wire.fill(placed[at : at + window])
+        assert placed == value[6:]
+    sender.join()
+
+
+def test_a_value_whose_last_bytes_come_alone_is_whole_and_what_follows_too(pair: tuple[Wire, socket.socket]):
+    wire, peer = pair
+    stream = pdu(4, b"123456" + bytes(range(50))) + pdu(4, b"next one") + pdu(5, bytes(4))
+
+    def drip() -> None:
+        for at in range(0, len(stream), 7):
+            peer.sendall(stream[at : at + 7])
+            time.sleep(0.002)
+
+    sender = threading.Thread(target=drip)
+    sender.start()
+    assert wire.header() == (4, 56)
+    assert bytes(wire.peek(6)) == b"123456"
+    wire.skip(6)
+    placed = memoryview(bytearray(50))
+    wire.fill(placed)
+    assert placed == bytes(range(50))
+    assert [read(wire), read(wire)] == [(4, b"next one"), (5, bytes(4))]
+    sender.join()
+
+
+def test_a_value_that_stops_coming_expires_while_it_is_put_where_it_will_lie(pair: tuple[Wire, socket.socket]):
+    wire, peer = pair
+    peer.sendall(pdu(4, bytes(60000))[:30000])
+    wire.header()
+    wire.skip(0)
+    began_s = time.monotonic()
+    with pytest.raises(Expired, match="of 60000 bytes"):
+        wire.fill(memoryview(bytearray(60000)))
+    assert time.monotonic() - began_s < 5
+    peer.close()
+
+
+def test_the_end_of_the_connection_inside_a_value_is_told(pair: tuple[Wire, socket.socket]):
+    wire, peer = pair
+    peer.sendall(pdu(4, bytes(60000))[:30000])
+    wire.header()
+    wire.skip(0)
+    peer.close()
+    with pytest.raises(Ended):
+        wire.fill(memoryview(bytearray(60000)))
+
+
 def test_silence_between_pdus_expires(pair: tuple[Wire, socket.socket]):
     wire, peer = pair
     peer.sendall(pdu(4, b"x"))

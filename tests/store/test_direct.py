@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import mmap
 import os
 from collections.abc import Iterator
@@ -117,6 +118,43 @@ def test_a_disk_that_fails_is_told_by_the_time_everything_is_settled(
     file.close()
     grown(tmp_path / "g", blocks, b"again", 5).close()
     assert (tmp_path / "g").read_bytes() == b"again"
+
+
+def test_no_block_is_handed_out_twice_after_a_disk_has_failed(
+    tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, count = os.pwrite, itertools.count(1)
+
+    def second_fails(descriptor: int, content: memoryview, offset: int) -> int:
+        if offset == BLOCK_BYTES:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, content, offset)
+
+    for _ in range(3):
+        file = DirectFile(tmp_path / str(next(count)), blocks)
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "pwrite", second_fails)
+            with pytest.raises(OSError, match="Input/output"):
+                for _ in range(6):
+                    file.append(memoryview(bytes(BLOCK_BYTES)))
+                file.settle()
+            file.close()
+    held = [blocks.borrow() for _ in range(20)]
+    for number, block in enumerate(held):
+        block[:1] = bytes([number])
+    assert [block[0] for block in held] == list(range(20))
+
+
+def test_files_that_grow_at_once_are_each_whole(tmp_path: Path, blocks: Blocks) -> None:
+    contents = [os.urandom(5 * BLOCK_BYTES + number) for number in range(4)]
+    files = [DirectFile(tmp_path / str(number), blocks) for number in range(4)]
+    for at in range(0, 6 * BLOCK_BYTES, 300_001):
+        for file, content in zip(files, contents, strict=True):
+            file.append(memoryview(content)[at : at + 300_001])
+    for file in files:
+        file.settle()
+        file.close()
+    assert [(tmp_path / str(number)).read_bytes() for number in range(4)] == contents
 
 
 def test_a_disk_that_takes_a_part_is_asked_again_and_then_believed(
