@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 from monai.networks.nets.resnet import ResNet  # noqa: E402
 
 from node.config import InferSettings  # noqa: E402
+from node.domain.engine import PASS_S  # noqa: E402
 from node.domain.preparation import Preparation  # noqa: E402
 from node.imaging.averaged import Averaged  # noqa: E402
 from node.imaging.images import Image  # noqa: E402
 from node.imaging.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
 from node.imaging.pipelines import Given, Runner, RunsMany  # noqa: E402
-from node.infer.stack import TOGETHER_S  # noqa: E402
 from tests.imaging.test_network_classes import described, runner_of  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "batch.md"
@@ -112,7 +112,7 @@ def measured(name: str, folder: Path) -> Row:
     runner, givens = loaded(folder, make(), channels, side), studies(side)
     assert isinstance(runner, RunsMany)
     quickest_s = min(_cpu_s(runner, each) for each in givens[:8])
-    at_once = max(1, min(InferSettings().together, int(TOGETHER_S / quickest_s)))
+    at_once = max(1, min(InferSettings().together, int(PASS_S / quickest_s)))
     if at_once > 1:
         runner.run_many(givens[:at_once])  # the first time both ways are compared
     spent: list[tuple[float, float]] = []

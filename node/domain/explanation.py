@@ -15,7 +15,7 @@ class Explanation:
 
     #: Names of modules of `node/imaging/explain/methods`, dashes for underscores.
     methods: tuple[str, ...] = ()
-    #: Dotted name of the layer that Grad-CAM looks at; empty takes the last convolution.
+    #: Dotted name of the layer that Grad-CAM looks at; empty takes what the last convolution becomes.
     layer: str = ""
     #: Seconds that explaining one study may take; what does not fit is left out, and that is said.
     budget_s: float = 30.0

@@ -5,21 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from node.domain.engine import PASS_S
 from node.domain.priority import Lane
 from node.infer.messages import OrderKind
 from node.infer.model_child import ModelChild
 from node.infer.turn import Turn
-
-#: The network's seconds for all that are answered in one pass, by what one took: no STAT study waits longer for them,
-#: and on a CPU what takes longer alone gains nothing from company.
-TOGETHER_S = 0.1
 
 
 def together(turn: Turn, child: ModelChild, most: int) -> int:
     """How many studies a process may answer in one pass with this one; a STAT study has no company."""
     if not child.ready or not child.reads_many or child.frugal or turn.lane is Lane.STAT or len(turn.job.slices) > 1:
         return 1
-    return min(most, int(TOGETHER_S / max(child.quickest_s, 1e-6)))
+    return min(most, int(PASS_S / max(child.quickest_s, 1e-6)))
 
 
 class Stack:

@@ -199,7 +199,8 @@ def _told(seen: Survey, known: Known, cases: Collection[Case], part: str) -> lis
     if not known.trained:
         return ["Nobody kept which images the model was made of: whether it has met these is not known."]
     if not trained | chose:
-        return []
+        but = "; one that was resized or compressed since would not be known" if known.by_pixels else ", by their names"
+        return [f"None of {len(seen.cases)} cases is an image that the model was made of{but}."]
     by = "" if known.by_pixels else ", known by their names alone"
     met = f"{len(trained)} of {len(seen.cases)} cases were trained on, {len(chose)} chose weights or thresholds{by}"
     if part == ALL:

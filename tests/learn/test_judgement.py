@@ -283,6 +283,15 @@ def test_what_was_trained_on_does_not_judge():
         judge_model(model, Few(), known=everything)
 
 
+@pytest.mark.parametrize("by_pixels", [True, False])
+def test_that_no_image_was_met_is_told_with_what_nobody_can_know(by_pixels: bool):
+    known = Known(trained=frozenset({"an image of others"}), by_pixels=by_pixels)
+    model = Model(card=classifier(), runner=Told())
+    (first, *_) = judge_model(model, Few(), known=known).evaluation.notes
+    assert first.startswith("None of 30 cases is an image that the model was made of")
+    assert ("resized or compressed" in first) is by_pixels
+
+
 @dataclass(frozen=True, kw_only=True)
 class Renamed(Few):
     """The same images, each under the name of the one after it but for the first."""

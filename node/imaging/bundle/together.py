@@ -19,6 +19,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.inferers.inferer import Inferer, SliceInferer, SlidingWindowInferer
 
+from node.domain.engine import PASS_S
 from node.errors import Failed
 from node.imaging.bundle.exact import Answer, Exact, check_numbers, windows
 from node.imaging.bundle.steps import STEP_ERRORS
@@ -30,8 +31,6 @@ _SAME = 1e-5
 _LEAST_MOVED = 2e-6
 #: So much farther than was seen.
 _MARGIN = 4.0
-#: Seconds of one pass at most, by what one image took: during it nothing more urgent is heard.
-_PASS_S = 0.1
 #: Of more, no several are read in one pass: each way in which a label might change costs the steps after the network.
 MOST_SEGMENTS = 4
 #: How far the strangers of the first pass lie beyond all that a network was given.
@@ -50,7 +49,7 @@ class _Seen:
     @property
     def most(self) -> int:
         """So many go in one pass."""
-        return int(_PASS_S / max(self.alone_s, 1e-6))
+        return int(PASS_S / max(self.alone_s, 1e-6))
 
 
 class Together:

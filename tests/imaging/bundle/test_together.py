@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, the networks here count as quick ones."""
-    monkeypatch.setattr(together, "_PASS_S", 1e6)
+    monkeypatch.setattr(together, "PASS_S", 1e6)
 
 
 class Coupled(torch.nn.Module):
@@ -125,11 +125,11 @@ def test_what_takes_long_is_read_one_by_one_until_it_is_quicker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = loaded(tmp_path, Convolved(), described(SAID))
-    monkeypatch.setattr(together, "_PASS_S", 0.0)
+    monkeypatch.setattr(together, "PASS_S", 0.0)
     exact = [runner.run(each, STILL).logits for each in several()]
     for _ in range(2):
         assert np.array_equal(many(runner, several()), exact)
-    monkeypatch.setattr(together, "_PASS_S", 1e6)
+    monkeypatch.setattr(together, "PASS_S", 1e6)
     sizes: list[int] = []
     computed = runner._together._computed  # type: ignore[attr-defined]
 
