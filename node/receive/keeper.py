@@ -62,7 +62,7 @@ class Keeper:
         self.sync = sync
         #: Bytes to which a deflated data set may inflate; 0 refuses them all.
         self.inflated_maximum_bytes = inflated_maximum_bytes
-        #: Objects and their bytes that were kept so far; a rough count, for whoever looks how much comes.
+        #: Objects that were kept so far, and bytes, of large ones as they come: a rough count of how much comes.
         self.objects = 0
         self.octets = 0
         self._segment_bytes = segment_bytes
@@ -131,7 +131,7 @@ class Keeper:
         now = self.clock.now()
         self._journal.append(note.written(now, arrival), head, content, digest, (now, arrival))
         self.objects += 1
-        self.octets += arrival.size
+        self.octets += len(content)
 
     def borrow_buffer(self) -> memoryview:
         """A buffer for one object."""
@@ -200,7 +200,7 @@ class Incoming:
         if end > self._maximum_bytes:
             raise Refused(OUT_OF_RESOURCES, f"larger than {self._maximum_bytes} bytes")
         assert self._buffer is not None
-        if end > LARGEST_IN_JOURNAL:
+        if self._large is not None or end > LARGEST_IN_JOURNAL:
             if self._large is None:
                 self._large = LargeFile(self._keeper.spool, self._keeper.blocks, sync=self._keeper.sync)
                 self._large.write(self._buffer[: self._size])
@@ -221,6 +221,7 @@ class Incoming:
             self._digest.update(window[at : at + _HASHED_BYTES])
         self._size += len(window)
         if self._large is not None:
+            self._keeper.octets += len(window)
             self._large.advance(len(window))
 
     def keep(self) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from node.errors import Transient
 from node.loop import guarded
+from node.receive.rush import LONGEST_S
 from node.store import checkpoint
 from node.store.database import Database
 from node.store.segments import SPARES, Segments
@@ -32,6 +34,7 @@ class Recycler:
         self._spares = spares
         self._has_room = has_room
         self._is_rush = is_rush
+        self._prepared_s = time.monotonic()
         self._begun = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recycler", daemon=True)
@@ -59,13 +62,18 @@ class Recycler:
         try:
             while not self._is_busy() and self._wants_a_spare():
                 self._segments.prepare()
+                self._prepared_s = time.monotonic()
         except OSError as error:
             raise Transient(f"no segment can be made ready: {error.strerror or error}") from error
 
     def _is_busy(self) -> bool:
         """Whether segments were begun since this was last asked, or more came than leaves the disk to us."""
         begun, self._begun = self._begun, self._segments.begun
-        return self._is_rush() or self._begun > begun
+        is_rush = self._is_rush()
+        if self._segments.spares() < SPARES and time.monotonic() - self._prepared_s > LONGEST_S:
+            # In a rush that lasts it has its turn, as describing has.
+            is_rush = False
+        return is_rush or self._begun > begun
 
     def _wants_a_spare(self) -> bool:
         if self._closing.is_set() or self._segments.spares() >= self._spares:

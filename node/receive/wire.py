@@ -65,6 +65,8 @@ class Wire:
         self._is_torn = False
         #: When the PDU that is being read must be whole; 0 where nobody has waited for it.
         self._pdu_deadline_s = 0.0
+        #: When `fill` returned last: what is done with its bytes is no slowness of the peer's.
+        self._filled_s = 0.0
         #: While ARTIM runs (PS3.8 §9.1.5), everything must be over then.
         self._artim_deadline_s: float | None = None
         with suppress(OSError):
@@ -86,7 +88,7 @@ class Wire:
         return max(0.0, (self._artim_deadline_s or 0.0) - time.monotonic())
 
     def secured(self, connection: ssl.SSLSocket) -> None:
-        """Speak through `connection`, the TLS socket that has taken the place of the plain one."""
+        """Speak through `connection`, the TLS socket that takes the place of the plain one."""
         self._socket = connection
         self._scatters = False
 
@@ -103,7 +105,7 @@ class Wire:
             Expired: nothing came in time, or too little.
             Interrupted: we are to end the association.
         """
-        self._pdu_deadline_s = 0.0
+        self._pdu_deadline_s = self._filled_s = 0.0
         if self._start == self._end:
             self._start = self._end = 0
             self._await(1, self._artim_deadline_s or time.monotonic() + self._idle_s)
@@ -155,6 +157,8 @@ class Wire:
         Raises:
             Ended, Expired, Interrupted: as `value`.
         """
+        if self._pdu_deadline_s and self._filled_s:
+            self._pdu_deadline_s += time.monotonic() - self._filled_s
         held = min(self._end - self._start, len(window))
         window[:held] = self._view[self._start : self._start + held]
         self._start += held
@@ -165,6 +169,7 @@ class Wire:
             held += count
             if held < len(window) and time.monotonic() >= self._whole_until_s():
                 raise Expired(f"{held} of {len(window)} bytes came in time")
+        self._filled_s = time.monotonic()
 
     def send(self, encoded: bytes) -> None:
         """Send a PDU whole.
@@ -243,11 +248,9 @@ class Wire:
         """Read once, and as much as `ahead` bytes more into the buffer, which is empty; 0 where nothing came."""
         # Who sends without a pause would never let us see the end of what the kernel holds.
         self._look_for_interruption()
+        ahead = ahead if self._scatters else 0
         try:
-            if ahead and self._scatters:
-                count = self._socket.recvmsg_into((room, self._view[:ahead]))[0]
-            else:
-                count = self._socket.recv_into(room)
+            count = self._socket.recvmsg_into((room, self._view[:ahead]))[0] if ahead else self._socket.recv_into(room)
         except (BlockingIOError, TimeoutError):
             return 0
         except OSError as error:
@@ -256,7 +259,7 @@ class Wire:
         if not count:
             self._look_for_interruption()
             raise Ended("the peer has closed")
-        if count < len(room):
+        if count < len(room) + ahead:
             # Nothing is left to read. Senders that leave Nagle on now wait 40 ms for a delayed acknowledgement;
             # the option lasts for one.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -10,9 +10,11 @@ import errno
 import mmap
 import os
 import threading
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TypeAlias
 
 from node.store.files import begin_writing
 
@@ -32,14 +34,21 @@ _NO_BLOCK = memoryview(b"")
 _UNABLE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+#: File, block and offset; `None` ends whoever takes it.
+_Orders: TypeAlias = "SimpleQueue[tuple[DirectFile, memoryview, int] | None]"
+
+
 class Blocks:
     """The blocks and the threads that several files share."""
 
     def __init__(self) -> None:
         self._spare: list[memoryview] = []
-        self._orders: SimpleQueue[tuple[DirectFile, memoryview, int] | None] = SimpleQueue()
+        self._orders: _Orders = SimpleQueue()
         self._writers: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._closed = False
+        # Who forgets to close them leaves no thread behind.
+        weakref.finalize(self, self._orders.put, None)
 
     def borrow(self) -> memoryview:
         """A block of memory, `BLOCK_BYTES` long and aligned to pages; what it held before is still in it."""
@@ -54,30 +63,45 @@ class Blocks:
             self._spare.append(block)
 
     def write(self, file: DirectFile, block: memoryview, offset: int) -> None:
-        """Have a whole block written by another thread, which tells the file."""
-        if len(self._writers) < _MOST_WRITERS and (not self._writers or not self._orders.empty()):
-            self._start_one()
-        self._orders.put((file, block, offset))
+        """Have a whole block written by another thread, which tells the file.
+
+        Raises:
+            OSError: nobody can.
+        """
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
+            self._writers = [writer for writer in self._writers if writer.is_alive()]
+            if len(self._writers) < _MOST_WRITERS and (not self._writers or not self._orders.empty()):
+                self._start_one()
+            self._orders.put((file, block, offset))
 
     def close(self) -> None:
         """End the threads, once what they have is written."""
         with self._lock:
-            writers, self._writers = self._writers, []
-        for _ in writers:
+            self._closed = True
             self._orders.put(None)
-        for writer in writers:
+        for writer in self._writers:
             writer.join()
 
     def _start_one(self) -> None:
-        with self._lock:
-            if len(self._writers) < _MOST_WRITERS:
-                self._writers.append(threading.Thread(target=self._write, name="blocks", daemon=True))
-                self._writers[-1].start()
+        writer = threading.Thread(target=_serve, args=(self._orders,), name="blocks", daemon=True)
+        try:
+            writer.start()
+        except RuntimeError as error:
+            if not self._writers:
+                raise OSError(errno.EAGAIN, f"no thread to write with: {error}") from error
+        else:
+            self._writers.append(writer)
 
-    def _write(self) -> None:
-        while (order := self._orders.get()) is not None:
-            file, block, offset = order
-            file.write_for(block, offset)
+
+def _serve(orders: _Orders) -> None:
+    """Write what is ordered; `None` is passed on, and ends every thread."""
+    while (order := orders.get()) is not None:
+        file, block, offset = order
+        file.write_for(block, offset)
+        del file, block, order
+    orders.put(None)
 
 
 class DirectFile:
@@ -95,14 +119,17 @@ class DirectFile:
         self._direct = -1
         self._blocks = blocks
         self._early = early
-        self._block = blocks.borrow()
-        self._block[:start] = bytes(start)
+        self._block = _NO_BLOCK
         self._filled = start
         self._offset = 0
         #: Blocks that others write, and those that they have written, with what went wrong.
         self._lent = 0
         self._written: SimpleQueue[tuple[memoryview, OSError | None]] = SimpleQueue()
+        #: What went wrong first: nothing makes the file whole after that.
+        self._failed: OSError | None = None
         try:
+            self._block = blocks.borrow()
+            self._block[:start] = bytes(start)
             self._direct = _opened_direct(path)
         except BaseException:
             self.close()
@@ -135,8 +162,8 @@ class DirectFile:
             offset, self._offset, self._filled = self._offset, self._offset + BLOCK_BYTES, 0
             # Not ours any more, whatever happens: nobody may be given a block that is being written.
             block, self._block = self._block, _NO_BLOCK
-            self._lent += 1
             self._blocks.write(self, block, offset)
+            self._lent += 1
             self._block = self._wait_for_one() if self._lent == _BLOCKS_PER_FILE else self._blocks.borrow()
 
     def settle(self) -> None:
@@ -145,6 +172,8 @@ class DirectFile:
         Raises:
             OSError: the disk is full or failing.
         """
+        if self._failed is not None:
+            raise self._failed
         aligned = self._filled - self._filled % _ALIGNMENT
         self.write_block(self._block[:aligned], self._offset)
         _write(self.descriptor, self._block[aligned : self._filled], self._offset + aligned)
@@ -179,14 +208,15 @@ class DirectFile:
 
     def write_for(self, block: memoryview, offset: int) -> None:
         """Write a block in another thread than the file's; the file's own finds out what came of it."""
-        failed: OSError | None = None
+        failed: OSError | None = OSError(errno.EIO, os.strerror(errno.EIO))
         try:
             self.write_block(block, offset)
+            failed = None
         except OSError as error:
             failed = error
-        except MemoryError:
-            failed = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        self._written.put((block, failed))
+        finally:
+            # Whatever happens: its own thread waits for it.
+            self._written.put((block, failed))
 
     def close(self) -> None:
         """Let go of the file and of its blocks; may be called twice."""
@@ -206,6 +236,7 @@ class DirectFile:
         block, failed = self._written.get()
         self._lent -= 1
         if failed is not None:
+            self._failed = self._failed or failed
             raise failed
         return block
 

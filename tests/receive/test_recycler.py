@@ -219,13 +219,11 @@ def test_while_much_arrives_nothing_is_written_ahead(
     keeper: Keeper, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(recycler_module, "_PERIOD_S", 0.01)
-    asked: list[bool] = []
+    asked: list[int] = []
 
     def is_rush() -> bool:
-        asked.append(len(asked) < 3)
-        if asked[-1]:
-            assert segments.spares() == 0
-        return asked[-1]
+        asked.append(segments.spares())
+        return len(asked) < 4
 
     segments = keeper.open()
     recycler = Recycler(segments, lambda: open_database(settings.data.folder, "listen"), is_rush=is_rush)
@@ -233,4 +231,21 @@ def test_while_much_arrives_nothing_is_written_ahead(
         assert recycler._thread.is_alive()
         recycler._closing.wait(0.01)
     recycler.close()
-    assert asked[:4] == [True, True, True, False]
+    assert asked[:4] == [0, 0, 0, 0]
+
+
+def test_in_a_rush_that_lasts_what_is_needed_is_written_all_the_same(
+    keeper: Keeper, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recycler_module, "_PERIOD_S", 0.01)
+    monkeypatch.setattr(recycler_module, "LONGEST_S", 0.02)
+    segments = keeper.open()
+    recycler = Recycler(
+        segments, lambda: open_database(settings.data.folder, "listen"), spares=SPARES + 2, is_rush=lambda: True
+    )
+    while segments.spares() < SPARES:
+        assert recycler._thread.is_alive()
+        recycler._closing.wait(0.01)
+    recycler._closing.wait(0.1)
+    recycler.close()
+    assert segments.spares() == SPARES

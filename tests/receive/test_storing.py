@@ -36,9 +36,10 @@ def peer(tmp_path: Path, keeper: StubKeeper, monkeypatch: pytest.MonkeyPatch) ->
     running.stop(0.0)
 
 
-def test_fragments_reach_the_keeper_as_one_object(peer: Bare, keeper: StubKeeper):
+@pytest.mark.parametrize("fragment_bytes", [1000, 40000, 100000])
+def test_fragments_reach_the_keeper_as_one_object(peer: Bare, keeper: StubKeeper, fragment_bytes: int):
     content = bytes(range(256)) * 500
-    assert peer.store(content, fragment_bytes=1000) == (0x0000, "")
+    assert peer.store(content, fragment_bytes=fragment_bytes) == (0x0000, "")
     [arrived] = keeper.arrived
     assert (arrived.content, arrived.became) == (content, "kept")
     assert arrived.named == {
@@ -58,6 +59,7 @@ def test_what_we_asked_for_is_known_by_its_originator(peer: Bare, keeper: StubKe
     assert keeper.arrived[0].origin.retrieved is retrieved
 
 
+@pytest.mark.parametrize("fragment_bytes", [4000, 40000])
 @pytest.mark.parametrize("step", ["receive", "write", "keep"])
 @pytest.mark.parametrize(
     ("error", "status"),
@@ -73,10 +75,10 @@ def test_what_we_asked_for_is_known_by_its_originator(peer: Bare, keeper: StubKe
     ids=lambda each: str(each) if isinstance(each, Exception) else f"0x{each:04X}",
 )
 def test_whatever_goes_wrong_is_told_at_the_end_of_the_data_set(
-    peer: Bare, keeper: StubKeeper, step: str, error: Exception, status: int
+    peer: Bare, keeper: StubKeeper, step: str, error: Exception, status: int, fragment_bytes: int
 ):
     keeper.failing[step] = error
-    told, comment = peer.store(bytes(50000), fragment_bytes=4000)
+    told, comment = peer.store(bytes(100000), fragment_bytes=fragment_bytes)
     assert f"0x{told:04X}" == f"0x{status:04X}"
     assert comment
     assert len(comment) <= 64

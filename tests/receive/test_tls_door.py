@@ -24,7 +24,7 @@ from node.domain.time import SystemClock
 from node.receive.intakes import cstore
 from node.receive.keeper import Keeper
 from node.receive.user_identity import hashed
-from node.store import events
+from node.store import events, instances
 from node.store.database import Database
 from node.store.events import Event
 from node.store.spool import Spool
@@ -347,6 +347,16 @@ def test_objects_come_through_tls_unchanged(door: Settings, hospital: Hospital, 
         for number in range(1, 4):
             content = encoded(mr_slice(number))
             assert store(association, content, sop_instance=f"1.2.3.4.5.{number}").Status == 0x0000
+
+
+def test_a_large_object_comes_through_tls_unchanged(door: Settings, hospital: Hospital, scanner: Shown, db: Database):
+    pixels = bytes(range(256)) * (3 << 12)
+    content = encoded(mr_slice(1, Rows=1536, Columns=1024, PixelData=pixels))
+    with calling(door.node.tls_port, tls_args=(hospital.client(scanner), "localhost")) as association:
+        assert store(association, content).Status == 0x0000
+    until(lambda: list(instances.of_study(db)), "its row")
+    [held] = instances.of_study(db)
+    assert (door.data.folder / held.path).read_bytes()[-len(content) :] == content
 
 
 def test_a_reset_in_the_middle_of_the_handshake_leaves_no_trace(door: Settings, hospital: Hospital, scanner: Shown):

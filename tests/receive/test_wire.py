@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -147,6 +148,54 @@ def test_a_value_that_stops_coming_expires_while_it_is_put_where_it_will_lie(pai
         wire.fill(memoryview(bytearray(60000)))
     assert time.monotonic() - began_s < 5
     peer.close()
+
+
+def test_a_drip_expires_however_often_room_is_made_for_it(pair: tuple[Wire, socket.socket]):
+    wire, peer = pair
+    stop = threading.Event()
+
+    def drip() -> None:
+        with suppress(OSError):
+            peer.sendall(pdu(4, bytes(60000))[:106])
+            while not stop.wait(0.02):
+                peer.sendall(bytes(50))
+
+    sender = threading.Thread(target=drip)
+    sender.start()
+    wire.header()
+    wire.skip(0)
+    began_s = time.monotonic()
+    with pytest.raises(Expired):
+        for _ in range(600):
+            wire.fill(memoryview(bytearray(100)))
+    assert time.monotonic() - began_s < 5
+    stop.set()
+    sender.join()
+
+
+def test_what_is_done_with_the_bytes_is_no_slowness_of_the_peer(pair: tuple[Wire, socket.socket]):
+    wire, peer = pair
+    peer.sendall(pdu(4, bytes(60000))[:20000])
+    wire.header()
+    wire.skip(0)
+    threading.Timer(0.05, peer.sendall, [bytes(10006)]).start()
+    wire.fill(memoryview(bytearray(30000)))
+    time.sleep(2 * LIMITS.artim_s)
+    threading.Timer(0.05, peer.sendall, [bytes(15000)]).start()
+    threading.Timer(0.1, peer.sendall, [bytes(15000)]).start()
+    wire.fill(memoryview(bytearray(30000)))
+
+
+def test_another_thread_can_interrupt_while_a_value_is_put_where_it_will_lie(pair: tuple[Wire, socket.socket]):
+    wire, peer = pair
+    peer.sendall(pdu(4, bytes(60000))[:30000])
+    wire.header()
+    wire.skip(0)
+    interrupter = threading.Timer(0.05, wire.interrupt)
+    interrupter.start()
+    with pytest.raises(Interrupted):
+        wire.fill(memoryview(bytearray(60000)))
+    interrupter.join()
 
 
 def test_the_end_of_the_connection_inside_a_value_is_told(pair: tuple[Wire, socket.socket]):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import itertools
 import mmap
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,85 @@ def test_no_block_is_handed_out_twice_after_a_disk_has_failed(
     for number, block in enumerate(held):
         block[:1] = bytes([number])
     assert [block[0] for block in held] == list(range(20))
+
+
+def test_what_failed_once_stays_failed(tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pwrite
+
+    def first_fails(descriptor: int, content: memoryview, offset: int) -> int:
+        if not offset:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, content, offset)
+
+    file = DirectFile(tmp_path / "f", blocks)
+    monkeypatch.setattr(os, "pwrite", first_fails)
+    with pytest.raises(OSError, match="Input/output"):
+        file.append(memoryview(bytes(3 * BLOCK_BYTES)))
+    with pytest.raises(OSError, match="Input/output"):
+        file.settle()
+    file.close()
+
+
+def test_where_no_thread_can_be_had_it_is_told_and_the_next_file_is_written(
+    tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    file = DirectFile(tmp_path / "f", blocks)
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(OSError, match="no thread to write with"):
+            file.append(memoryview(bytes(BLOCK_BYTES)))
+    file.close()
+    grown(tmp_path / "g", blocks, b"again" * BLOCK_BYTES, BLOCK_BYTES).close()
+    assert (tmp_path / "g").read_bytes() == b"again" * BLOCK_BYTES
+
+
+def test_a_file_is_closed_only_when_nobody_writes_to_it_any_more(
+    tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, begun, may_go_on = os.pwrite, threading.Event(), threading.Event()
+
+    def held_up(descriptor: int, content: memoryview, offset: int) -> int:
+        begun.set()
+        assert may_go_on.wait(30)
+        return real(descriptor, content, offset)
+
+    file = DirectFile(tmp_path / "f", blocks)
+    monkeypatch.setattr(os, "pwrite", held_up)
+    file.append(memoryview(bytes(BLOCK_BYTES)))
+    assert begun.wait(30)
+    closing = threading.Thread(target=file.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    os.fstat(file.descriptor)
+    may_go_on.set()
+    closing.join(30)
+    assert file.descriptor == -1
+
+
+def test_a_file_that_grows_while_the_blocks_are_closed_is_told_so(tmp_path: Path) -> None:
+    blocks = Blocks()
+    file = DirectFile(tmp_path / "f", blocks)
+    file.append(memoryview(bytes(BLOCK_BYTES)))
+    blocks.close()
+    with pytest.raises(OSError, match="shutdown"):
+        file.append(memoryview(bytes(BLOCK_BYTES)))
+    file.close()
+
+
+def test_blocks_that_are_forgotten_leave_no_thread(tmp_path: Path) -> None:
+    blocks = Blocks()
+    grown(tmp_path / "f", blocks, bytes(4 * BLOCK_BYTES), BLOCK_BYTES).close()
+    writers = blocks._writers
+    assert any(writer.is_alive() for writer in writers)
+    del blocks
+    gc.collect()
+    for writer in writers:
+        writer.join(30)
+        assert not writer.is_alive()
 
 
 def test_files_that_grow_at_once_are_each_whole(tmp_path: Path, blocks: Blocks) -> None:
