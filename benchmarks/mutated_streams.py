@@ -2,9 +2,10 @@
 
 .venv/bin/python benchmarks/mutated_streams.py [--streams 20000] [--seed 1] [--connections 6] [--write]
 
-Recordings of good peers (C-STORE in four encodings, C-ECHO, MPPS) with one to four seeded faults each: flipped bits,
-lying lengths, cuts, other orders, doubles, splices. Meanwhile a good peer asks for C-ECHO every half second, each time
-over a new association. One in fifty streams is left open without its end, until the listener ends it.
+Recordings of good peers (C-STORE in four encodings and of a large object, C-ECHO, MPPS) with one to four seeded faults
+each: flipped bits, lying lengths, cuts, other orders, doubles, splices. Meanwhile a good peer asks for C-ECHO every
+half second, each time over a new association. One in fifty streams is left open without its end, until the listener
+ends it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.receivers import Running, matins  # noqa: E402
-from tests.receive.mutation import ECHO_CONTEXT, RELEASE_RQ, recordings, request, spoiled  # noqa: E402
+from tests.receive.mutation import ECHO_CONTEXT, RELEASE_RQ, large_recording, recordings, request, spoiled  # noqa: E402
 from tests.receive.peer import echo_command, p_data, pdu_from  # noqa: E402
 
 _RESULT = ROOT / "benchmarks" / "results" / "mutated_streams.md"
@@ -55,7 +56,7 @@ class Senders:
         self._port = port
         self._connections = connections
         self._seed = seed
-        self._good = recordings(_TITLE)
+        self._good = [*recordings(_TITLE), large_recording(_TITLE)]
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._next = 0

@@ -108,6 +108,16 @@ def recordings(title: str = "SCANNER1") -> list[list[bytes]]:
     ]
 
 
+def large_recording(title: str = "SCANNER1") -> list[bytes]:
+    """A good peer's association with an object that has a file of its own, in fragments that are received into it."""
+    content = encoded(mr_slice(9, Rows=800, Columns=800, PixelData=bytes(range(256)) * 5000))
+    return [
+        request(title),
+        *_store(MR_CONTEXTS[str(ExplicitVRLittleEndian)], "1.2.3.4.5.9", content, 100_000),
+        RELEASE_RQ,
+    ]
+
+
 def spoiled(recording: list[bytes], others: list[list[bytes]], chance: random.Random) -> bytes:
     """The stream of a recording with one to four faults in it; mostly behind the association request."""
     pdus = [bytearray(pdu) for pdu in recording]
