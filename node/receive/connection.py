@@ -26,7 +26,6 @@ from node.receive.upper_layer import (
     Action,
     Event,
     InvalidPdu,
-    PduType,
     State,
     abort_pdu,
 )
@@ -142,7 +141,7 @@ class Connection:
 
     def _receive(self) -> None:
         kind, length = self.wire.header()
-        event = EVENT_OF[PduType(kind)]
+        event = EVENT_OF[kind]
         if TRANSITIONS[event, self._state][0] in _UNREAD:
             self._why = f"a PDU of type {kind} out of turn"
             self._abort = (AbortSource.SERVICE_PROVIDER, AbortReason.UNEXPECTED_PDU)

@@ -22,6 +22,7 @@ from node.receive.large import HEAD_BYTES, LargeFile
 from node.receive.status import OUT_OF_RESOURCES
 from node.store import checkpoint
 from node.store.arrivals import Arrival
+from node.store.buffers import Buffer, Buffers
 from node.store.database import Database, open_database
 from node.store.direct import Blocks
 from node.store.journal import Journal
@@ -32,12 +33,8 @@ __all__ = ["Incoming", "Keeper", "Origin"]
 
 #: Larger objects have a file of their own.
 LARGEST_IN_JOURNAL = 1 << 20
-#: A buffer starts with this and grows with its object.
-_BUFFER_BYTES = 1 << 16
 #: Hashed at once: of more, xxhash lets go of the interpreter's lock, and taking it again is dearer than the hashing.
 _HASHED_BYTES = 1 << 16
-#: Buffers that wait for the next object.
-_MOST_BUFFERS = 16
 
 
 class Keeper:
@@ -68,7 +65,8 @@ class Keeper:
         self._segment_bytes = segment_bytes
         #: What large objects are written with.
         self.blocks = Blocks()
-        self._buffers: list[memoryview] = []
+        #: What small ones are collected in.
+        self.buffers = Buffers(LARGEST_IN_JOURNAL)
         self._opening = threading.Lock()
         self._journal: Journal[tuple[Instant, Arrival]] | None = None
         self._indexer: Indexer | None = None
@@ -125,25 +123,21 @@ class Keeper:
             self._journal.close()
         self.blocks.close()
 
-    def append(self, arrival: Arrival, head: bytes, content: bytes | memoryview, digest: bytes) -> None:
+    def append(
+        self,
+        arrival: Arrival,
+        head: bytes,
+        content: bytes | memoryview,
+        digest: bytes,
+        *,
+        buffer: Buffer | None = None,
+    ) -> None:
         """Make an object durable, or the name of one that is: see `Journal.append`."""
         assert self._journal is not None
         now = self.clock.now()
-        self._journal.append(note.written(now, arrival), head, content, digest, (now, arrival))
+        self._journal.append(note.written(now, arrival), head, content, digest, (now, arrival), buffer=buffer)
         self.objects += 1
         self.octets += len(content)
-
-    def borrow_buffer(self) -> memoryview:
-        """A buffer for one object."""
-        try:
-            return self._buffers.pop()
-        except IndexError:
-            return memoryview(bytearray(_BUFFER_BYTES))
-
-    def return_buffer(self, buffer: memoryview) -> None:
-        """The buffer may be used for another object."""
-        if len(self._buffers) < _MOST_BUFFERS:
-            self._buffers.append(buffer)
 
 
 class Incoming:
@@ -166,7 +160,7 @@ class Incoming:
         self._maximum_bytes = maximum_bytes
         self._digest = xxh3_128()
         self._size = 0
-        self._buffer: memoryview | None = keeper.borrow_buffer()
+        self._buffer: Buffer | None = keeper.buffers.borrow()
         self._large: LargeFile | None = None
         #: As `Keeper.receive` says.
         self.examine: Callable[[Header], None] | None = None
@@ -203,13 +197,9 @@ class Incoming:
         if self._large is not None or end > LARGEST_IN_JOURNAL:
             if self._large is None:
                 self._large = LargeFile(self._keeper.spool, self._keeper.blocks, sync=self._keeper.sync)
-                self._large.write(self._buffer[: self._size])
+                self._large.write(self._buffer.content[: self._size])
             return self._large.window()[:wanted]
-        if end > len(self._buffer):
-            grown = memoryview(bytearray(min(LARGEST_IN_JOURNAL, max(end, 2 * len(self._buffer)))))
-            grown[: self._size] = self._buffer[: self._size]
-            self._buffer = grown
-        return self._buffer[self._size : end]
+        return self._buffer.content[self._size : end]
 
     def advance(self, window: memoryview) -> None:
         """The window, or so much of it, was filled.
@@ -248,12 +238,12 @@ class Incoming:
             self._large.discard()
             self._large = None
         if self._buffer is not None:
-            self._keeper.return_buffer(self._buffer)
+            self._keeper.buffers.give_back(self._buffer)
             self._buffer = None
 
     def _keep_small(self) -> None:
         assert self._buffer is not None
-        content = self._buffer[: self._size]
+        content = self._buffer.content[: self._size]
         header = looked_over(
             content,
             self._transfer_syntax_uid,
@@ -263,7 +253,8 @@ class Incoming:
         )
         self._show(header)
         arrival = self._arrival(header)
-        self._keeper.append(arrival, head_of(arrival, self._origin), content, self._digest.digest())
+        head = head_of(arrival, self._origin)
+        self._keeper.append(arrival, head, content, self._digest.digest(), buffer=self._buffer)
 
     def _keep_large(self, large: LargeFile) -> None:
         inflated = self._keeper.inflated_maximum_bytes

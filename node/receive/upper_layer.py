@@ -7,7 +7,7 @@ here: we never ask for one. AE-6 goes to Sta3 alone: what the provider itself re
 from __future__ import annotations
 
 import struct
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 
 from node.errors import MatinsError
 
@@ -42,7 +42,7 @@ class AbortReason(IntEnum):
     INVALID_PARAMETER_VALUE = 6
 
 
-class State(Enum):
+class State(StrEnum):
     """Where an acceptor is (PS3.8 §9.2.1)."""
 
     #: No association, or none any more.
@@ -59,7 +59,7 @@ class State(Enum):
     CLOSING = "Sta13"
 
 
-class Event(Enum):
+class Event(StrEnum):
     """What may happen (PS3.8 Table 9-10)."""
 
     ASSOCIATE_AC = "Evt3"
@@ -80,7 +80,7 @@ class Event(Enum):
     INVALID_PDU = "Evt19"
 
 
-class Action(Enum):
+class Action(StrEnum):
     """What is done (PS3.8 Tables 9-6 to 9-9)."""
 
     #: Issue transport connection response; start ARTIM (Table 9-6).
@@ -169,8 +169,8 @@ _BY_EVENT: dict[Event, dict[State, tuple[Action, State]]] = {
 #: (event, state) -> (action, next state); what is not here cannot happen.
 TRANSITIONS = {(event, state): transition for event, row in _BY_EVENT.items() for state, transition in row.items()}
 
-#: The event that the arrival of a PDU is.
-EVENT_OF = {
+#: The event that the arrival of a PDU is, by the PDU's type.
+EVENT_OF: dict[int, Event] = {
     PduType.ASSOCIATE_RQ: Event.ASSOCIATE_RQ,
     PduType.ASSOCIATE_AC: Event.ASSOCIATE_AC,
     PduType.ASSOCIATE_RJ: Event.ASSOCIATE_RJ,

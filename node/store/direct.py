@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeAlias
 
-from node.store.files import begin_writing
+from node.store.files import UNABLE, begin_writing
 
 #: Direct writes begin and end at multiples of it, in memory and in the file; every disk in use has that or less.
 _ALIGNMENT = 4096
@@ -30,8 +30,6 @@ _PIECE_BYTES = 1 << 16
 #: More of them only hand the interpreter's lock around.
 _MOST_WRITERS = 3
 _NO_BLOCK = memoryview(b"")
-#: What a file system says that cannot write so.
-_UNABLE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 #: File, block and offset; `None` ends whoever takes it.
@@ -200,7 +198,7 @@ class DirectFile:
                 if written == len(block):
                     return
             except OSError as error:
-                if error.errno not in _UNABLE:
+                if error.errno not in UNABLE:
                     raise
         _write(self.descriptor, block, offset)
         if self._early and block:
@@ -246,7 +244,7 @@ def _opened_direct(path: Path) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_DIRECT)
     except OSError as error:
-        if error.errno in _UNABLE:
+        if error.errno in UNABLE:
             return -1
         raise
 

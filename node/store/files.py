@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import secrets
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+#: What a file system says that cannot write past the page cache.
+UNABLE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 #: sync_file_range(2): begin to write the pages of a range, and do not wait.
 _BEGIN_WRITING = 2
 

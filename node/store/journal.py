@@ -11,6 +11,7 @@ second fsync says after a failed one is no proof.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from collections import deque
@@ -19,12 +20,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from node.store.buffers import Buffer
+from node.store.files import UNABLE
 from node.store.segment import BLOCK_BYTES, HEADER_BYTES, Use, packed, padded, path_of
 from node.store.segments import Segments, write_all
 
 #: What one group may hold; pwritev takes 1024 pieces, a record has three.
 _GROUP_BYTES = 8 << 20
 _GROUP_RECORDS = 256
+#: Less is written sooner through the page cache.
+_LEAST_DIRECT = 128 << 10
 _PADDING = bytes(BLOCK_BYTES)
 
 Subject = TypeVar("Subject")
@@ -50,6 +55,8 @@ class _Waiting(Generic[Subject]):
     content: bytes | memoryview
     digest: bytes
     subject: Subject
+    #: Where the content lies, if its record can be written past the page cache; its front is one block then.
+    buffer: Buffer | None
     #: Whole blocks.
     size: int
     #: Released when it is durable or has failed, or when its thread is to lead the next group.
@@ -67,6 +74,30 @@ class _Open:
     size: int
     offset: int = BLOCK_BYTES
     group: int = 0
+    #: Whether it is written past the page cache just now, and whether its file system can.
+    is_direct: bool = False
+    can_direct: bool = True
+
+    def write(self, pieces: Sequence[bytes | memoryview], *, direct: bool) -> None:
+        """Write a group; `direct`: past the page cache where that can be, since all pieces are whole blocks."""
+        if direct and self.can_direct:
+            try:
+                self._turn(direct=True)
+                write_all(self.descriptor, pieces, self.offset)
+            except OSError as error:
+                if error.errno not in UNABLE:
+                    raise
+                self.can_direct = False
+            else:
+                return
+        self._turn(direct=False)
+        write_all(self.descriptor, pieces, self.offset)
+
+    def _turn(self, *, direct: bool) -> None:
+        if direct != self.is_direct:
+            flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL) & ~os.O_DIRECT
+            fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags | (os.O_DIRECT if direct else 0))
+            self.is_direct = direct
 
 
 class Journal(Generic[Subject]):
@@ -90,14 +121,31 @@ class Journal(Generic[Subject]):
         self._led = False
         self._open: _Open | None = None
 
-    def append(self, note: bytes, head: bytes, content: bytes | memoryview, digest: bytes, subject: Subject) -> Place:
+    def append(
+        self,
+        note: bytes,
+        head: bytes,
+        content: bytes | memoryview,
+        digest: bytes,
+        subject: Subject,
+        *,
+        buffer: Buffer | None = None,
+    ) -> Place:
         """Append one record, and return when it is durable. `content` is not looked at after that.
+
+        `note` is JSON; `buffer`: at whose beginning the content lies, if it lies in one.
 
         Raises:
             OSError: the disk is full or failing, or the record is larger than a segment; it is not kept.
         """
-        size = padded(HEADER_BYTES + len(note) + len(head) + len(content))
-        waiting = _Waiting(note, head, content, digest, subject, size)
+        front = HEADER_BYTES + len(note) + len(head)
+        if len(content) < _LEAST_DIRECT or front > BLOCK_BYTES:
+            buffer = None
+        if buffer is not None:
+            # Blanks behind JSON say nothing, and the content begins with a block.
+            note, front = note.ljust(len(note) + BLOCK_BYTES - front), BLOCK_BYTES
+        size = padded(front + len(content))
+        waiting = _Waiting(note, head, content, digest, subject, buffer, size)
         waiting.turn.acquire()
         with self._mutex:
             self._queue.append(waiting)
@@ -178,13 +226,16 @@ class Journal(Generic[Subject]):
         for each in group:
             front = packed(segment.use, offset, segment.group, each.note, each.head, len(each.content), each.digest)
             end = offset + each.size
-            pieces += (front, each.content, _PADDING[: each.size - len(front) - len(each.content)])
+            if each.buffer is None:
+                pieces += (front, each.content, _PADDING[: each.size - len(front) - len(each.content)])
+            else:
+                pieces.append(each.buffer.record(front, len(each.content)))
             object_bytes = len(each.head) + len(each.content)
             path = path_of(segment.use.number, offset, object_bytes) if object_bytes else ""
             places.append(Place(segment.use, offset, end, path))
             offset = end
         try:
-            write_all(segment.descriptor, pieces, segment.offset)
+            segment.write(pieces, direct=all(each.buffer is not None for each in group))
             if self._sync:
                 os.fdatasync(segment.descriptor)
         except BaseException:

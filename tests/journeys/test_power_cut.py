@@ -23,7 +23,8 @@ from tests.site import wait_until
 _LINE = re.compile(r"^(?P<thread>\d+)\s+(?:<\.\.\. (?P<resumed>\w+) resumed>|(?P<call>\w+)\()(?P<rest>.*)$")
 _CALLS = "trace=fsync,fdatasync,link,linkat,rename,renameat,renameat2,pwritev,pwritev2,sendto,sendmsg,write,writev"
 _UID = re.compile(r"1\.2\.826\.7\.\d+")
-_SMALL, _LARGE = (64, 64), (1000, 800)
+#: Written through the page cache, past it, and in a file of its own.
+_SMALL, _MIDDLE, _LARGE = (64, 64), (400, 400), (1000, 800)
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -92,11 +93,11 @@ def test_every_acknowledgement_comes_after_the_syncs(room: Room, tmp_path: Path,
 
 
 def _send(port: int, association: int, count: int, sent: dict[str, int]) -> None:
-    """Send `count` objects over one association: two large ones among small ones."""
+    """Send `count` objects over one association: two large ones among others."""
     with calling(port) as association_:
         for number in range(count):
             uid = f"1.2.826.7.{10_000 * (association + 1) + number}"
-            rows, columns = _LARGE if number % (count // 2) == 1 else _SMALL
+            rows, columns = _LARGE if number % (count // 2) == 1 else (_SMALL, _MIDDLE)[number % 2]
             pixels = np.random.default_rng(number).integers(0, 4096, (rows, columns), dtype=np.int16).tobytes()
             content = encoded(mr_slice(SOPInstanceUID=uid, Rows=rows, Columns=columns, PixelData=pixels))
             sent[uid] = store(association_, content, sop_instance=uid).Status

@@ -196,7 +196,7 @@ def test_a_buffer_is_used_again_and_never_shows_the_bytes_of_the_object_before(
     for content in contents:
         keep(keeper, content)
     keeper.settle()
-    assert len(keeper._buffers) == 1
+    assert len(keeper.buffers._spare) == 1
     for content, held in zip(contents, instances.of_study(db), strict=True):
         assert spool.read(held.path).endswith(content)
         assert held.size == len(content)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from xxhash import xxh3_128_digest
 
 from node.errors import Failed
 from node.store import journal as journal_module
+from node.store.buffers import Buffer
 from node.store.journal import Journal, Place
 from node.store.segment import BLOCK_BYTES, records
 from node.store.segments import Segments, numbered, read_use
@@ -34,6 +36,13 @@ class Kept:
 
     def append(self, name: str, content: bytes = b"content") -> Place:
         return self.journal.append(name.encode(), b"head", content, xxh3_128_digest(content), name)
+
+    def append_direct(self, name: str, content: bytes, buffer: Buffer | None = None) -> Place:
+        """Append what lies in a buffer, and is written past the page cache where that can be."""
+        buffer = buffer or Buffer(len(content))
+        buffer.content[: len(content)] = content
+        lies = buffer.content[: len(content)]
+        return self.journal.append(name.encode(), b"head", lies, xxh3_128_digest(content), name, buffer=buffer)
 
 
 @pytest.fixture
@@ -273,3 +282,147 @@ def test_closing_takes_no_descriptor_from_who_still_writes(kept: Kept, monkeypat
     assert [name for _, name in kept.told] == ["first", "second"]
     kept.journal.close()
     assert kept.segments.sealed() == [1]
+
+
+LONG = 150_001
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Kept]:
+    made = Kept(tmp_path, segment_bytes=4 << 20)
+    yield made
+    made.journal.close()
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each write of a group went past the page cache."""
+    past: list[bool] = []
+    real = os.pwritev
+
+    def pwritev(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
+        past.append(bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT))
+        return real(descriptor, pieces, offset)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    return past
+
+
+def _can_be_direct(folder: Path) -> bool:
+    try:
+        os.close(os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT))
+    except OSError:
+        return False
+    return True
+
+
+def test_a_long_record_is_written_past_the_page_cache_and_a_short_one_through_it(
+    roomy: Kept, written: list[bool], tmp_path: Path
+) -> None:
+    if not _can_be_direct(tmp_path):
+        pytest.skip("this file system writes nothing past the page cache")
+    contents = {"long": b"a" * LONG, "short": b"b" * 5000, "long again": b"c" * (LONG + 4096)}
+    places = [
+        roomy.append_direct("long", contents["long"]),
+        roomy.append("short", contents["short"]),
+        roomy.append_direct("long again", contents["long again"]),
+    ]
+    assert written == [True, False, True]
+    assert [Spool(roomy.folder).read(place.path) for place in places] == [b"head" + each for each in contents.values()]
+    assert [note.rstrip(" ") for note in on_disk(roomy.folder)] == list(contents)
+
+
+def test_what_is_written_together_goes_one_way_and_is_read_back_each(
+    roomy: Kept, written: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go = threading.Event(), threading.Event()
+    real = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        entered.set()
+        assert go.wait(20)
+        real(descriptor)
+
+    roomy.append("first")
+    monkeypatch.setattr(os, "fdatasync", slow)
+    appends = [
+        lambda: roomy.append("leader"),
+        lambda: roomy.append_direct("long", b"x" * LONG),
+        lambda: roomy.append("s"),
+    ]
+    threads = [threading.Thread(target=append) for append in appends]
+    threads[0].start()
+    assert entered.wait(20)
+    for thread in threads[1:]:
+        thread.start()
+    while len(roomy.journal._queue) < 2:
+        time.sleep(0.001)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert written == [False, False, False]
+    spool = Spool(roomy.folder)
+    assert sorted(len(spool.read(place.path)) for place, _ in roomy.told[2:]) == [11, LONG + 4]
+
+
+def test_a_buffer_that_is_used_again_leaves_nothing_of_the_object_before_in_the_journal(roomy: Kept) -> None:
+    buffer = Buffer(2 * LONG)
+    roomy.append_direct("one", b"patient one " * 20_000, buffer)
+    place = roomy.append_direct("two", b"b" * LONG, buffer)
+    lies = (roomy.folder / "spool" / "journal" / "00000001.seg").read_bytes()
+    record = lies[place.offset : place.end]
+    assert b"patient one" not in record
+    assert record.rstrip(b"\0").endswith(b"b" * LONG)
+
+
+def test_a_head_that_leaves_no_room_in_the_block_before_the_content_is_kept_all_the_same(roomy: Kept) -> None:
+    head, content = b"h" * 5000, b"x" * LONG
+    buffer = Buffer(LONG)
+    buffer.content[:] = content
+    place = roomy.journal.append(b"{}", head, buffer.content, xxh3_128_digest(content), "long head", buffer=buffer)
+    assert Spool(roomy.folder).read(place.path) == head + content
+
+
+@pytest.mark.parametrize("refuses", ["the flag", "the write"])
+def test_a_file_system_that_writes_nothing_past_the_page_cache_keeps_it_through_it(
+    roomy: Kept, refuses: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_control, real_write = fcntl.fcntl, os.pwritev
+    refused: list[int] = []
+
+    def unable(*_: object) -> int:
+        refused.append(1)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def control(descriptor: int, command: int, value: int = 0) -> int:
+        wants = command == fcntl.F_SETFL and value & os.O_DIRECT
+        return unable() if wants and refuses == "the flag" else real_control(descriptor, command, value)
+
+    def pwritev(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
+        is_direct = real_control(descriptor, fcntl.F_GETFL) & os.O_DIRECT
+        return unable() if is_direct and refuses == "the write" else real_write(descriptor, pieces, offset)
+
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    places = [roomy.append_direct(name, name.encode() * LONG) for name in "ab"]
+    assert [Spool(roomy.folder).read(place.path) for place in places] == [b"head" + b"a" * LONG, b"head" + b"b" * LONG]
+    assert len(refused) <= 1, "it is not tried again in the same segment"
+    assert [place.use.number for place in places] == [1, 1]
+
+
+def test_a_disk_that_fails_past_the_page_cache_is_not_asked_through_it(
+    roomy: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy.append("before")
+    asked: list[int] = []
+
+    def failing(descriptor: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
+        asked.append(offset)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwritev", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            roomy.append_direct("lost", b"x" * LONG)
+    assert len(asked) == 1
+    assert roomy.append_direct("after", b"y" * LONG).use.number == 2
