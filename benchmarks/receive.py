@@ -75,14 +75,29 @@ def measure(receiver: Receiver, cell: Cell, folder: Path, seconds: float) -> Mea
             "associations": cell.associations, "run": next(_runs), "nagle": cell.nagle,
         }  # fmt: skip
         running.begin()
-        answer = subprocess.run(
+        sender = subprocess.Popen(
             [sys.executable, str(ROOT / "benchmarks" / "sender.py")],
-            input=json.dumps(task) + "\n", capture_output=True, text=True, check=True, timeout=300,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        cost = running.end()
+        assert sender.stdin is not None
+        assert sender.stdout is not None
+        try:
+            sender.stdin.write(json.dumps(task) + "\n")
+            sender.stdin.flush()
+            answer = sender.stdout.readline()
+            # Before the associations end: a forking receiver's children take what they used with them.
+            cost = running.end()
+            sender.stdin.close()
+            sender.wait(60)
+        finally:
+            sender.kill()
+            sender.stdout.close()
+            sender.wait()
     finally:
         running.stop()
-    sent = json.loads(answer.stdout)
+    if not answer:
+        raise RuntimeError(f"{receiver.name}, {cell}: the sender ended without an answer")
+    sent = json.loads(answer)
     if sent["problems"] or sent["refused"] or not sent["instances"]:
         raise RuntimeError(f"{receiver.name}, {cell}: {sent['refused']} refused; {sent['problems'][:2]}")
     gigabytes = sent["octets"] / 1e9

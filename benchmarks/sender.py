@@ -226,8 +226,11 @@ class Association:
         return got
 
 
-def send(task: Task) -> Sent:
-    """Send over all associations at once for as long as the task says."""
+def send(task: Task) -> tuple[Sent, list[Association]]:
+    """Send over all associations at once for as long as the task says, and leave them open.
+
+    What serves an association may be a process of its own, whose cost nobody can ask for once it has ended.
+    """
     objects = [encoded(task.workload, shape) for shape in WORKLOADS[task.workload]]
     sent = [Sent() for _ in range(task.associations)]
     associations = [Association(task, number, objects) for number in range(task.associations)]
@@ -238,7 +241,6 @@ def send(task: Task) -> Sent:
         try:
             associations[number].run(began_s + task.seconds, sent[number])
             ended[number] = time.monotonic()
-            associations[number].release()
         except (OSError, ValueError) as error:
             sent[number].problems.append(f"{type(error).__name__}: {error}")
 
@@ -247,7 +249,7 @@ def send(task: Task) -> Sent:
         thread.start()
     for thread in threads:
         thread.join()
-    return Sent(
+    whole = Sent(
         instances=sum(each.instances for each in sent),
         octets=sum(each.octets for each in sent),
         seconds=max(ended) - began_s,
@@ -255,6 +257,7 @@ def send(task: Task) -> Sent:
         set_up_s=[each.set_up_s for each in associations],
         problems=[problem for each in sent for problem in each.problems],
     )
+    return whole, associations
 
 
 def _p_data(fragment: bytes, control: int) -> bytearray:
@@ -274,4 +277,10 @@ def _all(piece: bytearray, mark: bytes, within: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(send(Task(**json.loads(sys.stdin.readline()))))))
+    told, opened = send(Task(**json.loads(sys.stdin.readline())))
+    print(json.dumps(asdict(told)), flush=True)
+    # Whoever wants to measure before the associations are over holds our standard input open.
+    sys.stdin.read()
+    if not told.problems:
+        for each in opened:
+            each.release()

@@ -51,6 +51,8 @@ class ReceiveSettings(Section):
     maximum_object_bytes: Annotated[int, Field(ge=1 << 20)] = 4 << 30
     #: Disk that the journal keeps written ahead, bytes: a burst up to this size is synced at the disk's best.
     journal_ready_bytes: Annotated[int, Field(ge=64 << 20, le=64 << 30)] = 512 << 20
+    #: Associations that are served at once share one processor; off: their threads run anywhere.
+    one_processor: bool = True
     #: Size to which a deflated object may inflate (Deflated Explicit VR Little Endian, PS3.5 §A.5), bytes; 0: none is
     #: taken.
     deflated_maximum_bytes: Annotated[int, Field(ge=0)] = 0

@@ -88,6 +88,7 @@ class Connection:
                 self._protected(self._close_out if self._state is State.CLOSING else self._receive)
         finally:
             self._discard()
+            self._door.keeper.gathering.leave()
             self.wire.close()
             self._door.lobby.leave(self.wire)
             self._tell()
@@ -172,6 +173,8 @@ class Connection:
         assert isinstance(peer, Peer)
         assert request is not None
         results, accepted = negotiation.agree(request, self._offer.contexts)
+        if self._credentials is None:
+            self._door.keeper.gathering.join(association=True)
         session = Session(self._door, peer, self._offer, accepted, self._respond)
         self._session = session
         self._messages = Messages(accepted, lambda context_id, encoded: begin(session, context_id, encoded))

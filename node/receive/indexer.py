@@ -19,6 +19,7 @@ import structlog
 from node.domain.time import Instant
 from node.errors import Transient
 from node.loop import guarded
+from node.receive.gathering import SCATTERED, Gathering
 from node.receive.indexing import index
 from node.store.arrivals import Arrival
 from node.store.checkpoint import Checkpoint
@@ -45,9 +46,10 @@ log = structlog.get_logger()
 class Indexer:
     """The thread and what waits for it. `open_database` is called in the thread: it has a connection of its own."""
 
-    def __init__(self, open_database: Callable[[], Database], spool: Spool) -> None:
+    def __init__(self, open_database: Callable[[], Database], spool: Spool, gathering: Gathering = SCATTERED) -> None:
         self._open_database = open_database
         self._spool = spool
+        self._gathering = gathering
         self._changed = threading.Condition()
         self._waiting: deque[tuple[float, Place, Instant, Arrival]] = deque()
         self._indexed = 0
@@ -102,6 +104,10 @@ class Indexer:
             return False
 
     def _run(self) -> None:
+        with self._gathering.joined():
+            self._index_all()
+
+    def _index_all(self) -> None:
         # Whatever goes wrong is told in the log and tried again: these objects are acknowledged.
         attempt = guarded(self._index)
         backoff_s = _BACKOFF_S

@@ -16,6 +16,7 @@ from node.domain.time import Clock, Instant
 from node.errors import Refused
 from node.receive import note
 from node.receive.arrival import Origin, arrival_of, compare, head_of, looked_over, refuse_deflated
+from node.receive.gathering import SCATTERED, Gathering
 from node.receive.header import Header
 from node.receive.indexer import Indexer
 from node.receive.large import HEAD_BYTES, LargeFile
@@ -52,11 +53,14 @@ class Keeper:
         inflated_maximum_bytes: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
         sync: bool = True,
+        gathering: Gathering = SCATTERED,
     ) -> None:
         self.db = db
         self.spool = spool
         self.clock = clock
         self.sync = sync
+        #: The threads that work for associations.
+        self.gathering = gathering
         #: Bytes to which a deflated data set may inflate; 0 refuses them all.
         self.inflated_maximum_bytes = inflated_maximum_bytes
         #: Objects that were kept so far, and bytes, of large ones as they come: a rough count of how much comes.
@@ -64,7 +68,7 @@ class Keeper:
         self.octets = 0
         self._segment_bytes = segment_bytes
         #: What large objects are written with.
-        self.blocks = Blocks()
+        self.blocks = Blocks(gathering.joined)
         #: What small ones are collected in.
         self.buffers = Buffers(LARGEST_IN_JOURNAL)
         self._opening = threading.Lock()
@@ -107,7 +111,9 @@ class Keeper:
                 lowest = checkpoint.highest_named(self.db) + 1
                 folder, room = self.db.folder, self.db.room
                 segments = Segments(folder, segment_bytes=self._segment_bytes, lowest=lowest)
-                self._indexer = Indexer(lambda: open_database(folder, room, sync_commits=False), self.spool)
+                self._indexer = Indexer(
+                    lambda: open_database(folder, room, sync_commits=False), self.spool, self.gathering
+                )
                 self._journal = Journal(segments, self._indexer.put, sync=self.sync)
                 self._segments = segments
             return self._segments

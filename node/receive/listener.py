@@ -14,6 +14,7 @@ from node.config import Settings
 from node.domain.time import SystemClock
 from node.loop import Herald, stop_on_signals
 from node.receive.arrival import has_room
+from node.receive.gathering import Gathering
 from node.receive.intakes import Running, intakes
 from node.receive.keeper import Keeper
 from node.receive.recover import reconcile
@@ -116,7 +117,15 @@ def _receive(settings: Settings, *, sync: bool) -> int:
     log.info("spool_compared", objects=counts.objects, indexed=counts.indexed, unreadable=len(counts.unreadable))
     for lost in counts.unreadable:
         log.error("object_unreadable", path=lost.path, reason=lost.reason)
-    keeper = Keeper(db, spool, clock, inflated_maximum_bytes=settings.receive.deflated_maximum_bytes, sync=sync)
+    gathering = Gathering(on=settings.receive.one_processor)
+    keeper = Keeper(
+        db,
+        spool,
+        clock,
+        inflated_maximum_bytes=settings.receive.deflated_maximum_bytes,
+        sync=sync,
+        gathering=gathering,
+    )
     ready = settings.receive.journal_ready_bytes // SEGMENT_BYTES
 
     def taken() -> tuple[int, int]:
@@ -137,6 +146,7 @@ def _receive(settings: Settings, *, sync: bool) -> int:
     meter = Meter(taken)
     while not stop.wait(_POLL_S):
         describing.look_after()
+        gathering.look()
         if meter.is_rush():
             describing.stand_back()
         if all(each.is_alive() for each in open_intakes):

@@ -11,7 +11,8 @@ import mmap
 import os
 import threading
 import weakref
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeAlias
@@ -39,7 +40,9 @@ _Orders: TypeAlias = "SimpleQueue[tuple[DirectFile, memoryview, int] | None]"
 class Blocks:
     """The blocks and the threads that several files share."""
 
-    def __init__(self) -> None:
+    def __init__(self, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """`around` is entered by each thread for as long as it lives."""
+        self._around = around
         self._spare: list[memoryview] = []
         self._orders: _Orders = SimpleQueue()
         self._writers: list[threading.Thread] = []
@@ -83,7 +86,7 @@ class Blocks:
             writer.join()
 
     def _start_one(self) -> None:
-        writer = threading.Thread(target=_serve, args=(self._orders,), name="blocks", daemon=True)
+        writer = threading.Thread(target=_serve, args=(self._orders, self._around), name="blocks", daemon=True)
         try:
             writer.start()
         except RuntimeError as error:
@@ -93,13 +96,14 @@ class Blocks:
             self._writers.append(writer)
 
 
-def _serve(orders: _Orders) -> None:
+def _serve(orders: _Orders, around: Callable[[], AbstractContextManager[None]]) -> None:
     """Write what is ordered; `None` is passed on, and ends every thread."""
-    while (order := orders.get()) is not None:
-        file, block, offset = order
-        file.write_for(block, offset)
-        del file, block, order
-    orders.put(None)
+    with around():
+        while (order := orders.get()) is not None:
+            file, block, offset = order
+            file.write_for(block, offset)
+            del file, block, order
+        orders.put(None)
 
 
 class DirectFile:

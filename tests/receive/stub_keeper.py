@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from node.domain.time import SystemClock
+from node.receive.gathering import SCATTERED
 from node.receive.keeper import Keeper, Origin
 from node.store.database import Database
 
@@ -48,6 +49,7 @@ class StubKeeper:
         self.clock = SystemClock()
         self.arrived: list[StubIncoming] = []
         self.failing: dict[str, Exception] = {}
+        self.gathering = SCATTERED
 
     def receive(self, origin: Origin, **named: Any) -> StubIncoming:
         if error := self.failing.pop("receive", None):
