@@ -88,7 +88,8 @@ def measure(receiver: Receiver, cell: Cell, folder: Path, seconds: float) -> Mea
             # Before the associations end: a forking receiver's children take what they used with them.
             cost = running.end()
             sender.stdin.close()
-            sender.wait(60)
+            if sender.wait(60):
+                raise RuntimeError(f"{receiver.name}, {cell}: the associations could not be released")
         finally:
             sender.kill()
             sender.stdout.close()

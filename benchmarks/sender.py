@@ -1,6 +1,7 @@
 """A sender that keeps everything encoded in memory, so that what is measured is the receiver; a process of its own.
 
-Reads one JSON line (`Task`) from standard input and prints one JSON line (`Sent`).
+Reads one JSON line (`Task`) from standard input, prints one JSON line (`Sent`), and releases its associations when
+standard input ends.
 """
 
 from __future__ import annotations
@@ -279,7 +280,7 @@ def _all(piece: bytearray, mark: bytes, within: int) -> list[int]:
 if __name__ == "__main__":
     told, opened = send(Task(**json.loads(sys.stdin.readline())))
     print(json.dumps(asdict(told)), flush=True)
-    # Whoever wants to measure before the associations are over holds our standard input open.
+    # Whoever wants to measure before the associations are over holds our standard input open so long.
     sys.stdin.read()
     if not told.problems:
         for each in opened:

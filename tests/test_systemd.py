@@ -100,8 +100,8 @@ def test_the_boot_id_stays_readable(room: str):
     assert merged(room)["Service.ProcSubset"] == ["all"]
 
 
-def test_describing_may_take_a_lower_priority_in_the_listeners_sandbox():
-    assert merged("listen")["Service.SystemCallFilter"][-1] == "setpriority"
+def test_the_listener_may_lower_describings_priority_and_gather_its_threads():
+    assert set(merged("listen")["Service.SystemCallFilter"][2:]) == {"setpriority", "sched_setaffinity"}
 
 
 def test_a_unit_says_nothing_that_the_shared_part_overrules():

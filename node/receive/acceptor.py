@@ -158,8 +158,11 @@ class Acceptor:
             self._stopping.wait(_BREATH_S)
 
     def _serve(self, visitor: Connection) -> None:
-        outlived(visitor.run, visitor.address)
-        self._forget(visitor)
+        try:
+            outlived(visitor.run, visitor.address)
+        finally:
+            self._door.keeper.gathering.leave()
+            self._forget(visitor)
 
     def _forget(self, visitor: Connection) -> None:
         with self._lock, suppress(KeyError):

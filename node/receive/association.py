@@ -136,7 +136,7 @@ class Door:
         self.settings = settings
         self.keeper = keeper
         self.lobby = lobby
-        self._refusals = Refusals(self._write)
+        self._refusals = Refusals(self._write, keeper.gathering.joined)
         #: Address and reason -> when it was last told of, monotonic seconds.
         self._strangers: dict[tuple[str, str], float] = {}
         self._crowd = Crowd()

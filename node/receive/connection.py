@@ -88,7 +88,6 @@ class Connection:
                 self._protected(self._close_out if self._state is State.CLOSING else self._receive)
         finally:
             self._discard()
-            self._door.keeper.gathering.leave()
             self.wire.close()
             self._door.lobby.leave(self.wire)
             self._tell()

@@ -12,7 +12,7 @@ import structlog
 
 from node.config import Settings
 from node.domain.time import SystemClock
-from node.loop import Herald, stop_on_signals
+from node.loop import Herald, guarded, stop_on_signals
 from node.receive.arrival import has_room
 from node.receive.gathering import Gathering
 from node.receive.intakes import Running, intakes
@@ -144,9 +144,11 @@ def _receive(settings: Settings, *, sync: bool) -> int:
     describing = Describing(settings)
     describing.look_after()
     meter = Meter(taken)
+    # What only makes the room faster never ends it.
+    look_after_threads = guarded(gathering.look)
     while not stop.wait(_POLL_S):
         describing.look_after()
-        gathering.look()
+        look_after_threads()
         if meter.is_rush():
             describing.stand_back()
         if all(each.is_alive() for each in open_intakes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from queue import Full, SimpleQueue
 
@@ -30,11 +31,14 @@ class Refusal:
 class Refusals:
     """Writes refusals in the order in which they came, in a thread of its own.
 
-    `write` is called with each of them, and raises nothing.
+    `write` is called with each of them, and raises nothing; `around` is entered by the thread for as long as it lives.
     """
 
-    def __init__(self, write: Callable[[Refusal], None]) -> None:
+    def __init__(
+        self, write: Callable[[Refusal], None], around: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self._write = write
+        self._around = around
         self._waiting: SimpleQueue[tuple[Refusal, threading.Event] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -74,7 +78,8 @@ class Refusals:
                 self._thread = thread
 
     def _run(self) -> None:
-        while (entry := self._waiting.get()) is not None:
-            refusal, written = entry
-            self._write(refusal)
-            written.set()
+        with self._around():
+            while (entry := self._waiting.get()) is not None:
+                refusal, written = entry
+                self._write(refusal)
+                written.set()

@@ -42,6 +42,7 @@ class AbortReason(IntEnum):
     INVALID_PARAMETER_VALUE = 6
 
 
+# Text, since each PDU looks a pair of them up, and text has its hash at hand.
 class State(StrEnum):
     """Where an acceptor is (PS3.8 §9.2.1)."""
 

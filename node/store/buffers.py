@@ -19,6 +19,7 @@ class Buffer:
     """Memory for one object of up to `capacity` bytes; pages that nothing was put into cost nothing."""
 
     def __init__(self, capacity: int) -> None:
+        # Shared, as this is unless asked otherwise: no fork parts a page from a write that is under way.
         self._whole = memoryview(mmap.mmap(-1, BLOCK_BYTES + padded(capacity)))
         #: Where the object is put, from its beginning on.
         self.content = self._whole[BLOCK_BYTES : BLOCK_BYTES + capacity]

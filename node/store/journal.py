@@ -25,7 +25,7 @@ from node.store.files import UNABLE
 from node.store.segment import BLOCK_BYTES, HEADER_BYTES, Use, packed, padded, path_of
 from node.store.segments import Segments, write_all
 
-#: What one group may hold; pwritev takes 1024 pieces, a record has three.
+#: What one group may hold; pwritev takes 1024 pieces, a record has three at most.
 _GROUP_BYTES = 8 << 20
 _GROUP_RECORDS = 256
 #: Less is written sooner through the page cache.
@@ -235,7 +235,8 @@ class Journal(Generic[Subject]):
             places.append(Place(segment.use, offset, end, path))
             offset = end
         try:
-            segment.write(pieces, direct=all(each.buffer is not None for each in group))
+            # Who waits for no sync need not wait for the disk either.
+            segment.write(pieces, direct=self._sync and all(each.buffer is not None for each in group))
             if self._sync:
                 os.fdatasync(segment.descriptor)
         except BaseException:

@@ -26,7 +26,8 @@ CALLS = "pwritev,pwritev2,pwrite64,fdatasync,fsync,link,linkat,unlink,unlinkat,r
 STEP = 5
 #: Out of resources, cannot be processed (PS3.4 Table B.2-1, PS3.7 Annex C).
 REFUSALS = frozenset({0xA700, 0x0110})
-_SMALL, _LARGE = (64, 64), (1000, 800)
+#: Written through the page cache, past it, and in a file of its own.
+_SMALL, _MIDDLE, _LARGE = (64, 64), (400, 400), (1000, 800)
 _JOURNAL = "[receive]\njournal_ready_bytes = 67108864\n"
 _UID = "1.2.826.9.100000000"
 _FAILED = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+).*\(INJECTED\)$", re.MULTILINE)
@@ -66,7 +67,7 @@ class FailingCalls:
         self.room = Room(folder)
         with (folder / "config.toml").open("a", encoding="ascii") as config:
             config.write(_JOURNAL)
-        self._contents = {shape: _content(*shape) for shape in (_SMALL, _LARGE)}
+        self._contents = {shape: _content(*shape) for shape in (_SMALL, _MIDDLE, _LARGE)}
         #: UID → SHA-256 of the data set that was acknowledged.
         self._acknowledged: dict[str, str] = {}
         self._sent = 0
@@ -147,7 +148,9 @@ class FailingCalls:
 
 
 def _shape(at: int) -> tuple[int, int]:
-    """One in four is too large for the journal; fewer once there were some."""
+    """One in four is too large for the journal, fewer once there were some; one in four is written as it lies."""
+    if at % 4 == 1:
+        return _MIDDLE
     return _LARGE if at % (4 if at < 12 else 24) == 3 else _SMALL
 
 

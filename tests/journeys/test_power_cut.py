@@ -21,7 +21,9 @@ from tests.receive.test_listener import Room
 from tests.site import wait_until
 
 _LINE = re.compile(r"^(?P<thread>\d+)\s+(?:<\.\.\. (?P<resumed>\w+) resumed>|(?P<call>\w+)\()(?P<rest>.*)$")
-_CALLS = "trace=fsync,fdatasync,link,linkat,rename,renameat,renameat2,pwritev,pwritev2,sendto,sendmsg,write,writev"
+_CALLS = (
+    "trace=fcntl,fsync,fdatasync,link,linkat,rename,renameat,renameat2,pwritev,pwritev2,sendto,sendmsg,write,writev"
+)
 _UID = re.compile(r"1\.2\.826\.7\.\d+")
 #: Written through the page cache, past it, and in a file of its own.
 _SMALL, _MIDDLE, _LARGE = (64, 64), (400, 400), (1000, 800)
@@ -89,7 +91,20 @@ def test_every_acknowledgement_comes_after_the_syncs(room: Room, tmp_path: Path,
     assert len(told) == len(sent)
     assert [problem for uid, answer in told if (problem := not_durable(calls, uid, answer))] == []
     large = [call for call in calls if call.name in ("link", "linkat") and "/incoming/" in call.arguments]
+    if associations == 1 and _can_be_direct(room.folder):
+        turned = [call for call in calls if call.name == "fcntl" and "/journal/" in call.arguments and call.done]
+        assert any("O_DIRECT" in call.arguments for call in turned), (
+            "a record was to be written past the page cache too"
+        )
     assert len(large) == 2 * associations, "an object that is too large for the journal was to be sent too"
+
+
+def _can_be_direct(folder: Path) -> bool:
+    try:
+        os.close(os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT))
+    except OSError:
+        return False
+    return True
 
 
 def _send(port: int, association: int, count: int, sent: dict[str, int]) -> None:
