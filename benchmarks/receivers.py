@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 _SAMPLE_S = 0.1
 #: How long a receiver is left alone once it listens.
 _SETTLE_S = 0.5
+#: It rests when it has used no more than such a share of one processor for so long.
+_RESTING, _REST_S = 0.1, 0.25
 #: [receive] journal_ready_bytes as it is shipped.
 _READY_BYTES = 512 << 20
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -147,6 +149,7 @@ class Running:
         self._peak = 0.0
         self._before = (0.0, 0.0)
         self._sampling = threading.Event()
+        self._wait_until_it_rests()
 
     def begin(self) -> None:
         """Count from here."""
@@ -197,6 +200,15 @@ class Running:
             else:
                 return
         raise RuntimeError(f"{self._receiver.name} does not listen")
+
+    def _wait_until_it_rests(self) -> None:
+        """What it still does to get ready is not what it costs to receive."""
+        used_s = -1.0
+        for _ in range(80):
+            before_s, used_s = used_s, sum(self._cpu())
+            if 0.0 <= used_s - before_s <= _RESTING * _REST_S and before_s >= 0.0:
+                return
+            time.sleep(_REST_S)
 
     def _below(self) -> list[psutil.Process]:
         try:
