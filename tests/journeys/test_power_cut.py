@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.disk import writes_past_the_page_cache
 from tests.receive.objects import encoded, mr_slice
 from tests.receive.peer import calling, store
 from tests.receive.test_listener import Room
@@ -91,20 +92,12 @@ def test_every_acknowledgement_comes_after_the_syncs(room: Room, tmp_path: Path,
     assert len(told) == len(sent)
     assert [problem for uid, answer in told if (problem := not_durable(calls, uid, answer))] == []
     large = [call for call in calls if call.name in ("link", "linkat") and "/incoming/" in call.arguments]
-    if associations == 1 and _can_be_direct(room.folder):
+    if associations == 1 and writes_past_the_page_cache(room.folder):
         turned = [call for call in calls if call.name == "fcntl" and "/journal/" in call.arguments and call.done]
         assert any("O_DIRECT" in call.arguments for call in turned), (
             "a record was to be written past the page cache too"
         )
     assert len(large) == 2 * associations, "an object that is too large for the journal was to be sent too"
-
-
-def _can_be_direct(folder: Path) -> bool:
-    try:
-        os.close(os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT))
-    except OSError:
-        return False
-    return True
 
 
 def _send(port: int, association: int, count: int, sent: dict[str, int]) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import gc
 import itertools
-import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from node.store import direct
 from node.store.direct import BLOCK_BYTES, Blocks, DirectFile
+from tests.disk import writes_past_the_page_cache
 
 KINDS = ["direct", "no direct descriptor", "no direct write"]
 
@@ -84,13 +84,7 @@ def test_pieces_of_every_length_make_the_same_file(
 def test_a_file_system_writes_past_the_page_cache_where_it_can(
     tmp_path: Path, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe = tmp_path / "probe"
-    probe.touch()
-    try:
-        descriptor = os.open(probe, os.O_WRONLY | os.O_DIRECT)
-        os.pwrite(descriptor, mmap.mmap(-1, 4096), 0)
-        os.close(descriptor)
-    except OSError:
+    if not writes_past_the_page_cache(tmp_path):
         pytest.skip("this file system has no direct writes")
     monkeypatch.setattr(direct, "_write", lambda *_: None)
     grown(tmp_path / "f", blocks, b"x" * (2 * BLOCK_BYTES), BLOCK_BYTES).close()

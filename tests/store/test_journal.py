@@ -18,6 +18,7 @@ from node.store.journal import Journal, Place
 from node.store.segment import BLOCK_BYTES, records
 from node.store.segments import Segments, numbered, read_use
 from node.store.spool import Spool
+from tests.disk import writes_past_the_page_cache
 from tests.site import wait_until
 
 SMALL = 256 << 10
@@ -309,18 +310,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return past
 
 
-def _can_be_direct(folder: Path) -> bool:
-    try:
-        os.close(os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT))
-    except OSError:
-        return False
-    return True
-
-
 def test_a_long_record_is_written_past_the_page_cache_and_a_short_one_through_it(
     roomy: Kept, written: list[bool], tmp_path: Path
 ) -> None:
-    if not _can_be_direct(tmp_path):
+    if not writes_past_the_page_cache(tmp_path):
         pytest.skip("this file system writes nothing past the page cache")
     contents = {"long": b"a" * LONG, "short": b"b" * 5000, "long again": b"c" * (LONG + 4096)}
     places = [
