@@ -45,9 +45,8 @@ $(STAMP): pyproject.toml constraints.txt | $(VENV)/bin/python
 demo: install
 	$(BIN)/matins demo
 
-# Threads that wait for each other inside a network would keep the processors from the other tests.
 test: install
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .

@@ -75,29 +75,21 @@ def measure(receiver: Receiver, cell: Cell, folder: Path, seconds: float) -> Mea
             "associations": cell.associations, "run": next(_runs), "nagle": cell.nagle,
         }  # fmt: skip
         running.begin()
-        sender = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, str(ROOT / "benchmarks" / "sender.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert sender.stdin is not None
-        assert sender.stdout is not None
-        try:
+        ) as sender:  # fmt: skip
+            assert sender.stdin is not None
+            assert sender.stdout is not None
             sender.stdin.write(json.dumps(task) + "\n")
             sender.stdin.flush()
             answer = sender.stdout.readline()
             # Before the associations end: a forking receiver's children take what they used with them.
             cost = running.end()
-            sender.stdin.close()
-            if sender.wait(60):
-                raise RuntimeError(f"{receiver.name}, {cell}: the associations could not be released")
-        finally:
-            sender.kill()
-            sender.stdout.close()
-            sender.wait()
     finally:
         running.stop()
-    if not answer:
-        raise RuntimeError(f"{receiver.name}, {cell}: the sender ended without an answer")
+    if sender.returncode or not answer:
+        raise RuntimeError(f"{receiver.name}, {cell}: the sender failed, or could not release its associations")
     sent = json.loads(answer)
     if sent["problems"] or sent["refused"] or not sent["instances"]:
         raise RuntimeError(f"{receiver.name}, {cell}: {sent['refused']} refused; {sent['problems'][:2]}")

@@ -203,12 +203,12 @@ class Running:
 
     def _wait_until_it_rests(self) -> None:
         """What it still does to get ready is not what it costs to receive."""
-        used_s = -1.0
+        used_s = sum(self._cpu())
         for _ in range(80):
-            before_s, used_s = used_s, sum(self._cpu())
-            if 0.0 <= used_s - before_s <= _RESTING * _REST_S and before_s >= 0.0:
-                return
             time.sleep(_REST_S)
+            before_s, used_s = used_s, sum(self._cpu())
+            if used_s - before_s <= _RESTING * _REST_S:
+                return
 
     def _below(self) -> list[psutil.Process]:
         try:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -68,8 +68,8 @@ class _Seen:
     """What one look found."""
 
     at_s: float
-    idle_s: dict[int, float] = field(default_factory=dict)
-    used_s: dict[int, float] = field(default_factory=dict)
+    idle_s: dict[int, float]
+    used_s: dict[int, float]
 
 
 class Gathering:

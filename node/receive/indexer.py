@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 
@@ -19,7 +20,6 @@ import structlog
 from node.domain.time import Instant
 from node.errors import Transient
 from node.loop import guarded
-from node.receive.gathering import SCATTERED, Gathering
 from node.receive.indexing import index
 from node.store.arrivals import Arrival
 from node.store.checkpoint import Checkpoint
@@ -46,10 +46,16 @@ log = structlog.get_logger()
 class Indexer:
     """The thread and what waits for it. `open_database` is called in the thread: it has a connection of its own."""
 
-    def __init__(self, open_database: Callable[[], Database], spool: Spool, gathering: Gathering = SCATTERED) -> None:
+    def __init__(
+        self,
+        open_database: Callable[[], Database],
+        spool: Spool,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`around` is entered by the thread for as long as it lives."""
         self._open_database = open_database
         self._spool = spool
-        self._gathering = gathering
+        self._around = around
         self._changed = threading.Condition()
         self._waiting: deque[tuple[float, Place, Instant, Arrival]] = deque()
         self._indexed = 0
@@ -104,7 +110,7 @@ class Indexer:
             return False
 
     def _run(self) -> None:
-        with self._gathering.joined():
+        with self._around():
             self._index_all()
 
     def _index_all(self) -> None:

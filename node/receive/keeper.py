@@ -23,7 +23,7 @@ from node.receive.large import HEAD_BYTES, LargeFile
 from node.receive.status import OUT_OF_RESOURCES
 from node.store import checkpoint
 from node.store.arrivals import Arrival
-from node.store.buffers import Buffer, Buffers
+from node.store.buffers import Buffer, Spares
 from node.store.database import Database, open_database
 from node.store.direct import Blocks
 from node.store.journal import Journal
@@ -70,7 +70,7 @@ class Keeper:
         #: What large objects are written with.
         self.blocks = Blocks(gathering.joined)
         #: What small ones are collected in.
-        self.buffers = Buffers(LARGEST_IN_JOURNAL)
+        self.buffers = Spares(lambda: Buffer(LARGEST_IN_JOURNAL))
         self._opening = threading.Lock()
         self._journal: Journal[tuple[Instant, Arrival]] | None = None
         self._indexer: Indexer | None = None
@@ -112,7 +112,7 @@ class Keeper:
                 folder, room = self.db.folder, self.db.room
                 segments = Segments(folder, segment_bytes=self._segment_bytes, lowest=lowest)
                 self._indexer = Indexer(
-                    lambda: open_database(folder, room, sync_commits=False), self.spool, self.gathering
+                    lambda: open_database(folder, room, sync_commits=False), self.spool, self.gathering.joined
                 )
                 self._journal = Journal(segments, self._indexer.put, sync=self.sync)
                 self._segments = segments

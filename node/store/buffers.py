@@ -7,12 +7,15 @@ the content begins one block into pages of its own: what stands before it in a r
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from node.store.segment import BLOCK_BYTES, padded
+from node.store.segment import BLOCK_BYTES, PADDING, padded
 
-#: Buffers that wait for the next object.
+#: What waits for the next object.
 _MOST_SPARE = 16
-_NOTHING = bytes(BLOCK_BYTES)
+
+Memory = TypeVar("Memory")
 
 
 class Buffer:
@@ -30,25 +33,25 @@ class Buffer:
         end = BLOCK_BYTES + content_bytes
         whole = padded(end)
         # What lay there may be another patient's.
-        self._whole[end:whole] = _NOTHING[: whole - end]
+        self._whole[end:whole] = PADDING[: whole - end]
         return self._whole[:whole]
 
 
-class Buffers:
-    """The buffers that the threads of a process share."""
+class Spares(Generic[Memory]):
+    """Memory that threads take in turns, so that its pages need not be had anew; what it held before is still in it."""
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._spare: list[Buffer] = []
+    def __init__(self, made: Callable[[], Memory]) -> None:
+        self._made = made
+        self._spare: list[Memory] = []
 
-    def borrow(self) -> Buffer:
-        """A buffer for one object; what it held before is still in it."""
+    def borrow(self) -> Memory:
+        """Take one that nobody uses, or a new one."""
         try:
             return self._spare.pop()
         except IndexError:
-            return Buffer(self._capacity)
+            return self._made()
 
-    def give_back(self, buffer: Buffer) -> None:
-        """The buffer may be used for another object."""
+    def give_back(self, memory: Memory) -> None:
+        """Somebody else may use it."""
         if len(self._spare) < _MOST_SPARE:
-            self._spare.append(buffer)
+            self._spare.append(memory)

@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeAlias
 
+from node.store.buffers import Spares
 from node.store.files import UNABLE, begin_writing
 
 #: Direct writes begin and end at multiples of it, in memory and in the file; every disk in use has that or less.
@@ -24,8 +25,6 @@ _ALIGNMENT = 4096
 BLOCK_BYTES = 1 << 20
 #: Blocks of one file: one fills while the others are written.
 _BLOCKS_PER_FILE = 3
-#: Kept for the next file.
-_MOST_SPARE = 16
 #: Written at once where pages are needed: larger ones are dearer to come by.
 _PIECE_BYTES = 1 << 16
 #: More of them only hand the interpreter's lock around.
@@ -37,31 +36,19 @@ _NO_BLOCK = memoryview(b"")
 _Orders: TypeAlias = "SimpleQueue[tuple[DirectFile, memoryview, int] | None]"
 
 
-class Blocks:
-    """The blocks and the threads that several files share."""
+class Blocks(Spares[memoryview]):
+    """The blocks of memory, `BLOCK_BYTES` long and aligned to pages, and the threads that several files share."""
 
     def __init__(self, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
         """`around` is entered by each thread for as long as it lives."""
+        super().__init__(lambda: memoryview(mmap.mmap(-1, BLOCK_BYTES)))
         self._around = around
-        self._spare: list[memoryview] = []
         self._orders: _Orders = SimpleQueue()
         self._writers: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._closed = False
         # Who forgets to close them leaves no thread behind.
         weakref.finalize(self, self._orders.put, None)
-
-    def borrow(self) -> memoryview:
-        """A block of memory, `BLOCK_BYTES` long and aligned to pages; what it held before is still in it."""
-        try:
-            return self._spare.pop()
-        except IndexError:
-            return memoryview(mmap.mmap(-1, BLOCK_BYTES))
-
-    def give_back(self, block: memoryview) -> None:
-        """The block may be used for another file."""
-        if len(self._spare) < _MOST_SPARE:
-            self._spare.append(block)
 
     def write(self, file: DirectFile, block: memoryview, offset: int) -> None:
         """Have a whole block written by another thread, which tells the file.

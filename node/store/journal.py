@@ -22,7 +22,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from node.store.buffers import Buffer
 from node.store.files import UNABLE
-from node.store.segment import BLOCK_BYTES, HEADER_BYTES, Use, packed, padded, path_of
+from node.store.segment import BLOCK_BYTES, HEADER_BYTES, PADDING, Use, packed, padded, path_of
 from node.store.segments import Segments, write_all
 
 #: What one group may hold; pwritev takes 1024 pieces, a record has three at most.
@@ -30,7 +30,6 @@ _GROUP_BYTES = 8 << 20
 _GROUP_RECORDS = 256
 #: Less is written sooner through the page cache.
 _LEAST_DIRECT = 128 << 10
-_PADDING = bytes(BLOCK_BYTES)
 
 Subject = TypeVar("Subject")
 
@@ -227,7 +226,7 @@ class Journal(Generic[Subject]):
             front = packed(segment.use, offset, segment.group, each.note, each.head, len(each.content), each.digest)
             end = offset + each.size
             if each.buffer is None:
-                pieces += (front, each.content, _PADDING[: each.size - len(front) - len(each.content)])
+                pieces += (front, each.content, PADDING[: each.size - len(front) - len(each.content)])
             else:
                 pieces.append(each.buffer.record(front, len(each.content)))
             object_bytes = len(each.head) + len(each.content)

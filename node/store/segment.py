@@ -38,7 +38,8 @@ _CHECK = struct.Struct("<Q")
 #: Note and head are some hundred bytes each.
 _LONGEST_NOTE = 1 << 16
 _WINDOW_BYTES = 1 << 20
-_NOTHING = bytes(BLOCK_BYTES)
+#: A block of which nothing is used, and what fills the last block of a record.
+PADDING = bytes(BLOCK_BYTES)
 
 
 class Use(NamedTuple):
@@ -91,7 +92,7 @@ def begin(descriptor: int, number: int) -> Use:
     use = Use(number, secrets.token_bytes(NONCE_BYTES))
     packed = _SEGMENT.pack(_SEGMENT_MAGIC, number, use.nonce)
     block = packed + _CHECK.pack(xxh3_64_intdigest(packed))
-    written = os.pwrite(descriptor, block + _NOTHING[len(block) :], 0)
+    written = os.pwrite(descriptor, block + PADDING[len(block) :], 0)
     if written != BLOCK_BYTES:
         raise OSError(errno.EIO, "a short write")
     return use

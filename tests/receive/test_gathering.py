@@ -43,8 +43,7 @@ class Machine:
     def put(self, thread: int, processors: Collection[int]) -> None:
         self.puts += 1
         if self.failing is not None and len(processors) == 1:
-            failing = self.failing
-            raise failing
+            raise self.failing
         self.where[thread] = frozenset(processors)
 
     def pass_by(self, busy: dict[int, float], *, used: dict[Thread, float] | None = None) -> None:
@@ -177,9 +176,7 @@ def test_processors_that_are_taken_away_or_given_count_from_then_on(machine: Mac
     assert threads[0].where == {0, 1, 2, 3}
 
 
-def test_where_processors_cannot_be_chosen_nobody_is_bound(
-    machine: Machine, threads: list[Thread], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_where_processors_cannot_be_chosen_nobody_is_bound(machine: Machine, threads: list[Thread]) -> None:
     threads += [Thread(machine) for _ in range(2)]
     machine.failing = PermissionError(1, "Operation not permitted")
     threads.append(Thread(machine))
@@ -276,7 +273,7 @@ def test_what_works_for_associations_is_gathered_with_them(tmp_path: Path, db: D
     file = DirectFile(tmp_path / "file", blocks)
     file.append(memoryview(bytes(3 << 20)))
     file.settle()
-    indexer = Indexer(lambda: db, spool, real)
+    indexer = Indexer(lambda: db, spool, real.joined)
     wait_until("the threads", lambda: len(real._threads) >= 2)
     file.close()
     blocks.close()

@@ -138,11 +138,17 @@ def test_a_value_whose_last_bytes_come_alone_is_whole_and_what_follows_too(pair:
     sender.join()
 
 
-def test_a_value_that_stops_coming_expires_while_it_is_put_where_it_will_lie(pair: tuple[Wire, socket.socket]):
+def placing(pair: tuple[Wire, socket.socket], sent: int) -> tuple[Wire, socket.socket]:
+    """A value of 60 000 bytes is to be put where it will lie; of its PDU so many bytes were sent."""
     wire, peer = pair
-    peer.sendall(pdu(4, bytes(60000))[:30000])
+    peer.sendall(pdu(4, bytes(60000))[:sent])
     wire.header()
     wire.skip(0)
+    return wire, peer
+
+
+def test_a_value_that_stops_coming_expires_while_it_is_put_where_it_will_lie(pair: tuple[Wire, socket.socket]):
+    wire, peer = placing(pair, 30000)
     began_s = time.monotonic()
     with pytest.raises(Expired, match="of 60000 bytes"):
         wire.fill(memoryview(bytearray(60000)))
@@ -174,10 +180,7 @@ def test_a_drip_expires_however_often_room_is_made_for_it(pair: tuple[Wire, sock
 
 
 def test_what_is_done_with_the_bytes_is_no_slowness_of_the_peer(pair: tuple[Wire, socket.socket]):
-    wire, peer = pair
-    peer.sendall(pdu(4, bytes(60000))[:20000])
-    wire.header()
-    wire.skip(0)
+    wire, peer = placing(pair, 20000)
     threading.Timer(0.05, peer.sendall, [bytes(10006)]).start()
     wire.fill(memoryview(bytearray(30000)))
     time.sleep(2 * LIMITS.artim_s)
@@ -187,10 +190,7 @@ def test_what_is_done_with_the_bytes_is_no_slowness_of_the_peer(pair: tuple[Wire
 
 
 def test_another_thread_can_interrupt_while_a_value_is_put_where_it_will_lie(pair: tuple[Wire, socket.socket]):
-    wire, peer = pair
-    peer.sendall(pdu(4, bytes(60000))[:30000])
-    wire.header()
-    wire.skip(0)
+    wire, _ = placing(pair, 30000)
     interrupter = threading.Timer(0.05, wire.interrupt)
     interrupter.start()
     with pytest.raises(Interrupted):
@@ -199,10 +199,7 @@ def test_another_thread_can_interrupt_while_a_value_is_put_where_it_will_lie(pai
 
 
 def test_the_end_of_the_connection_inside_a_value_is_told(pair: tuple[Wire, socket.socket]):
-    wire, peer = pair
-    peer.sendall(pdu(4, bytes(60000))[:30000])
-    wire.header()
-    wire.skip(0)
+    wire, peer = placing(pair, 30000)
     peer.close()
     with pytest.raises(Ended):
         wire.fill(memoryview(bytearray(60000)))

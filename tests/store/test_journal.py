@@ -47,6 +47,23 @@ class Kept:
         return self.journal.append(name.encode(), b"head", lies, xxh3_128_digest(content), name, buffer=buffer)
 
 
+class HeldSyncs:
+    """Every sync waits until it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.entered, self.go = threading.Event(), threading.Event()
+        self.count = 0
+        real = os.fdatasync
+
+        def held(descriptor: int) -> None:
+            self.count += 1
+            self.entered.set()
+            assert self.go.wait(20)
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fdatasync", held)
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[Kept]:
     made = Kept(tmp_path)
@@ -108,29 +125,19 @@ def test_nobody_is_told_before_the_sync_and_nothing_else_is_synced(kept: Kept, m
 
 def test_many_at_once_share_a_sync_and_keep_their_order(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.append("first")
-    syncs: list[int] = []
-    entered, go = threading.Event(), threading.Event()
-    real = os.fdatasync
-
-    def slow(descriptor: int) -> None:
-        syncs.append(descriptor)
-        entered.set()
-        go.wait(10)
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fdatasync", slow)
+    syncs = HeldSyncs(monkeypatch)
     leader = threading.Thread(target=kept.append, args=("leader",))
     leader.start()
-    entered.wait(10)
+    assert syncs.entered.wait(20)
     waiting = [threading.Thread(target=kept.append, args=(f"n{number}",)) for number in range(7)]
     for thread in waiting:
         thread.start()
     while len(kept.journal._queue) < 7:
         time.sleep(0.001)
-    go.set()
+    syncs.go.set()
     for thread in (leader, *waiting):
         thread.join(10)
-    assert len(syncs) == 2
+    assert syncs.count == 2
     assert len(kept.told) == 9
     assert [name for _, name in kept.told] == on_disk(kept.folder)
     assert [place.offset for place, _ in kept.told] == sorted(place.offset for place, _ in kept.told)
@@ -265,21 +272,13 @@ def test_a_damaged_record_is_never_handed_out(kept: Kept) -> None:
 
 
 def test_closing_takes_no_descriptor_from_who_still_writes(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    syncing, released = threading.Event(), threading.Event()
-    real = os.fdatasync
     kept.append("first")
-
-    def slow(descriptor: int) -> None:
-        syncing.set()
-        assert released.wait(20)
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fdatasync", slow)
+    syncs = HeldSyncs(monkeypatch)
     writer = threading.Thread(target=kept.append, args=("second",))
     writer.start()
-    assert syncing.wait(20)
+    assert syncs.entered.wait(20)
     kept.journal.close()
-    released.set()
+    syncs.go.set()
     writer.join()
     assert [name for _, name in kept.told] == ["first", "second"]
     kept.journal.close()
@@ -329,16 +328,8 @@ def test_a_long_record_is_written_past_the_page_cache_and_a_short_one_through_it
 def test_what_is_written_together_goes_one_way_and_is_read_back_each(
     roomy: Kept, written: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, go = threading.Event(), threading.Event()
-    real = os.fdatasync
-
-    def slow(descriptor: int) -> None:
-        entered.set()
-        assert go.wait(20)
-        real(descriptor)
-
     roomy.append("first")
-    monkeypatch.setattr(os, "fdatasync", slow)
+    syncs = HeldSyncs(monkeypatch)
     appends = [
         lambda: roomy.append("leader"),
         lambda: roomy.append_direct("long", b"x" * LONG),
@@ -346,11 +337,11 @@ def test_what_is_written_together_goes_one_way_and_is_read_back_each(
     ]
     threads = [threading.Thread(target=append) for append in appends]
     threads[0].start()
-    assert entered.wait(20)
+    assert syncs.entered.wait(20)
     for thread in threads[1:]:
         thread.start()
     wait_until("both to wait", lambda: len(roomy.journal._queue) == 2)
-    go.set()
+    syncs.go.set()
     for thread in threads:
         thread.join()
     assert written == [False, False, False]
