@@ -49,6 +49,7 @@ def decoders() -> dict[str, Decode]:
     from node.errors import MatinsError, Refused
     from node.receive import command_set, header, procedure_step
     from node.receive.elements import encoding_of, wanted
+    from node.receive.layouts import Layouts
     from node.receive.message import Messages
     from node.receive.negotiation import agree, decode_request
     from node.receive.part10 import head, read_meta
@@ -64,6 +65,8 @@ def decoders() -> dict[str, Decode]:
     contexts = supported_contexts()
     syntaxes = (*MR_CONTEXTS, str(DeflatedExplicitVRLittleEndian))
     deflated_bytes = 1 << 20
+    # Of every input so far: what came before must not change what is found.
+    layouts = Layouts()
 
     def data_set(content: bytes) -> None:
         syntax, content = syntaxes[content[0] % len(syntaxes)], content[1:]
@@ -83,11 +86,14 @@ def decoders() -> dict[str, Decode]:
         syntax = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)[content[0] % 2]
         content = content[1:]
         explicit = syntax == ExplicitVRLittleEndian
-        found = scan(content, header._ONCE, header._NUMBERS, header._LONGEST_VALUE, explicit=explicit)
+        wanted_ones = (header._ONCE, header._NUMBERS, header._LONGEST_VALUE)
+        found = scan(content, *wanted_ones, explicit=explicit, layouts=layouts)
         if found is not None:
             by_the_book = wanted(Whole(content), encoding_of(syntax), header._ONCE, header._LONGEST_VALUE)
             if by_the_book != found:
                 raise RuntimeError("the shortcut finds something else than the book")
+        if found != scan(content, *wanted_ones, explicit=explicit):
+            raise RuntimeError("the shortcut finds something else where it has seen other objects")
 
     def file_meta(content: bytes) -> None:
         try:
@@ -107,6 +113,8 @@ def decoders() -> dict[str, Decode]:
             decoded = command_set.decode(content)
         except command_set.Malformed:
             return
+        if decoded != command_set._by_the_book(content):
+            raise RuntimeError("a usual request is read otherwise than by the book")
         command_set.response(decoded, 0xC000, decoded.move_originator)
 
     def association_request(content: bytes) -> None:

@@ -15,6 +15,7 @@ from node.errors import Refused
 from node.receive import part10
 from node.receive.header import Content, Header, walk
 from node.receive.indexing import is_held, strong_digest
+from node.receive.layouts import Layouts
 from node.receive.status import CANNOT_UNDERSTAND, DOES_NOT_MATCH
 from node.receive.syntaxes import DEFLATED, is_lossy
 from node.store import arrivals, instances, retention
@@ -120,8 +121,11 @@ def looked_over(
     sop_instance_uid: str = "",
     *,
     inflated_maximum_bytes: int = 0,
+    layouts: Layouts | None = None,
 ) -> Header:
     """Walk over the data set and compare it with what the command said; empty UIDs are not compared.
+
+    `layouts` remembers from one object to the next.
 
     Raises:
         Refused: with the status and the reason.
@@ -130,7 +134,7 @@ def looked_over(
         raise Refused(CANNOT_UNDERSTAND, "an empty data set")
     refuse_deflated(transfer_syntax_uid, inflated_maximum_bytes)
     try:
-        header = walk(content, transfer_syntax_uid, inflated_maximum_bytes=inflated_maximum_bytes)
+        header = walk(content, transfer_syntax_uid, inflated_maximum_bytes=inflated_maximum_bytes, layouts=layouts)
     except Refused as error:
         refusal = error.status, error.reason
     else:

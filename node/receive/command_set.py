@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from node.domain.uid import is_usable_uid, is_valid_uid
 from node.errors import MatinsError
@@ -27,8 +29,20 @@ _MOVE_ORIGINATOR, _MOVE_DESTINATION = 0x1030, 0x0600
 
 _ELEMENT = struct.Struct("<HHI")
 _UNSIGNED_SHORT = struct.Struct("<H")
-_UNSIGNED_SHORT_ELEMENT = struct.Struct("<HHIH")
+#: The four elements of every response: field, message, data set, status.
+_UNSIGNED_SHORT_ELEMENTS = struct.Struct("<HHIHHHIHHHIHHHIH")
 _GROUP_LENGTH = struct.Struct("<HHII")
+#: A C-STORE request as it usually is (PS3.7 Table 9.3-1): nobody asks for more, and the UIDs have no letters.
+_USUAL_STORE = re.compile(
+    rb"\0\0\0\0\x04\0\0\0.{4}"
+    rb"\0\0\x02\0(..)\0\0([0-9.]{1,64}\0?)"
+    rb"\0\0\0\x01\x02\0\0\0\x01\0"
+    rb"\0\0\x10\x01\x02\0\0\0(..)"
+    rb"(?:\0\0\0\x07\x02\0\0\0..)?"
+    rb"\0\0\0\x08\x02\0\0\0(..)"
+    rb"\0\0\0\x10(..)\0\0([0-9.]{1,64}\0?)",
+    re.DOTALL,
+).fullmatch
 
 
 class Operation(IntEnum):
@@ -82,6 +96,29 @@ def decode(encoded: bytes) -> Command:
     Raises:
         Malformed: see there.
     """
+    return _usual_store(encoded) or _by_the_book(encoded)
+
+
+def _usual_store(encoded: bytes) -> Command | None:
+    """What `_by_the_book` would return for a C-STORE request as it usually is, in fewer steps; else `None`."""
+    found = _USUAL_STORE(encoded)
+    if found is None:
+        return None
+    class_length, class_uid, message_id, data_set_type, instance_length, instance_uid = found.groups()
+    as_number = int.from_bytes
+    if as_number(class_length, "little") != len(class_uid) or as_number(instance_length, "little") != len(instance_uid):
+        return None
+    return Command(
+        operation=Operation.C_STORE,
+        message_id=as_number(message_id, "little"),
+        has_data_set=as_number(data_set_type, "little") != _NO_DATA_SET,
+        sop_class_uid=_text(class_uid),
+        sop_instance_uid=_text(instance_uid),
+        move_originator="",
+    )
+
+
+def _by_the_book(encoded: bytes) -> Command:
     elements = _elements(encoded)
     field = _number(elements, _COMMAND_FIELD)
     try:
@@ -105,20 +142,17 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
     The UIDs of the request are echoed where they are UIDs; `comment` becomes Error Comment (0000,0902), ASCII, cut to
     64 characters.
     """
-    class_uid = command.sop_class_uid
-    instance_uid = command.sop_instance_uid
-    parts = [
-        _element(_AFFECTED_SOP_CLASS, class_uid.encode("ascii"), b"\0") if is_valid_uid(class_uid) else b"",
-        _short(_COMMAND_FIELD, command.operation | _RESPONSE),
-        _short(_RESPONDED_TO, command.message_id),
-        _short(_DATA_SET_TYPE, _NO_DATA_SET),
-        _short(_STATUS, status),
-    ]
+    size = _UNSIGNED_SHORT.size
+    body = _affected_class(command.sop_class_uid) + _UNSIGNED_SHORT_ELEMENTS.pack(
+        *(0, _COMMAND_FIELD, size, command.operation | _RESPONSE),
+        *(0, _RESPONDED_TO, size, command.message_id),
+        *(0, _DATA_SET_TYPE, size, _NO_DATA_SET),
+        *(0, _STATUS, size, status),
+    )
     if comment:
-        parts.append(_element(_ERROR_COMMENT, plain(comment).encode("ascii"), b" "))
-    if is_usable_uid(instance_uid):
-        parts.append(_element(_AFFECTED_SOP_INSTANCE, instance_uid.encode("ascii"), b"\0"))
-    body = b"".join(parts)
+        body += _element(_ERROR_COMMENT, plain(comment).encode("ascii"), b" ")
+    if is_usable_uid(command.sop_instance_uid):
+        body += _element(_AFFECTED_SOP_INSTANCE, command.sop_instance_uid.encode("ascii"), b"\0")
     return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
 
 
@@ -158,8 +192,10 @@ def _text(value: bytes | None) -> str:
     return value.rstrip(b"\0 ").decode("ascii", "replace") if value else ""
 
 
-def _short(number: int, value: int) -> bytes:
-    return _UNSIGNED_SHORT_ELEMENT.pack(0, number, _UNSIGNED_SHORT.size, value)
+@lru_cache(maxsize=256)
+def _affected_class(uid: str) -> bytes:
+    """Affected SOP Class UID, empty where it is no UID."""
+    return _element(_AFFECTED_SOP_CLASS, uid.encode("ascii"), b"\0") if is_valid_uid(uid) else b""
 
 
 def _element(number: int, value: bytes, padding: bytes) -> bytes:

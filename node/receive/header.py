@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
@@ -25,6 +26,7 @@ from node.receive.elements import (
     text_of,
     wanted,
 )
+from node.receive.layouts import Layouts
 from node.receive.scan import scan
 from node.receive.status import CANNOT_UNDERSTAND, INVALID_OBJECT_INSTANCE
 from node.receive.windows import Inflated, Whole, Windows
@@ -68,10 +70,17 @@ class Header:
     lossy_image_compression: str
 
 
-def walk(content: Content, transfer_syntax_uid: str, *, inflated_maximum_bytes: int = 0) -> Header:
+def walk(
+    content: Content,
+    transfer_syntax_uid: str,
+    *,
+    inflated_maximum_bytes: int = 0,
+    layouts: Layouts | None = None,
+) -> Header:
     """Walk over the encoded data set from its first to its last byte.
 
-    A deflated one is inflated up to `inflated_maximum_bytes` in small pieces, none of which is kept.
+    A deflated one is inflated up to `inflated_maximum_bytes` in small pieces, none of which is kept. `layouts`
+    remembers from one object to the next.
 
     Raises:
         Refused: 0xC000 if an element does not end where it says, a UID is missing or no UID, an element that says what
@@ -79,7 +88,8 @@ def walk(content: Content, transfer_syntax_uid: str, *, inflated_maximum_bytes: 
             0x0117 if the SOP Instance UID is no UID.
     """
     if transfer_syntax_uid not in _NOT_TO_SCAN:
-        found = scan(content, _ONCE, _NUMBERS, _LONGEST_VALUE, explicit=transfer_syntax_uid != _IMPLICIT)
+        explicit = transfer_syntax_uid != _IMPLICIT
+        found = scan(content, _ONCE, _NUMBERS, _LONGEST_VALUE, explicit=explicit, layouts=layouts)
         if found is not None:
             return _header(found)
     return _by_the_book(Whole(content), transfer_syntax_uid, inflated_maximum_bytes)
@@ -116,25 +126,39 @@ def _by_the_book(source: Source, transfer_syntax_uid: str, inflated_maximum_byte
 
 
 def _header(found: dict[Tag, tuple[int, bytes]]) -> Header:
-    uids = [_text(found, tag) for tag in _NAMES]
-    if not all(uids):
-        missing = [name for name, uid in zip(_NAMES.values(), uids, strict=True) if not uid]
-        raise broken(f"missing or empty: {', '.join(missing)}")
-    for tag, uid in zip(_NAMES, uids, strict=True):
-        is_uid = is_valid_uid if tag == _SOP_CLASS else is_usable_uid
-        if not is_uid(uid) or found[tag][0] > _LONGEST_VALUE:
-            status = INVALID_OBJECT_INSTANCE if tag == _SOP_INSTANCE else CANNOT_UNDERSTAND
-            raise Refused(status, f"the {_NAMES[tag]} is no UID")
-    sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid = uids
+    try:
+        sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid = [
+            _uid(tag, *found[tag]) for tag in _NAMES
+        ]
+    except (KeyError, Refused):
+        missing = [name for tag, name in _NAMES.items() if tag not in found or not _text(found[tag][1])]
+        if missing:
+            raise broken(f"missing or empty: {', '.join(missing)}") from None
+        raise
     return Header(
         sop_class_uid=sop_class_uid,
         sop_instance_uid=sop_instance_uid,
         study_instance_uid=study_instance_uid,
         series_instance_uid=series_instance_uid,
-        lossy_image_compression=_text(found, _LOSSY).strip(),
+        lossy_image_compression=_text(found[_LOSSY][1]).strip() if _LOSSY in found else "",
     )
 
 
-def _text(found: dict[Tag, tuple[int, bytes]], tag: Tag) -> str:
-    """The value without padding, empty where there is none; bytes that are no ASCII become U+FFFD."""
-    return str(found[tag][1], "ascii", "replace").rstrip("\0 ") if tag in found else ""
+@lru_cache(maxsize=1024)
+def _uid(tag: Tag, length: int, value: bytes) -> str:
+    """The UID that an element holds; remembered, since all but the instance's are those of a whole series.
+
+    Raises:
+        Refused: it is none.
+    """
+    uid = _text(value)
+    is_uid = is_valid_uid if tag == _SOP_CLASS else is_usable_uid
+    if not is_uid(uid) or length > _LONGEST_VALUE:
+        status = INVALID_OBJECT_INSTANCE if tag == _SOP_INSTANCE else CANNOT_UNDERSTAND
+        raise Refused(status, f"the {_NAMES[tag]} is no UID")
+    return uid
+
+
+def _text(value: bytes) -> str:
+    """The value without padding; bytes that are no ASCII become U+FFFD."""
+    return str(value, "ascii", "replace").rstrip("\0 ")

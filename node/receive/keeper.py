@@ -20,6 +20,7 @@ from node.receive.gathering import SCATTERED, Gathering
 from node.receive.header import Header
 from node.receive.indexer import Indexer
 from node.receive.large import HEAD_BYTES, LargeFile
+from node.receive.layouts import Layouts
 from node.receive.status import OUT_OF_RESOURCES
 from node.store import checkpoint
 from node.store.arrivals import Arrival
@@ -85,11 +86,12 @@ class Keeper:
         sop_class_uid: str = "",
         sop_instance_uid: str = "",
         examine: Callable[[Header], None] | None = None,
+        layouts: Layouts | None = None,
     ) -> Incoming:
         """Begin to take one object; the UIDs are what the command said, empty where there was none.
 
         `examine` is shown the object's header once it was walked over, before anything is kept; what it raises, `keep`
-        raises.
+        raises. `layouts` remembers from one object of the caller's thread to the next.
 
         Raises:
             Refused: 0xC000 for a deflated transfer syntax that is not taken.
@@ -101,7 +103,7 @@ class Keeper:
         assert self._indexer is not None
         self._indexer.admit()
         incoming = Incoming(self, origin, transfer_syntax_uid, sop_class_uid, sop_instance_uid, maximum_bytes)
-        incoming.examine = examine
+        incoming.examine, incoming.layouts = examine, layouts
         return incoming
 
     def open(self) -> Segments:
@@ -170,6 +172,7 @@ class Incoming:
         self._large: LargeFile | None = None
         #: As `Keeper.receive` says.
         self.examine: Callable[[Header], None] | None = None
+        self.layouts: Layouts | None = None
 
     @property
     def is_large(self) -> bool:
@@ -256,6 +259,7 @@ class Incoming:
             self._sop_class_uid,
             self._sop_instance_uid,
             inflated_maximum_bytes=self._keeper.inflated_maximum_bytes,
+            layouts=self.layouts,
         )
         self._show(header)
         arrival = self._arrival(header)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
-from typing import TypeAlias
+from typing import NamedTuple
 
 from node.receive.elements import LONG_VRS, MOST_ELEMENTS, PIXEL_DATA, UNDEFINED, Content, Tag
+from node.receive.layouts import Found, Layouts, Read, Reads
 
 #: VRs with a 16-bit length (PS3.5 §7.1.2).
 _SHORT_VRS = (
@@ -26,16 +27,25 @@ _PIXELS, _DELIMITERS = 0x7FE0, 0xFFFE
 #: Groups that are looked at more closely; all but that of the pixels are not for a data set.
 _SPECIAL_GROUPS = frozenset((0x0000, 0x0002, _DELIMITERS, _PIXELS))
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
-_EXPLICIT = struct.Struct("<HHHH").unpack_from
-_IMPLICIT = struct.Struct("<HHI").unpack_from
-_LENGTH = struct.Struct("<I").unpack_from
+_EXPLICIT, _IMPLICIT, _LENGTH = struct.Struct("<HHHH"), struct.Struct("<HHI"), struct.Struct("<I")
 #: Sequences in sequences; more go by the book.
 _DEEPEST = 8
 #: An element, item or delimiter has 8 bytes: in so many there are never too many.
 _MOST_BYTES = 8 * MOST_ELEMENTS
 
-#: Start and length of the values that are looked for.
-_Found: TypeAlias = dict[Tag, tuple[int, int]]
+
+class _Readers(NamedTuple):
+    """Everything that a walk reads, it reads with these."""
+
+    #: Group, number, VR and 16-bit length.
+    explicit: Read
+    #: Group, number and 32-bit length: of an element without VR, an item or a delimiter.
+    implicit: Read
+    #: The 32-bit length behind a VR.
+    length: Read
+
+
+_READERS = _Readers(_EXPLICIT.unpack_from, _IMPLICIT.unpack_from, _LENGTH.unpack_from)
 
 
 class _UnusualError(Exception):
@@ -43,29 +53,53 @@ class _UnusualError(Exception):
 
 
 def scan(
-    content: Content, once: Collection[Tag], numbers: Collection[int], longest: int, *, explicit: bool
+    content: Content,
+    once: Collection[Tag],
+    numbers: Collection[int],
+    longest: int,
+    *,
+    explicit: bool,
+    layouts: Layouts | None = None,
 ) -> dict[Tag, tuple[int, bytes]] | None:
     """Return what `elements.wanted` would for little endian, or `None` where it has to be asked.
 
     `numbers` are the element numbers of `once`: the second half of a tag, which rules out most at the first look.
+    `layouts`, of objects that were looked through for the same tags, save most of the way.
     """
     if len(content) > _MOST_BYTES:
         return None
+    found: Found = {}
+    walk, readers, reads, begin = _explicit if explicit else _implicit, _READERS, None, 0
+    if layouts is not None:
+        layout = layouts.of(content, explicit=explicit)
+        if layout is not None:
+            found, begin = layout.found.copy(), layout.end
+        elif layouts.are_wanted():
+            reads = Reads()
+            readers = _Readers(*map(reads.noted, (_EXPLICIT, _IMPLICIT, _LENGTH)))
     try:
-        found = (_explicit if explicit else _implicit)(content, once, numbers)
+        last = walk(content, once, numbers, readers, found, begin)
     except (struct.error, _UnusualError):
         return None
+    if layouts is not None and reads is not None:
+        layouts.learn(content, reads, found, last, explicit=explicit)
     return {
-        tag: (length, bytes(content[start : start + min(length, longest)])) for tag, (start, length) in found.items()
+        tag: (length, bytes(content[start : start + (min(longest, length))])) for tag, (start, length) in found.items()
     }
 
 
-def _explicit(content: Content, once: Collection[Tag], numbers: Collection[int]) -> _Found:
-    """Walk over a data set in Explicit VR Little Endian."""
-    header, long_length, short_vrs, long_vrs, special = _EXPLICIT, _LENGTH, _SHORT, _LONG, _SPECIAL_GROUPS
-    found: _Found = {}
-    offset, end = 0, len(content)
+def _explicit(
+    content: Content, once: Collection[Tag], numbers: Collection[int], readers: _Readers, found: Found, offset: int
+) -> int:
+    """Walk over a data set in Explicit VR Little Endian from an element's `offset` on.
+
+    What is looked for goes to `found`, where it may be already. Returned is where the last element starts.
+    """
+    short_vrs, long_vrs, special = _SHORT, _LONG, _SPECIAL_GROUPS
+    header, _, long_length = readers
+    start, end = offset, len(content)
     while offset < end:
+        start = offset
         group, number, vr, length = header(content, offset)
         if vr in short_vrs:
             if number in numbers and (group, number) in once:
@@ -81,34 +115,36 @@ def _explicit(content: Content, once: Collection[Tag], numbers: Collection[int])
             if length != UNDEFINED:
                 offset += length
             else:
-                offset = (_after_implicit if vr == _UN else _after_explicit)(content, offset, 1)
+                offset = (_after_implicit if vr == _UN else _after_explicit)(content, offset, readers, 1)
             if (group, number) in once or (group in special and not _are_last(group, number, offset == end)):
                 raise _UnusualError
         else:
             raise _UnusualError
     if offset > end:
         raise _UnusualError
-    return found
+    return start
 
 
-def _implicit(content: Content, once: Collection[Tag], numbers: Collection[int]) -> _Found:
-    """Walk over a data set in Implicit VR Little Endian."""
-    header, special = _IMPLICIT, _SPECIAL_GROUPS
-    found: _Found = {}
-    offset, end = 0, len(content)
+def _implicit(
+    content: Content, once: Collection[Tag], numbers: Collection[int], readers: _Readers, found: Found, offset: int
+) -> int:
+    """As `_explicit`, in Implicit VR Little Endian."""
+    header, special = readers.implicit, _SPECIAL_GROUPS
+    start, end = offset, len(content)
     while offset < end:
+        start = offset
         group, number, length = header(content, offset)
         offset += 8
         if number in numbers and (group, number) in once:
             if (group, number) in found or length == UNDEFINED:
                 raise _UnusualError
             found[group, number] = (offset, length)
-        offset = offset + length if length != UNDEFINED else _after_implicit(content, offset, 1)
+        offset = offset + length if length != UNDEFINED else _after_implicit(content, offset, readers, 1)
         if group in special and not _are_last(group, number, offset == end):
             raise _UnusualError
     if offset > end:
         raise _UnusualError
-    return found
+    return start
 
 
 def _are_last(group: int, number: int, at_end: bool) -> bool:
@@ -116,11 +152,12 @@ def _are_last(group: int, number: int, at_end: bool) -> bool:
     return group == _PIXELS and (at_end or (group, number) not in PIXEL_DATA)
 
 
-def _after_explicit(content: Content, offset: int, depth: int) -> int:
+def _after_explicit(content: Content, offset: int, readers: _Readers, depth: int) -> int:
     """Return where a sequence of undefined length ends, or encapsulated pixel data; `offset` is that of its value."""
     if depth > _DEEPEST:
         raise _UnusualError
-    item, header, long_length, short_vrs, long_vrs = _IMPLICIT, _EXPLICIT, _LENGTH, _SHORT, _LONG
+    short_vrs, long_vrs = _SHORT, _LONG
+    header, item, long_length = readers
     while True:
         group, number, length = item(content, offset)
         offset += 8
@@ -141,7 +178,7 @@ def _after_explicit(content: Content, offset: int, depth: int) -> int:
                 if length != UNDEFINED:
                     offset += length
                 else:
-                    offset = (_after_implicit if vr == _UN else _after_explicit)(content, offset, depth + 1)
+                    offset = (_after_implicit if vr == _UN else _after_explicit)(content, offset, readers, depth + 1)
             else:
                 raise _UnusualError
         if number != _ITEM_END:
@@ -149,11 +186,11 @@ def _after_explicit(content: Content, offset: int, depth: int) -> int:
         offset += 8
 
 
-def _after_implicit(content: Content, offset: int, depth: int) -> int:
+def _after_implicit(content: Content, offset: int, readers: _Readers, depth: int) -> int:
     """As `_after_explicit`, where no VR is written."""
     if depth > _DEEPEST:
         raise _UnusualError
-    header = _IMPLICIT
+    header = readers.implicit
     while True:
         group, number, length = header(content, offset)
         offset += 8
@@ -167,7 +204,7 @@ def _after_implicit(content: Content, offset: int, depth: int) -> int:
             offset += 8
             if group == _DELIMITERS:
                 break
-            offset = offset + length if length != UNDEFINED else _after_implicit(content, offset, depth + 1)
+            offset = offset + length if length != UNDEFINED else _after_implicit(content, offset, readers, depth + 1)
         if number != _ITEM_END:
             raise _UnusualError
 

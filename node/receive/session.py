@@ -12,6 +12,7 @@ from node.config import Peer
 from node.receive.association import Door
 from node.receive.intakes import DimseService, QueryService, dimse_services
 from node.receive.keeper import Origin
+from node.receive.layouts import Layouts
 from node.receive.negotiation import AcceptedContext
 from node.receive.syntaxes import VERIFICATION, supported_contexts
 
@@ -54,6 +55,8 @@ class Session:
         self.respond = respond
         #: What became of its objects: kept, held, refused.
         self.counts: Counter[str] = Counter()
+        #: Of the objects that came last.
+        self.layouts = Layouts()
         self._origins = {retrieved: self._origin(retrieved) for retrieved in (False, True)}
 
     def is_storage(self, context: AcceptedContext) -> bool:

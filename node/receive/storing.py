@@ -129,4 +129,5 @@ class Storing:
             sop_class_uid=command.sop_class_uid,
             sop_instance_uid=command.sop_instance_uid,
             maximum_bytes=self._maximum,
+            layouts=session.layouts,
         )

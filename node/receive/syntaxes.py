@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pydicom._uid_dict import UID_dictionary as _REGISTRY
 from pydicom.uid import (
@@ -56,6 +57,7 @@ _STORAGE_PREFIX = "1.2.840.10008.5.1.4.1.1."
 VERIFICATION = "1.2.840.10008.1.1"
 
 
+@lru_cache(maxsize=256)
 def is_lossy(transfer_syntax_uid: str, lossy_image_compression: str) -> bool:
     """Whether pixels have lost information, by transfer syntax and Lossy Image Compression (0028,2110)."""
     base = ".".join(transfer_syntax_uid.split(".")[:8])

@@ -88,7 +88,8 @@ def record_arrivals(
         touched[arrival.study_instance_uid, _opens(arrival, ours)] = now
         # Not every archive names the Move Originator.
         retrieved = arrival.retrieved or (arrival.study_instance_uid, arrival.source) in asked_of
-        new.append((now, replace(arrival, retrieved=retrieved), current))
+        as_asked = arrival if retrieved == arrival.retrieved else replace(arrival, retrieved=retrieved)
+        new.append((now, as_asked, current))
     for (study_instance_uid, reopen), now in touched.items():
         studies.touch(db, now, study_instance_uid, reopen=reopen)
     series = {(each.study_instance_uid, each.series_instance_uid): now for now, each, _ in new if _opens(each, ours)}

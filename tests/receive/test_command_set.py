@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_ACTION
 from pynetdicom.dsutils import decode as pynetdicom_decode
 from pynetdicom.dsutils import encode as pynetdicom_encode
 
+from node.receive import command_set
 from node.receive.command_set import Command, Malformed, Operation, decode, plain, response
 
 UIDS = st.lists(st.integers(0, 10**9), min_size=2, max_size=6).map(lambda parts: ".".join(map(str, parts)))
@@ -57,6 +59,29 @@ def test_a_store_request_of_pynetdicoms_is_read(instance: str, message_id: int, 
     assert decode(encoded(C_STORE_RQ(), request)) == command(
         message_id=message_id, sop_instance_uid=instance, move_originator=originator or ""
     )
+
+
+@pytest.mark.parametrize("priority", [b"\2\0", b"\1\0", None])
+@pytest.mark.parametrize("instance", ["1.2.3", "1.2.34", "1." + "2" * 62])
+def test_a_usual_store_request_is_read_at_once_and_as_by_the_book(instance: str, priority: bytes | None):
+    padded = instance.encode() + b"\0" * (len(instance) % 2)
+    parts = [element(0x0000, b"\1\0\0\0"), element(0x0002, b"1.2.840.10008.5.1.4.1.1.4\0"), element(0x0100, b"\1\0")]
+    parts += [element(0x0110, b"\x0a\x01")] + ([element(0x0700, priority)] if priority else [])
+    parts += [element(0x0800, b"\0\0"), element(0x1000, padded)]
+    usual = b"".join(parts)
+    assert command_set._usual_store(usual) == command(message_id=266, sop_instance_uid=instance) == decode(usual)
+    assert command_set._usual_store(usual + element(0x1031, b"\1\0")) is None
+    chance = random.Random(instance)
+    read = 0
+    for _ in range(3000):
+        spoiled = bytearray(usual)
+        for _ in range(chance.randint(1, 3)):
+            spoiled[chance.randrange(len(spoiled))] = chance.choice((0, 1, 2, 0x30, 0x2E, 0x10, 0x41, 0xFF))
+        short = command_set._usual_store(bytes(spoiled))
+        if short is not None:
+            assert short == command_set._by_the_book(bytes(spoiled))
+            read += 1
+    assert read > 100
 
 
 def test_requests_without_a_data_set_are_read():

@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from node.errors import Refused, Transient
 from node.receive import association
 from node.receive.intakes import cstore
+from node.receive.layouts import Layouts
 from node.store import events
 from node.store.database import Database
 from tests.receive.objects import settings_for
@@ -42,6 +43,7 @@ def test_fragments_reach_the_keeper_as_one_object(peer: Bare, keeper: StubKeeper
     assert peer.store(content, fragment_bytes=fragment_bytes) == (0x0000, "")
     [arrived] = keeper.arrived
     assert (arrived.content, arrived.became) == (content, "kept")
+    assert isinstance(arrived.named.pop("layouts"), Layouts)
     assert arrived.named == {
         "transfer_syntax_uid": ExplicitVRLittleEndian,
         "sop_class_uid": MRImageStorage,
@@ -51,6 +53,13 @@ def test_fragments_reach_the_keeper_as_one_object(peer: Bare, keeper: StubKeeper
     assert (arrived.origin.source, arrived.origin.sending_ae_title, arrived.origin.receiving_ae_title) == (
         *("SCANNER", "SCANNER1", "MATINS"),
     )
+
+
+def test_objects_of_one_association_share_what_is_remembered_of_their_layout(peer: Bare, keeper: StubKeeper):
+    for number in (1, 2):
+        peer.store(b"object %d" % number)
+    first, second = keeper.arrived
+    assert first.named["layouts"] is second.named["layouts"]
 
 
 @pytest.mark.parametrize(("originator", "retrieved"), [("", False), ("OTHER", False), ("MATINS ", True)])
