@@ -23,9 +23,18 @@ def forwards(samples: int) -> float:
 
 def explain(subject: Subject, samples: int, seed: int) -> torch.Tensor:  # noqa: ARG001
     """See `Method`. Coarse: as many cells as the layer has, smoothly enlarged."""
+    return located(subject)
+
+
+def located(subject: Subject, *, positive: bool = False) -> torch.Tensor:
+    """The map of the subject's layer, enlarged to the input's spatial axes; with `positive` without what is negative.
+
+    Raises:
+        Unsuitable: the layer has no place any more.
+    """
     question = subject.question
     with laid_open(question.network), question.meter.undisturbed(), torch.enable_grad():
-        found = LayerGradCam(question, subject.module).attribute(subject.inputs)
+        found = LayerGradCam(question, subject.module).attribute(subject.inputs, relu_attributions=positive)
     found = found.detach()
     if found.ndim != subject.inputs.ndim or found[0, 0].numel() < 2:
         raise Unsuitable(f"the layer {subject.layer} does not say where: name another as explanation.layer")
