@@ -112,7 +112,7 @@ def test_outside_gradients_are_as_ever():
 
 @pytest.mark.parametrize("smooth", [torch.nn.SiLU(), torch.nn.GELU(), torch.nn.ELU(), torch.nn.Hardtanh(-1.0, 1.0)])
 def test_a_network_without_a_rectifier_is_refused_by_name(smooth: torch.nn.Module):
-    with pytest.raises(Unsuitable, match="no rectifier .* choose grad-cam"):
+    with pytest.raises(Unsuitable, match=r"no rectifier .* choose grad-cam"):
         explained(Net(smooth))
 
 
