@@ -143,7 +143,8 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
     64 characters.
     """
     size = _UNSIGNED_SHORT.size
-    body = _affected_class(command.sop_class_uid) + _UNSIGNED_SHORT_ELEMENTS.pack(
+    class_uid = command.sop_class_uid
+    body = (_affected_class(class_uid) if is_valid_uid(class_uid) else b"") + _UNSIGNED_SHORT_ELEMENTS.pack(
         *(0, _COMMAND_FIELD, size, command.operation | _RESPONSE),
         *(0, _RESPONDED_TO, size, command.message_id),
         *(0, _DATA_SET_TYPE, size, _NO_DATA_SET),
@@ -194,8 +195,8 @@ def _text(value: bytes | None) -> str:
 
 @lru_cache(maxsize=256)
 def _affected_class(uid: str) -> bytes:
-    """Affected SOP Class UID, empty where it is no UID."""
-    return _element(_AFFECTED_SOP_CLASS, uid.encode("ascii"), b"\0") if is_valid_uid(uid) else b""
+    """Affected SOP Class UID (0000,0002), of a valid one."""
+    return _element(_AFFECTED_SOP_CLASS, uid.encode("ascii"), b"\0")
 
 
 def _element(number: int, value: bytes, padding: bytes) -> bytes:

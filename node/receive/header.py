@@ -146,7 +146,7 @@ def _header(found: dict[Tag, tuple[int, bytes]]) -> Header:
 
 @lru_cache(maxsize=1024)
 def _uid(tag: Tag, length: int, value: bytes) -> str:
-    """The UID that an element holds; remembered, since all but the instance's are those of a whole series.
+    """The UID that an element holds; remembered, since three of four are those of a whole series.
 
     Raises:
         Refused: it is none.

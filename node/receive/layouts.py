@@ -1,9 +1,10 @@
 """Layouts: where the elements of the last objects stood, so that the next of their series need not be walked anew.
 
-Objects of a series differ in their values, seldom in a length. What the walk finds, and where it goes, hangs on the
-element headers that it reads and on nothing else: where all those of an earlier object stand in the next one too, byte
-by byte, the walk would come to the same place with the same findings. It goes on from there, at the last element: the
-pixel data, whose length may differ.
+Objects of a series differ in their values, and mostly in no length. Where the walk goes, and what it finds, hangs on
+the element headers that it reads, and on where the data set ends: where all headers of an earlier object stand in the
+next one too, byte by byte, the walk would come to the same place with the same findings. It goes on from there, at the
+last element: the pixel data, whose length may differ. Everything before was taken though more followed, and what is
+taken there is taken at the end too.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ Read: TypeAlias = Callable[[Content, int], tuple[Any, ...]]
 
 #: A series has few, and each that does not fit costs the time of a look.
 _MOST = 4
-#: More headers are not worth remembering.
+#: An object with more headers is not remembered.
 _MOST_READS = 1024
+
+
+class TooManyError(Exception):
+    """The object has too many headers."""
 
 
 class Layout(NamedTuple):
@@ -63,13 +68,13 @@ class Layouts:
         return None
 
     def are_wanted(self) -> bool:
-        """Whether the layout of the object that was asked for last is worth learning: ever more seldom in vain."""
+        """Whether to learn the layout of the object that was asked for last: the 1st, 2nd, 4th, 8th unknown one."""
         return not self._unknown & (self._unknown - 1)
 
     def learn(self, content: Content, reads: Reads, found: Found, end: int, *, explicit: bool) -> None:
         """Keep the layout of a data set that was walked over with `reads`; its last element starts at `end`."""
         places = [place for place in reads.places if place[0] < end]
-        if not places or len(places) > _MOST_READS or any(start >= end for start, _ in found.values()):
+        if not places or any(start >= end for start, _ in found.values()):
             return
         pattern, at = "<", 0
         for start, size in places:
@@ -83,18 +88,20 @@ class Layouts:
 
 
 class Reads:
-    """What a walk reads, as it reads it; from the front to the back."""
+    """Where a walk reads, from the front to the back."""
 
     def __init__(self) -> None:
         #: Offset and size.
         self.places: list[tuple[int, int]] = []
 
     def noted(self, reader: struct.Struct) -> Read:
-        """`reader.unpack_from`, of which is kept where it read."""
-        size, unpack, note = reader.size, reader.unpack_from, self.places.append
+        """`reader.unpack_from`, of which is kept where it read; it raises TooManyError in the end."""
+        size, unpack, places = reader.size, reader.unpack_from, self.places
 
         def read(content: Content, offset: int) -> tuple[Any, ...]:
-            note((offset, size))
+            if len(places) == _MOST_READS:
+                raise TooManyError
+            places.append((offset, size))
             return unpack(content, offset)
 
         return read

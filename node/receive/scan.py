@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from node.receive.elements import LONG_VRS, MOST_ELEMENTS, PIXEL_DATA, UNDEFINED, Content, Tag
-from node.receive.layouts import Found, Layouts, Read, Reads
+from node.receive.layouts import Found, Layouts, Read, Reads, TooManyError
 
 #: VRs with a 16-bit length (PS3.5 §7.1.2).
 _SHORT_VRS = (
@@ -68,24 +68,33 @@ def scan(
     """
     if len(content) > _MOST_BYTES:
         return None
-    found: Found = {}
-    walk, readers, reads, begin = _explicit if explicit else _implicit, _READERS, None, 0
-    if layouts is not None:
-        layout = layouts.of(content, explicit=explicit)
-        if layout is not None:
-            found, begin = layout.found.copy(), layout.end
-        elif layouts.are_wanted():
-            reads = Reads()
-            readers = _Readers(*map(reads.noted, (_EXPLICIT, _IMPLICIT, _LENGTH)))
+    layout = layouts.of(content, explicit=explicit) if layouts is not None else None
+    begin, found = (0, {}) if layout is None else (layout.end, layout.found.copy())
     try:
-        last = walk(content, once, numbers, readers, found, begin)
+        if layouts is None or layout is not None or not _learned(layouts, content, once, numbers, found, explicit):
+            (_explicit if explicit else _implicit)(content, once, numbers, _READERS, found, begin)
     except (struct.error, _UnusualError):
         return None
-    if layouts is not None and reads is not None:
-        layouts.learn(content, reads, found, last, explicit=explicit)
     return {
-        tag: (length, bytes(content[start : start + (min(longest, length))])) for tag, (start, length) in found.items()
+        tag: (length, bytes(content[start : start + min(length, longest)])) for tag, (start, length) in found.items()
     }
+
+
+def _learned(
+    layouts: Layouts, content: Content, once: Collection[Tag], numbers: Collection[int], found: Found, explicit: bool
+) -> bool:
+    """Walk over a data set and remember its layout; `False` where it is still to be walked over."""
+    if not layouts.are_wanted():
+        return False
+    reads = Reads()
+    readers = _Readers(*map(reads.noted, (_EXPLICIT, _IMPLICIT, _LENGTH)))
+    try:
+        end = (_explicit if explicit else _implicit)(content, once, numbers, readers, found, 0)
+    except TooManyError:
+        found.clear()
+        return False
+    layouts.learn(content, reads, found, end, explicit=explicit)
+    return True
 
 
 def _explicit(

@@ -118,6 +118,13 @@ def test_pynetdicom_reads_each_response(operation: Operation, status: int, insta
     assert len(found) % 2 == 0
 
 
+def test_what_is_no_uid_is_not_remembered():
+    command_set._affected_class.cache_clear()
+    for number in range(300):
+        response(command(sop_class_uid=f"{number}é" * 9000), 0)
+    assert command_set._affected_class.cache_info().currsize == 0
+
+
 def test_what_is_no_uid_is_not_echoed():
     found = response(command(sop_instance_uid="../../etc", sop_class_uid="$(touch x)"), 0x0117)
     read = pynetdicom_decode(io.BytesIO(found), True, True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from node.receive import header
+from node.receive.elements import Content
 from node.receive.header import walk
 from node.receive.layouts import Layouts
 from node.receive.scan import scan
@@ -17,10 +18,11 @@ from tests.receive.objects import encoded, mr_slice
 from tests.receive.test_decoders import LITTLE, data_sets, element
 
 EXPLICIT, IMPLICIT = LITTLE
+UIDS_TAG = (0x0020, 0x000D)
 UNKNOWN = element(0x0029, 0x1001, b"LO", b"private!", explicit=True)
 
 
-def looked_through(content: bytes, layouts: Layouts | None = None, syntax: str = EXPLICIT) -> object:
+def looked_through(content: Content, layouts: Layouts | None = None, syntax: str = EXPLICIT) -> object:
     explicit = syntax == EXPLICIT
     return scan(content, header._ONCE, header._NUMBERS, header._LONGEST_VALUE, explicit=explicit, layouts=layouts)
 
@@ -44,7 +46,8 @@ def test_what_came_before_changes_nothing_of_what_is_found(objects: list[tuple[b
             alike[chance.randrange(len(alike))] ^= 1 << chance.randrange(8)
         cut = content[: chance.randrange(len(content) + 1)]
         for each in (content, content, bytes(alike), cut, content + content[-4:]):
-            assert looked_through(each, layouts, syntax) == looked_through(each, None, syntax)
+            # As the keeper has them.
+            assert looked_through(memoryview(each), layouts, syntax) == looked_through(each, None, syntax)
 
 
 def test_what_came_before_changes_nothing_for_spoiled_objects_of_a_series():
@@ -136,8 +139,46 @@ def test_where_nothing_is_ever_alike_layouts_are_learned_ever_more_seldom(monkey
     assert len(learned) == 7
 
 
+@pytest.mark.parametrize("tag", [(0x0010, 0x0010), (0x0020, 0x000D), (0x7FE0, 0x0010)])
+def test_what_stands_behind_a_known_layout_is_held_against_it(tag: tuple[int, int]):
+    whole = element(0x0010, 0x0010, b"PN", b"A ", explicit=True) + element(*UIDS_TAG, b"UI", b"1.2.5\0", explicit=True)
+    layouts = Layouts()
+    looked_through(whole + UNKNOWN, layouts)
+    assert is_known(layouts, whole + UNKNOWN)
+    again = whole + element(*tag, b"LO", b"B ", explicit=True) + UNKNOWN
+    assert is_known(layouts, again)
+    assert looked_through(memoryview(again), layouts) is None
+
+
+def test_an_object_that_ends_where_the_walk_would_go_on_is_as_without_a_layout():
+    whole = element(*UIDS_TAG, b"UI", b"1.2.5\0", explicit=True)
+    layouts = Layouts()
+    looked_through(whole + UNKNOWN, layouts)
+    for length in range(len(whole + UNKNOWN) + 1):
+        cut = (whole + UNKNOWN)[:length]
+        assert looked_through(memoryview(cut), layouts) == looked_through(cut)
+    assert looked_through(whole, layouts) is not None
+
+
+@pytest.mark.parametrize("vr", [b"UN", b"OB"])
+def test_all_of_a_long_header_belongs_to_the_layout(vr: bytes):
+    """The reserved bytes too: nobody looks at them, so another value is another layout and no more."""
+    long = element(0x0029, 0x1001, vr, b"abcd", explicit=True)
+    layouts = Layouts()
+    looked_through(long + UNKNOWN, layouts)
+    for place in range(12):
+        changed = bytearray(long + UNKNOWN)
+        changed[place] ^= 1
+        assert not is_known(layouts, bytes(changed))
+        assert looked_through(memoryview(changed), layouts) == looked_through(bytes(changed))
+
+
 def test_very_many_elements_are_not_remembered():
+    uid = element(*UIDS_TAG, b"UI", b"1.2.5\0", explicit=True)
     many = b"".join(element(0x0029, 0x1001 + n, b"CS", b"", explicit=True) for n in range(2000))
     layouts = Layouts()
-    assert looked_through(many + UNKNOWN, layouts) == {}
-    assert layouts._known == []
+    assert looked_through(uid + many, layouts) == {UIDS_TAG: (6, b"1.2.5\0")}
+    assert not is_known(layouts, uid + many)
+    few, layouts = uid + many[: 8 * 1023], Layouts()
+    looked_through(few, layouts)
+    assert is_known(layouts, few)

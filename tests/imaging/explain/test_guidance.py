@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from node.errors import Unsuitable
 from node.imaging.explain import methods
-from node.imaging.explain.guidance import guided
+from node.imaging.explain.guidance import Guidance
 from node.imaging.networks.efficientnet_lite import EfficientNetLite
 from tests.imaging.explain.networks import conv, subject
 
@@ -30,6 +30,10 @@ RECTIFIERS: dict[str, Activation] = {
     "tensor in place": lambda values: values.relu_(),
     "six": torch.nn.ReLU6(),
     "six, function": functional.relu6,
+    "threshold": torch.nn.Threshold(0, 0),
+    "clamped": lambda values: values.clamp(min=0),
+    "clamped, function": lambda values: torch.clamp(values, 0),
+    "clamped in place": lambda values: values.clamp_min_(0),
     "leaky without a leak": torch.nn.LeakyReLU(0.0),
     "parametric without a leak": torch.nn.PReLU(init=0.0),
 }
@@ -86,7 +90,7 @@ def test_however_a_rectifier_is_written_gradients_are_guided_through_it(how: str
 def test_a_leak_is_guided_too():
     values = torch.tensor([-2.0, -1.0, 1.0, 2.0], requires_grad=True)
     weights = torch.tensor([1.0, -1.0, 1.0, -1.0])
-    with guided() as guidance:
+    with Guidance() as guidance:
         (functional.leaky_relu(values, 0.1) * weights).sum().backward()
     assert values.grad is not None
     assert values.grad.tolist() == pytest.approx([0.1, 0.0, 1.0, 0.0])
@@ -95,23 +99,46 @@ def test_a_leak_is_guided_too():
 
 def test_a_gradient_is_clipped_where_the_six_clips():
     values = torch.tensor([-1.0, 3.0, 7.0], requires_grad=True)
-    with guided():
+    with Guidance():
         functional.relu6(values).sum().backward()
     assert values.grad is not None
     assert values.grad.tolist() == [0.0, 1.0, 0.0]
 
 
+def test_what_is_overwritten_in_part_cannot_be_guided_and_that_is_said():
+    def halves(values: torch.Tensor) -> torch.Tensor:
+        made = values * 1
+        made[:, :3].relu_()
+        return made
+
+    with pytest.raises(Unsuitable, match="overwrites a part of an array"):
+        explained(Net(halves))
+
+
 def test_outside_gradients_are_as_ever():
     values = torch.tensor([2.0], requires_grad=True)
-    with guided():
+    with Guidance():
         pass
     (-functional.relu(values)).sum().backward()
     assert values.grad is not None
     assert values.grad.tolist() == [-1.0]
 
 
-@pytest.mark.parametrize("smooth", [torch.nn.SiLU(), torch.nn.GELU(), torch.nn.ELU(), torch.nn.Hardtanh(-1.0, 1.0)])
-def test_a_network_without_a_rectifier_is_refused_by_name(smooth: torch.nn.Module):
+def unseen(values: torch.Tensor) -> torch.Tensor:
+    """A rectifier that no gradient flows back through."""
+    with torch.no_grad():
+        functional.relu(values)
+    return functional.silu(values)
+
+
+@pytest.mark.parametrize(
+    "smooth",
+    [
+        *(torch.nn.SiLU(), torch.nn.GELU(), torch.nn.ELU(), torch.nn.Hardtanh(-1.0, 1.0), torch.nn.Threshold(0.1, 0)),
+        *(lambda values: values.clamp(-1), lambda values: values.clamp(0, 1), unseen),
+    ],
+)
+def test_a_network_without_a_rectifier_is_refused_by_name(smooth: Activation):
     with pytest.raises(Unsuitable, match=r"no rectifier .* choose grad-cam"):
         explained(Net(smooth))
 
@@ -122,7 +149,7 @@ def test_the_network_for_images_is_guided():
     inputs = torch.rand(1, 3, 64, 64)
     asked = subject(network, inputs, channel=1, layer="blocks.15.project")
     gradient = torch.autograd.grad(asked.question(given := inputs.clone().requires_grad_()).sum(), given)[0]
-    with guided() as guidance:
+    with Guidance() as guidance:
         held_back = torch.autograd.grad(asked.question(given := inputs.clone().requires_grad_()).sum(), given)[0]
     assert guidance.rectifiers == 33
     assert not torch.allclose(gradient, held_back, atol=0.0)

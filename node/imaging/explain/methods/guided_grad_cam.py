@@ -6,7 +6,7 @@ import torch
 from captum.attr import Saliency
 
 from node.errors import Unsuitable
-from node.imaging.explain.guidance import guided
+from node.imaging.explain.guidance import Guidance
 from node.imaging.explain.methods.grad_cam import located
 from node.imaging.explain.subject import Subject, laid_open
 
@@ -23,12 +23,11 @@ def forwards(samples: int) -> float:
 def explain(subject: Subject, samples: int, seed: int) -> torch.Tensor:  # noqa: ARG001
     """See `Method`. As fine as the input; channels summed."""
     question = subject.question
-    where = located(subject, positive=True)
-    with laid_open(question.network), question.meter.undisturbed(), torch.enable_grad(), guided() as guidance:
+    with laid_open(question.network), question.meter.undisturbed(), torch.enable_grad(), Guidance() as guidance:
         inputs = subject.inputs.detach().clone().requires_grad_()
         what = Saliency(question).attribute(inputs, abs=False)
     if not guidance.rectifiers:
         rectifiers = "ReLU, ReLU6, leaky or parametric ReLU"
         raise Unsuitable(f"the network has no rectifier ({rectifiers}) to guide gradients through: choose grad-cam")
-    found: torch.Tensor = what.detach()[0].sum(0) * where
+    found: torch.Tensor = what.detach()[0].sum(0) * located(subject, positive=True)
     return found
