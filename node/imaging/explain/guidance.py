@@ -47,7 +47,7 @@ def _is_clamp_from_zero(_values: object, *limits: object, **named: object) -> bo
 #: Functions that are rectifiers where they are called so.
 _PERHAPS: dict[Callable[..., Any], Callable[..., bool]] = {
     **dict.fromkeys((functional.hardtanh, functional.hardtanh_), _is_hardtanh_from_zero),
-    **dict.fromkeys((functional.threshold, functional.threshold_), _is_threshold_of_zero),
+    **dict.fromkeys((functional.threshold, torch.threshold_), _is_threshold_of_zero),
     **dict.fromkeys((torch.clamp, torch.clamp_, torch.clamp_min, torch.clamp_min_), _is_clamp_from_zero),
     **dict.fromkeys((torch.Tensor.clamp, torch.Tensor.clamp_), _is_clamp_from_zero),
     **dict.fromkeys((torch.Tensor.clamp_min, torch.Tensor.clamp_min_), _is_clamp_from_zero),
