@@ -84,8 +84,12 @@ def decoders() -> dict[str, Decode]:
         syntax = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)[content[0] % 2]
         content = content[1:]
         explicit = syntax == ExplicitVRLittleEndian
-        wanted_ones = (header._ONCE, header._NUMBERS, header._LONGEST_VALUE)
-        found = scan(memoryview(content), *wanted_ones, explicit=explicit)
+
+        def scanned(content: bytes, layouts: Layouts | None = None) -> object:
+            tags = (header._ONCE, header._NUMBERS, header._LONGEST_VALUE)
+            return scan(memoryview(content), *tags, explicit=explicit, layouts=layouts)
+
+        found = scanned(content)
         if found is not None:
             by_the_book = wanted(Whole(content), encoding_of(syntax), header._ONCE, header._LONGEST_VALUE)
             if by_the_book != found:
@@ -94,9 +98,8 @@ def decoders() -> dict[str, Decode]:
         layouts, other = Layouts(), bytearray(content)
         if other:
             other[sum(content) % len(other)] ^= 1 << len(content) % 8
-        for each in (content, content, bytes(other)):
-            alone = scan(memoryview(each), *wanted_ones, explicit=explicit)
-            if alone != scan(memoryview(each), *wanted_ones, explicit=explicit, layouts=layouts):
+        for each, alone in ((content, found), (content, found), (bytes(other), scanned(other))):
+            if alone != scanned(each, layouts):
                 raise RuntimeError("the shortcut finds something else where it has seen another object")
 
     def file_meta(content: bytes) -> None:
@@ -117,7 +120,8 @@ def decoders() -> dict[str, Decode]:
             decoded = command_set.decode(content)
         except command_set.Malformed:
             return
-        if decoded != command_set._by_the_book(content):
+        usual = command_set._usual_store(content)
+        if usual is not None and usual != command_set._by_the_book(content):
             raise RuntimeError("a usual request is read otherwise than by the book")
         command_set.response(decoded, 0xC000, decoded.move_originator)
 

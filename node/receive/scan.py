@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
+from contextlib import suppress
 from typing import NamedTuple
 
 from node.receive.elements import LONG_VRS, MOST_ELEMENTS, PIXEL_DATA, UNDEFINED, Content, Tag
@@ -68,11 +69,8 @@ def scan(
     """
     if len(content) > _MOST_BYTES:
         return None
-    layout = layouts.of(content, explicit=explicit) if layouts is not None else None
-    begin, found = (0, {}) if layout is None else (layout.end, layout.found.copy())
     try:
-        if layouts is None or layout is not None or not _learned(layouts, content, once, numbers, found, explicit):
-            (_explicit if explicit else _implicit)(content, once, numbers, _READERS, found, begin)
+        found = _found(content, once, numbers, explicit=explicit, layouts=layouts)
     except (struct.error, _UnusualError):
         return None
     return {
@@ -80,21 +78,25 @@ def scan(
     }
 
 
-def _learned(
-    layouts: Layouts, content: Content, once: Collection[Tag], numbers: Collection[int], found: Found, explicit: bool
-) -> bool:
-    """Walk over a data set and remember its layout; `False` where it is still to be walked over."""
-    if not layouts.are_wanted():
-        return False
-    reads = Reads()
-    readers = _Readers(*map(reads.noted, (_EXPLICIT, _IMPLICIT, _LENGTH)))
-    try:
-        end = (_explicit if explicit else _implicit)(content, once, numbers, readers, found, 0)
-    except TooManyError:
-        found.clear()
-        return False
-    layouts.learn(content, reads, found, end, explicit=explicit)
-    return True
+def _found(
+    content: Content, once: Collection[Tag], numbers: Collection[int], *, explicit: bool, layouts: Layouts | None
+) -> Found:
+    """Walk over a data set, only over its last element where its layout is known; remember a layout that is not."""
+    walk = _explicit if explicit else _implicit
+    begin, found = 0, Found()
+    if layouts is not None:
+        layout = layouts.of(content, explicit=explicit)
+        if layout is not None:
+            begin, found = layout.end, layout.found.copy()
+        elif layouts.are_wanted():
+            reads, learned = Reads(), Found()
+            readers = _Readers(*map(reads.noted, (_EXPLICIT, _IMPLICIT, _LENGTH)))
+            with suppress(TooManyError):
+                end = walk(content, once, numbers, readers, learned, 0)
+                layouts.learn(content, reads, learned, end, explicit=explicit)
+                return learned
+    walk(content, once, numbers, _READERS, found, begin)
+    return found
 
 
 def _explicit(

@@ -19,8 +19,9 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from node.errors import Refused
 from node.receive import header
-from node.receive.elements import encoding_of, wanted
+from node.receive.elements import Content, encoding_of, wanted
 from node.receive.header import walk, walk_file
+from node.receive.layouts import Layouts
 from node.receive.scan import scan
 from node.receive.windows import Whole
 from tests.receive.objects import STUDY, encoded, mr_slice
@@ -118,8 +119,9 @@ def by_the_book(content: bytes, syntax: str) -> object:
     return wanted(Whole(content), encoding_of(syntax), header._ONCE, header._LONGEST_VALUE)
 
 
-def by_the_shortcut(content: bytes, syntax: str) -> object:
-    return scan(content, header._ONCE, header._NUMBERS, header._LONGEST_VALUE, explicit=syntax == LITTLE[0])
+def by_the_shortcut(content: Content, syntax: str, layouts: Layouts | None = None) -> object:
+    tags = (header._ONCE, header._NUMBERS, header._LONGEST_VALUE)
+    return scan(content, *tags, explicit=syntax == LITTLE[0], layouts=layouts)
 
 
 @examples(max_examples=1500, deadline=None)

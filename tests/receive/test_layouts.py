@@ -8,23 +8,20 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from node.receive import header
 from node.receive.elements import Content
 from node.receive.header import walk
 from node.receive.layouts import Layouts
-from node.receive.scan import scan
 from tests.receive.mutation import mangled
 from tests.receive.objects import encoded, mr_slice
-from tests.receive.test_decoders import LITTLE, data_sets, element
+from tests.receive.test_decoders import LITTLE, by_the_shortcut, data_sets, element
 
 EXPLICIT, IMPLICIT = LITTLE
-UIDS_TAG = (0x0020, 0x000D)
+STUDY_TAG = (0x0020, 0x000D)
 UNKNOWN = element(0x0029, 0x1001, b"LO", b"private!", explicit=True)
 
 
 def looked_through(content: Content, layouts: Layouts | None = None, syntax: str = EXPLICIT) -> object:
-    explicit = syntax == EXPLICIT
-    return scan(content, header._ONCE, header._NUMBERS, header._LONGEST_VALUE, explicit=explicit, layouts=layouts)
+    return by_the_shortcut(content, syntax, layouts)
 
 
 def sent(number: int, syntax: str = EXPLICIT, **changes: object) -> bytes:
@@ -141,7 +138,7 @@ def test_where_nothing_is_ever_alike_layouts_are_learned_ever_more_seldom(monkey
 
 @pytest.mark.parametrize("tag", [(0x0010, 0x0010), (0x0020, 0x000D), (0x7FE0, 0x0010)])
 def test_what_stands_behind_a_known_layout_is_held_against_it(tag: tuple[int, int]):
-    whole = element(0x0010, 0x0010, b"PN", b"A ", explicit=True) + element(*UIDS_TAG, b"UI", b"1.2.5\0", explicit=True)
+    whole = element(0x0010, 0x0010, b"PN", b"A ", explicit=True) + element(*STUDY_TAG, b"UI", b"1.2.5\0", explicit=True)
     layouts = Layouts()
     looked_through(whole + UNKNOWN, layouts)
     assert is_known(layouts, whole + UNKNOWN)
@@ -151,7 +148,7 @@ def test_what_stands_behind_a_known_layout_is_held_against_it(tag: tuple[int, in
 
 
 def test_an_object_that_ends_where_the_walk_would_go_on_is_as_without_a_layout():
-    whole = element(*UIDS_TAG, b"UI", b"1.2.5\0", explicit=True)
+    whole = element(*STUDY_TAG, b"UI", b"1.2.5\0", explicit=True)
     layouts = Layouts()
     looked_through(whole + UNKNOWN, layouts)
     for length in range(len(whole + UNKNOWN) + 1):
@@ -174,10 +171,10 @@ def test_all_of_a_long_header_belongs_to_the_layout(vr: bytes):
 
 
 def test_very_many_elements_are_not_remembered():
-    uid = element(*UIDS_TAG, b"UI", b"1.2.5\0", explicit=True)
+    uid = element(*STUDY_TAG, b"UI", b"1.2.5\0", explicit=True)
     many = b"".join(element(0x0029, 0x1001 + n, b"CS", b"", explicit=True) for n in range(2000))
     layouts = Layouts()
-    assert looked_through(uid + many, layouts) == {UIDS_TAG: (6, b"1.2.5\0")}
+    assert looked_through(uid + many, layouts) == {STUDY_TAG: (6, b"1.2.5\0")}
     assert not is_known(layouts, uid + many)
     few, layouts = uid + many[: 8 * 1023], Layouts()
     looked_through(few, layouts)

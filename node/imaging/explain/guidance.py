@@ -36,12 +36,9 @@ def _is_threshold_of_zero(_values: object, threshold: float, value: float, *_: o
     return threshold == value == 0
 
 
-def _is_clamp_from_zero(_values: object, *limits: object, **named: object) -> bool:
+def _is_clamp_from_zero(_values: object, min: object = None, max: object = None, **_: object) -> bool:  # noqa: A002
     """Up to any value: what is cut off above too is mostly an input."""
-    lowest, highest = (
-        named.get(name, value) for name, value in zip(("min", "max"), (*limits, None, None), strict=False)
-    )
-    return highest is None and isinstance(lowest, int | float) and lowest == 0
+    return max is None and isinstance(min, int | float) and min == 0
 
 
 #: Functions that are rectifiers where they are called so.
