@@ -181,7 +181,7 @@ def _candidates(near: torch.Tensor, rule: Rule) -> Sequence[int]:
     An interpolated value is never beyond those around it. Where all classes add up to 1, some class has at least its
     part of what the others, at their most, leave over.
     """
-    lows, highs = (end.tolist() for end in torch.aminmax(near.flatten(1), dim=1))
+    lows, highs = torch.stack(torch.aminmax(near.flatten(1), dim=1)).tolist()
     least = max(lows)
     if rule.shares:
         descending = sorted(highs, reverse=True)
@@ -204,7 +204,9 @@ def _box(tile: torch.Tensor, rule: Rule) -> tuple[tuple[int, int], tuple[int, in
         found = (tile[1:].amax(dim=0) > tile[0]).any(dim=0)
     else:
         found = (tile > rule.threshold if rule.difference else tile >= rule.threshold).flatten(0, 1).any(dim=0)
-    rows, columns = torch.nonzero(found.any(dim=1)), torch.nonzero(found.any(dim=0))
+    # Both in one: whatever goes to the host makes it wait for all that the device has before it.
+    reached = torch.cat((found.any(dim=1), found.any(dim=0))).cpu().numpy()
+    rows, columns = np.flatnonzero(reached[: len(found)]), np.flatnonzero(reached[len(found) :])
     if not len(rows):
         return None
     return (int(rows[0]), int(rows[-1])), (int(columns[0]), int(columns[-1]))

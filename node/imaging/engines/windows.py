@@ -86,6 +86,7 @@ def walk(
     flat = None if window.slice_axis is None else window.slice_axis + 2
     corners = list(product(*lay.starts))
     stitch: _Stitch | None = None
+    sound = _Sound(values.device)
     for first in range(0, len(corners), batch):
         pulse.beat(first, len(corners))
         chosen = corners[first : first + batch]
@@ -93,7 +94,8 @@ def walk(
         with torch.no_grad():
             answers = forward(windows if flat is None else windows.squeeze(flat))
         answers = answers if flat is None else answers.unsqueeze(flat)
-        _check(answers, (len(chosen), *lay.roi))
+        _check_extent(answers, (len(chosen), *lay.roi))
+        sound.add(answers)
         if stitch is None:
             stitch = _Stitch(lay, window, values.shape[1:], answers.shape[1], values.device)
         for number, corner in enumerate(chosen):
@@ -102,6 +104,7 @@ def walk(
         del answers, windows
     if stitch is not None:
         yield from stitch.end()
+    sound.check()
     pulse.beat(len(corners), len(corners))
 
 
@@ -233,11 +236,31 @@ def _cut(padded: torch.Tensor, corner: Triple, roi: Triple) -> torch.Tensor:
     return padded[:, a : a + d, b : b + e, c : c + f]
 
 
-def _check(answers: torch.Tensor, expected: tuple[int, ...]) -> None:
+class _Sound:
+    """Whether all answers were numbers: said at once on a CPU.
+
+    Elsewhere the host would wait for every answer before it could ask for the next one: there it is said in the end.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._total = torch.zeros((), device=device)
+
+    def add(self, answers: torch.Tensor) -> None:
+        """Take the answers of one batch."""
+        # What is not a number, and what is infinite, is no number times 0 either, and stays so in every sum.
+        self._total += answers.sum(dtype=torch.float32) * 0
+        if self._total.device.type == "cpu":
+            self.check()
+
+    def check(self) -> None:
+        """Raise if any answer so far was not sound."""
+        if not torch.isfinite(self._total):
+            raise Failed("the network gave values that are not numbers (NaN or infinite)")
+
+
+def _check_extent(answers: torch.Tensor, expected: tuple[int, ...]) -> None:
     if answers.ndim != 5 or (answers.shape[0], *answers.shape[2:]) != expected:
         raise Failed(f"the network gave an output of shape {tuple(answers.shape)} for windows of {expected[1:]}")
-    if not torch.isfinite(answers.sum(dtype=torch.float32)):
-        raise Failed("the network gave values that are not numbers (NaN or infinite)")
 
 
 def _triple(sizes: Sequence[int]) -> Triple:

@@ -45,7 +45,8 @@ class Ridge(Model):  # type: ignore[misc]
     def fit(self, train_data: torch.utils.data.DataLoader, **_: object) -> None:  # type: ignore[type-arg]
         """Fit to all batches of (x, y, weight)."""
         parts: list[list[torch.Tensor]] = [list(batch) for batch in train_data]
-        x, y, weights = (torch.cat(column) for column in zip(*parts, strict=True))
+        # On the host, wherever the network answered: it is where the equations are solved.
+        x, y, weights = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
         self.coefficients, self.intercept = weighted_ridge(x, y.flatten(), weights.flatten(), self._strength)
 
     def representation(self) -> torch.Tensor:
