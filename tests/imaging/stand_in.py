@@ -98,6 +98,9 @@ class _Functions(TorchFunctionMode):
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Call one function."""
+        if func is torch.tensor and _is_there(wanted := (kwargs or {}).get("device")):
+            # Made where its numbers are, and sent.
+            return func(*args, **{**(kwargs or {}), "device": "cpu"}).to(wanted)
         if not args or not isinstance(args[0], OnGpu):
             return func(*args, **(kwargs or {}))
         if getattr(func, "__self__", None) is torch.Tensor.data:
@@ -137,7 +140,7 @@ def _computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], traffic:
     if func is _ops.copy_.default:
         into_there = isinstance(args[0], OnGpu)
     elif kwargs.get("device") is not None:
-        into_there = torch.device(kwargs["device"]).type == NAME
+        into_there = _is_there(kwargs["device"])
         kwargs["device"] = torch.device("cpu")
     if there and func not in _COPIES:
         _refuse_mixed(func, args, given)
@@ -156,6 +159,10 @@ def _computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], traffic:
         return known[id(each)] if id(each) in known else OnGpu(each)
 
     return tree_map(put, result)
+
+
+def _is_there(device: Any) -> bool:
+    return device is not None and torch.device(device).type == NAME
 
 
 def _values(argument: Any) -> Any:

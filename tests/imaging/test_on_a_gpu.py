@@ -14,6 +14,8 @@ from node.errors import Failed
 from node.imaging.bundle.plan import Blend, Window
 from node.imaging.engines.windows import layout, walk
 from node.imaging.explain import methods
+from node.imaging.explain.faithfulness import MEASURES, Explained
+from node.imaging.explain.subject import Subject
 from node.imaging.pipelines import Fitting, Given, coarse_to_fine, network
 from tests.imaging import stand_in
 from tests.imaging.explain.networks import Corner, subject
@@ -21,7 +23,7 @@ from tests.imaging.explain.test_methods import corner
 from tests.imaging.networks import Bright, coarse_to_fine_card, saved
 from tests.imaging.test_coarse_to_fine import ball
 from tests.imaging.test_network import described, expected, torchscript, volume
-from tests.imaging.test_zoo import CASES, Zoo, bundle_card, loaded
+from tests.imaging.test_zoo import Zoo, bundle_card, loaded
 
 #: Those that are read as planned; MONAI's own tensors cannot lie on the stand-in.
 PLANNED = ("spleen_ct", "short_axis_mr", "swin_abdomen_ct", "template_yaml")
@@ -39,7 +41,7 @@ def test_the_stand_in_computes_and_refuses_what_a_gpu_refuses():
         assert (there * 2 + torch.tensor(1.0)).cpu().tolist() == [1, 3, 5, 7, 9, 11]
         assert there[torch.tensor([1, 2])].tolist() == [1, 2]
         assert (traffic.sent_bytes, traffic.fetched_bytes, traffic.waits) == (24, 24, 2)
-        for mix in (lambda: there + torch.ones(6), lambda: there.numpy(), lambda: torch.stack([there, torch.ones(6)])):
+        for mix in (lambda: there + torch.ones(6), there.numpy, lambda: torch.stack([there, torch.ones(6)])):
             with pytest.raises((RuntimeError, TypeError)):
                 mix()
 
@@ -110,10 +112,21 @@ def test_a_coarse_and_a_fine_network_read_there_what_they_read_here(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_an_explanation_is_the_same_there(name: str):
-    method, made, values = methods.named(name), Corner(3), corner(3)
-    here = method.explain(subject(made, values, channel=1, layer="first"), 50, 0)
+def test_an_explanation_and_its_faithfulness_are_the_same_there(name: str):
+    method = methods.named(name)
+
+    def explained(made: torch.nn.Module, values: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+        def again(other: Subject) -> torch.Tensor:
+            return method.explain(other, 50, 0)
+
+        asked = subject(made, values, channel=1, layer="first")
+        found = Explained(subject=asked, weights=again(asked), again=again, forwards=method.forwards(50), seed=0)
+        figures = {key: value for measure in MEASURES for key, value in measure.figures(found).items()}
+        return found.weights.cpu(), figures
+
+    here = explained(Corner(2), corner(2))
     with stand_in.gpu():
-        asked = subject(made.to(stand_in.NAME), values.to(stand_in.NAME), channel=1, layer="first")
-        there = method.explain(asked, 50, 0).cpu()
-    assert torch.allclose(there, here, atol=1e-5)
+        there = explained(Corner(2).to(stand_in.NAME), corner(2).to(stand_in.NAME))
+    assert torch.allclose(there[0], here[0], atol=1e-5)
+    assert here[1]
+    assert there[1] == pytest.approx(here[1], rel=1e-4)

@@ -91,6 +91,22 @@ def test_the_planned_way_gives_what_the_bundle_s_own_steps_give(zoo: Zoo, name: 
     assert (planned.labels == reading.labels).mean() >= 0.9995
 
 
+def test_where_the_planned_way_cannot_be_built_the_bundle_s_own_steps_are_taken_and_that_is_told(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: object) -> None:
+        raise RuntimeError("no kernel image is available\nCompile with ...")
+
+    monkeypatch.setattr("node.imaging.bundle.fast.Planned", fails)
+    volume, reading = zoo.reading("short_axis_mr")
+    card = bundle_card(zoo["short_axis_mr"], engine=EngineChoice.AUTO)
+    found = loaded(zoo["short_axis_mr"], card).run(Given(volumes={"": volume}))
+    assert np.array_equal(found.labels, reading.labels)
+    told = "read with the bundle's own steps: the faster way could not be built (no kernel image is available)"
+    assert told in found.notes
+    assert told not in reading.notes
+
+
 def test_many_channels_come_back_one_by_one_and_that_is_said(zoo: Zoo):
     notes = zoo.reading("swin_abdomen_ct")[1].notes
     assert "14 channels were brought back to the series' grid one by one" in notes

@@ -67,7 +67,7 @@ def choose(fitting: Fitting, plan: Plan, network: torch.nn.Module) -> tuple[Way,
     try:
         way = named(trial.engine).build(network, plan, device)
     except BUILD_ERRORS as error:
-        return plain, (f"the engine {trial.engine} could not be built ({_first_line(error)}): single precision",)
+        return plain, (f"the engine {trial.engine} could not be built ({first_line(error)}): single precision",)
     worst = min(trial.dice.values(), default=1.0)
     verified = f"Dice with single precision at least {worst:.4f} on {evidence.cases} validation case(s)"
     return replace(way, batch=trial.batch), (f"computed with {way.sentence}: {verified}",)
@@ -85,13 +85,14 @@ def standing(fitting: Fitting) -> EngineEvidence | None:
     return found if found.holds(fitting.model_digest, now.device_name, threads, now.versions) else None
 
 
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def _cpu_name() -> str:
     try:
         lines = _CPU_NAMES.read_text().splitlines()
     except OSError:
         return platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

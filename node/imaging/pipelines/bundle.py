@@ -55,7 +55,7 @@ class Bundle:
         self._card = card
         self._exact = exact
         self._together = Together(exact)
-        self._planned = planned(fitting, bundle, exact.steps.network)
+        self._planned, self._told = planned(fitting, bundle, exact.steps.network)
         self._flat = _is_flat(bundle)
         self._colour = int(bundle.described("inputs").get("num_channels") or 1) == 3
         self._naming = naming(card, bundle) if card.task is Task.SEGMENTATION else Naming(values=())
@@ -108,7 +108,7 @@ class Bundle:
             reading = Reading(logits=self._logits(sources, done), timings={})
         else:
             reading = Reading(boxes=self._boxes(given, sources, done), timings={})
-        every = dict.fromkeys((*self._exact.steps.notes, *notes, *reading.notes))
+        every = dict.fromkeys((*self._exact.steps.notes, *self._told, *notes, *reading.notes))
         return Reading(
             labels=reading.labels,
             logits=reading.logits,
