@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -20,6 +19,8 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 #: What is given as a device.
 NAME = "standin"
+# Autograd counts the devices once, at the first gradient of a process.
+_setup_privateuseone_for_python_backend(NAME)
 _ops = torch.ops.aten
 #: They go between the two memories.
 _COPIES = (_ops._to_copy.default, _ops.copy_.default)
@@ -46,9 +47,9 @@ class OnGpu(torch.Tensor):
     held: torch.Tensor
 
     @staticmethod
-    def __new__(cls, held: torch.Tensor) -> OnGpu:
+    def __new__(cls, held: torch.Tensor) -> Self:
         """Say of `held` that it lies there."""
-        made: OnGpu = torch.Tensor._make_wrapper_subclass(
+        made: Self = torch.Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride(),
@@ -117,7 +118,6 @@ class _Functions(TorchFunctionMode):
 @contextmanager
 def gpu() -> Iterator[Traffic]:
     """There is a GPU of that name."""
-    _register()
     traffic = Traffic()
     # A module gets new parameters: one cannot become a GPU's where it is.
     torch.__future__.set_overwrite_module_params_on_conversion(True)
@@ -126,11 +126,6 @@ def gpu() -> Iterator[Traffic]:
             yield traffic
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
-
-
-@cache
-def _register() -> None:
-    _setup_privateuseone_for_python_backend(NAME)
 
 
 def _computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], traffic: Traffic) -> Any:

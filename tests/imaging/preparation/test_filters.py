@@ -129,7 +129,7 @@ def test_a_volume_is_filtered_and_cropped_and_its_labels_lie_on_the_source(tmp_p
     bundle = declared.configuration(model_card, tmp_path, "cpu")
     with pytest.raises(plan.NotUnderstood):
         plan.plan_of(bundle.content)
-    assert fast.planned(fitting, bundle, torch.nn.Identity()) is None
+    assert fast.planned(fitting, bundle, torch.nn.Identity()) == (None, ())
     given = bright_corner()
     found = network.load(fitting).run(Given(volumes={"": given})).labels
     assert found is not None
