@@ -172,7 +172,8 @@ class Restoration:
     def _laid(self, labels: torch.Tensor) -> torch.Tensor:
         """Lay labels of the network's grid on the source's, each voxel that of the nearest."""
         if self._halfway:
-            return laid_halfway(labels, self._lattice)
+            # On the host, whose last bits are those by which MONAI decides.
+            return laid_halfway(labels.cpu(), self._lattice)
         order = self._lattice.order
         laid = labels.permute(0, *(axis + 1 for axis in order))
         for place in (2, 1, 0):

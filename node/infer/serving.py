@@ -15,6 +15,7 @@ from typing import BinaryIO
 from node.catalogue.weights import digest_of_file, digest_of_model, files_of
 from node.errors import Failed, MatinsError
 from node.imaging import doubt, pipelines
+from node.imaging.device import compute_exactly
 from node.imaging.pipelines import Fitting, Runner
 from node.infer.messages import REPLY, START, Reply, ReplyKind, Start, line
 from node.infer.reader import Reader, kind_of
@@ -62,10 +63,7 @@ def load(start: Start) -> tuple[Runner, tuple[Runner, ...], str]:
     threads = start.threads or len(os.sched_getaffinity(0))
     # Each thread works in memory of its own.
     torch.set_num_threads(max(1, threads // 2) if start.frugal else threads)
-    # The same study gives the same mask, and on a GPU one as exact as on a CPU.
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
+    compute_exactly()
     fitting = Fitting(
         card=start.card,
         folder=Path(start.folder),

@@ -13,6 +13,7 @@ from node.catalogue.weights import locate_all
 from node.domain.model_card import Task
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging import doubt, pipelines
+from node.imaging.device import compute_exactly
 from node.imaging.pipelines import Fitting
 from node.learn.architectures import marked
 from node.learn.case import Case, Dataset
@@ -85,6 +86,7 @@ def load_model(folder: Path, *, device: str, own_code: bool = False, trusted: bo
         weights = locate_all(card, folder, folder / CARD)
     except (Unsuitable, OSError) as error:
         raise Failed(str(error)) from error
+    compute_exactly()
     fitting = Fitting(card=card, folder=folder, weights=weights, device=device, own_code=own_code)
     runner = pipelines.named(card.pipeline).load(doubt.alone(fitting))
     return Model(card=card, runner=runner, others=doubt.members(fitting))

@@ -10,6 +10,7 @@ from datetime import timedelta
 import torch
 
 from node.errors import Misconfigured
+from node.imaging.device import compute_exactly
 from node.learn.recipe import Precision
 
 _DEVICES = ("auto", "cpu", "cuda")
@@ -65,9 +66,8 @@ def placed(device: str, *, rank: int = 0, local_rank: int = 0, world: int = 1) -
             problem = f"process {local_rank} has no GPU: there are {torch.cuda.device_count()} here"
             raise Misconfigured("--device", "", problem, "Start one process a GPU: torchrun --nproc-per-node")
         torch.cuda.set_device(found)
-        # One seed, one network: no trying which way of computing is the fastest today.
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
+        # One seed, one network.
+        compute_exactly()
     if world == 1:
         yield Place(device=found)
         return

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from node.domain.geometry import Grid
 from node.errors import Failed
 from node.imaging.bundle.steps import STEP_ERRORS, Steps, cause, finish
+from node.imaging.device import is_lost, is_memory
 from node.imaging.pipelines import STILL, Pulse
 
 #: Key of the network's answer among what a bundle's steps hand on.
@@ -203,13 +204,10 @@ class _quiet:  # noqa: N801 it reads as a word of the `with` statement
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._warnings.__exit__(kind, error, trace)  # type: ignore[arg-type]
-        if isinstance(error, STEP_ERRORS) and not _out_of_memory(error):
+        if error is not None and is_memory(error):
+            raise Failed(f"{self._what} of the bundle failed: memory ran out") from error
+        if isinstance(error, STEP_ERRORS) and not is_lost(error):
             raise Failed(f"{self._what} of the bundle failed: {cause(error)}") from error
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whoever called can do with less: smaller windows, half precision, another device."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def check_numbers(output: torch.Tensor) -> None:

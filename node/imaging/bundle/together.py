@@ -23,6 +23,7 @@ from node.domain.engine import PASS_S
 from node.errors import Failed
 from node.imaging.bundle.exact import Answer, Exact, check_numbers, windows
 from node.imaging.bundle.steps import STEP_ERRORS
+from node.imaging.device import is_lost
 from node.imaging.pipelines import Pulse, Reading
 
 #: Answers lie apart by no more than this share of the largest: another order of the same sums, and no coupling.
@@ -102,7 +103,7 @@ class Together:
             else:
                 found = self._passes(made, seen, pulse)
         except (Failed, *STEP_ERRORS) as error:
-            if "CUDA error" in str(error):
+            if is_lost(error):
                 raise  # nothing can be computed in this process any more
             self._refused = not self._seen  # it may be made for one at a time
             return nothing

@@ -16,6 +16,7 @@ from node.domain.engine import EngineEvidence
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan
 from node.imaging.bundle.steps import STEP_ERRORS, cause
+from node.imaging.device import is_lost
 from node.imaging.engines import Way
 from node.imaging.engines.cases import read_case
 from node.imaging.engines.choice import choose
@@ -60,7 +61,7 @@ class Planned:
         except STEP_ERRORS as error:
             # A network may raise anything over a volume of a size that it cannot take. A device that failed ends the
             # process: nothing can be computed in it any more.
-            if "CUDA error" in str(error):
+            if is_lost(error):
                 raise
             raise Failed(f"the network failed: {cause(error)}") from error
         return Result(labels=result.labels, notes=(*self._notes, *result.notes, *told), timings=result.timings)

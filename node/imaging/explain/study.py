@@ -15,6 +15,7 @@ from node.domain.explanation import Explanation
 from node.domain.finding import Finding
 from node.domain.model_card import ModelCard, Task
 from node.errors import Unsuitable
+from node.imaging.device import is_lost
 from node.imaging.explain import Explainable, Prepared, methods
 from node.imaging.explain.asking import Asked, ask, differentiable
 from node.imaging.explain.faithfulness import MEASURES, Explained, pointing, randomisation
@@ -126,6 +127,7 @@ def _asked(
                 replace(explainable, network=network), shown, answer, meter, wish.explanation.layer, segments=segments
             )
         except _TROUBLE as problem:
+            _go_on_after(problem)
             notes.append(f"{answer.label} is not explained: {_first_line(problem)}")
     return found
 
@@ -153,6 +155,7 @@ def _maps(
         try:
             made.append(_one(replace(fits, target=told.target), answer, asked[answer], wish, meter))
         except _TROUBLE as problem:
+            _go_on_after(problem)
             notes.append(f"{told.method} cannot explain {told.target}: {_first_line(problem)}")
             continue
         if fits.reduced:
@@ -199,6 +202,7 @@ def _measured(made: _Made, wish: Wish, meter: Meter, forward_s: float, notes: li
         try:
             figures.update(measure.figures(made.explained))
         except _TROUBLE as problem:
+            _go_on_after(problem)
             missed.append(f"{measure.name} ({_first_line(problem)})")
     which = f"{made.account.method} of {made.account.target}"
     if missed:
@@ -233,6 +237,12 @@ def _placed(made: _Made, given: Given, reading: Reading, card: ModelCard) -> Sal
     image = given.images[index]
     frames = (image.frame_number,) if image.frame_number else ()
     return Saliency(weights, None, (image.sop_instance_uid,), frames, account)
+
+
+def _go_on_after(problem: BaseException) -> None:
+    """A device that failed ends the process: nothing can be computed in it any more."""
+    if is_lost(problem):
+        raise problem
 
 
 def _first_line(problem: BaseException) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from node.imaging.device import sent
+
 Places = NDArray[np.int64]
 Shares = NDArray[np.float32]
 
@@ -76,11 +78,11 @@ def along(values: torch.Tensor, axis: int, taps: Taps) -> torch.Tensor:
 
     def laid(numbers: Places | Shares) -> torch.Tensor:
         shape = [-1 if each == axis else 1 for each in range(values.ndim)]
-        return torch.from_numpy(numbers).to(device=values.device, dtype=values.dtype).reshape(shape)
+        return sent(torch.from_numpy(numbers).to(values.dtype).reshape(shape), values.device)
 
-    low = values.index_select(axis, torch.from_numpy(taps.low).to(values.device))
+    low = values.index_select(axis, sent(torch.from_numpy(taps.low), values.device))
     if taps.weight.any():
-        low.lerp_(values.index_select(axis, torch.from_numpy(taps.high).to(values.device)), laid(taps.weight))
+        low.lerp_(values.index_select(axis, sent(torch.from_numpy(taps.high), values.device)), laid(taps.weight))
     if not taps.whole:
         low.mul_(laid(taps.factor))
     return low

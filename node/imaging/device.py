@@ -1,0 +1,46 @@
+"""What holds wherever a network computes: sums that come out the same, and which errors leave nothing to go on with."""
+
+from __future__ import annotations
+
+import torch
+
+#: What PyTorch and its libraries say where they raise a plain RuntimeError for want of memory. cuDNN finds no engine
+#: where none fits into what is left.
+_FULL = (
+    *("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc"),
+    "unable to find an engine",
+)
+#: What they say where a GPU has failed in the midst of its work.
+_LOST = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
+
+
+def compute_exactly() -> None:
+    """Compute the same each time, and on a GPU as exactly as on a CPU; before the first network of this process runs.
+
+    Unless it is told, cuDNN multiplies float32 with the 10 bits of TF32, and tries which way is the fastest today.
+    """
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: less may still be computed."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(tell in str(error).lower() for tell in _FULL)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a GPU has failed: this process can compute nothing on it any more, and has to end."""
+    if is_memory(error) or not isinstance(error, RuntimeError):
+        return False
+    return isinstance(error, torch.AcceleratorError) or any(tell in str(error) for tell in _LOST)
+
+
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Something small of the host's on the device; where that is a GPU, nobody waits until it is there."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
