@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.export.passes import move_to_device_pass
 
 from node.catalogue.bundle import components
 from node.domain.preparation import Architecture
@@ -23,6 +24,10 @@ from node.imaging.bundle import network as weights
 
 _PROGRAM = ".pt2"
 _ONNX = ".onnx"
+#: As exact as on a CPU, and the same each time: without TF32, and without trying which way is the fastest today.
+_ON_GPU = ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
+#: Where a package of AOTInductor says for which kind of device it was compiled.
+_COMPILED_FOR = "AOTI_DEVICE_KEY"
 
 
 def network_of(
@@ -35,7 +40,7 @@ def network_of(
             architecture (or the other way round), or needs a package that is not installed.
     """
     if path.suffix == _ONNX:
-        found: nn.Module = Program(_Session(path, device), batch)
+        found: nn.Module = Program(_Session(path, device), batch, torch.device("cpu"))
     elif path.suffix == _PROGRAM:
         if not own_code:
             remedy = "Look at where it comes from; then run `matins models trust NAME --allow-code`"
@@ -80,13 +85,14 @@ def built(architecture: Architecture) -> nn.Module:
 class Program(nn.Module):
     """What computes (batch, channel, …) float32 by itself: an exported graph, a compiled library, an ONNX session.
 
-    It knows no modes and takes no hooks; it is exported for `batch` inputs at once, and given no more or fewer.
+    It knows no modes and takes no hooks; it is exported for `batch` inputs at once, and given no more or fewer. It
+    computes on the `device` that it was made for, wherever its inputs lie.
     """
 
-    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], batch: int) -> None:
+    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], batch: int, device: torch.device) -> None:
         super().__init__()
         # In a tuple it is no part of this module: an exported graph refuses to be put into evaluation mode.
-        self._run, self._batch = (run,), batch
+        self._run, self._batch, self._device = (run,), batch, device
 
     def __deepcopy__(self, memo: object) -> Program:
         # There is nothing in it to change, and a session cannot be copied.
@@ -100,7 +106,7 @@ class Program(nn.Module):
             count = len(part)
             if count < self._batch:
                 part = torch.cat([part, part.new_zeros((self._batch - count, *part.shape[1:]))])
-            answers.append(self._run[0](part.contiguous())[:count])
+            answers.append(self._run[0](part.to(self._device).contiguous())[:count].to(values.device))
         return torch.cat(answers)
 
 
@@ -116,9 +122,9 @@ class _Session:
             raise _unfit(path, "needs ONNX Runtime, which is not installed", remedy) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
         known = onnxruntime.get_available_providers()
-        chosen = [*(each for each in wanted if each in known), "CPUExecutionProvider"]
+        on_gpu = [_ON_GPU] if device.type == "cuda" and _ON_GPU[0] in known else []
+        chosen = [*on_gpu, "CPUExecutionProvider"]
         try:
             # From its bytes: weights in another file are not looked for.
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=chosen)
@@ -136,16 +142,16 @@ class _Session:
         self._faults = (errors.Fail, errors.InvalidArgument, errors.RuntimeException)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Compute, and return the answer where the values were.
+        """Compute; values and answer are the host's.
 
         Raises:
             Failed: it takes no input of this size, or stopped in the midst.
         """
         try:
-            answer = self._session.run(None, {self._input: values.detach().cpu().numpy()})[0]
+            answer = self._session.run(None, {self._input: values.detach().numpy()})[0]
         except self._faults as error:
             raise Failed(f"ONNX Runtime could not run the network: {_line(error)}") from error
-        return torch.from_numpy(np.asarray(answer, dtype=np.float32)).to(values.device)
+        return torch.from_numpy(np.asarray(answer, dtype=np.float32))
 
 
 def _program(path: Path, device: torch.device, batch: int) -> nn.Module:
@@ -153,8 +159,12 @@ def _program(path: Path, device: torch.device, batch: int) -> nn.Module:
         with zipfile.ZipFile(path) as archive:
             compiled = any(name.endswith(".so") for name in archive.namelist())
         if compiled:
-            return Program(torch._inductor.aoti_load_package(str(path)), batch)
-        return Program(torch.export.load(path).module().to(device), batch)
+            run = torch._inductor.aoti_load_package(str(path))
+            kind = run.get_metadata().get(_COMPILED_FOR, "cpu")
+            return Program(run, batch, device if device.type == kind else torch.device(kind))
+        # Graph and constants name the device they were exported on.
+        program = move_to_device_pass(torch.export.load(path), device)
+        return Program(program.module(), batch, device)
     except (RuntimeError, ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, AssertionError) as error:
         remedy = "Export it again with the PyTorch that is installed here"
         raise _unfit(path, f"cannot be loaded: {_line(error)}", remedy) from error

@@ -16,6 +16,7 @@ from node.imaging.engines.windows import layout, walk
 from node.imaging.explain import methods
 from node.imaging.explain.faithfulness import MEASURES, Explained
 from node.imaging.explain.subject import Subject
+from node.imaging.formats import Program
 from node.imaging.pipelines import Fitting, Given, coarse_to_fine, network
 from tests.imaging import stand_in
 from tests.imaging.explain.networks import Corner, subject
@@ -96,6 +97,22 @@ def test_a_network_file_is_read_there(tmp_path: Path):
         found = network.load(fitting).run(Given(volumes={"": volume()}))
     assert found.labels is not None
     assert np.array_equal(found.labels, expected())
+
+
+def test_what_was_exported_computes_where_it_was_made_for_and_answers_where_it_was_asked():
+    asked = list[str]()
+
+    def run(values: torch.Tensor) -> torch.Tensor:
+        asked.append(values.device.type)
+        return values * 2
+
+    with stand_in.gpu():
+        for made_for in ("cpu", stand_in.NAME):
+            for values in (torch.ones(3, 1, 2), torch.ones(3, 1, 2).to(stand_in.NAME)):
+                found = Program(run, 2, torch.device(made_for))(values)
+                assert found.device.type == values.device.type
+                assert found.cpu().sum() == 12
+    assert asked == ["cpu"] * 4 + [stand_in.NAME] * 4
 
 
 def test_a_coarse_and_a_fine_network_read_there_what_they_read_here(tmp_path: Path):
