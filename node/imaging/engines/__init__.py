@@ -33,6 +33,8 @@ class Way:
     device: torch.device
     #: In what it computes.
     dtype: str = "float32"
+    #: It is made for `batch` windows of one extent: fewer are filled up, others are not to be given.
+    fixed: bool = False
     #: What a reader is told of it; empty: it is the plain way.
     sentence: str = ""
 

@@ -12,8 +12,11 @@ import torch
 import node
 from node.domain.engine import PLAIN, EngineEvidence
 from node.domain.model_card import EngineChoice
+from node.errors import Failed
 from node.imaging.bundle.plan import Plan
+from node.imaging.device import is_lost
 from node.imaging.engines import Way, named, names
+from node.imaging.engines.layers import example_of
 from node.imaging.pipelines import Fitting
 from node.store import engine_evidence
 
@@ -66,7 +69,10 @@ def choose(fitting: Fitting, plan: Plan, network: torch.nn.Module) -> tuple[Way,
         return plain, (f"the engine {trial.engine} is not here any more: single precision",)
     try:
         way = named(trial.engine).build(network, plan, device)
-    except BUILD_ERRORS as error:
+        begin(way, network, plan)
+    except (Failed, *BUILD_ERRORS) as error:
+        if is_lost(error):
+            raise
         return plain, (f"the engine {trial.engine} could not be built ({first_line(error)}): single precision",)
     worst = min(trial.dice.values(), default=1.0)
     verified = f"Dice with single precision at least {worst:.4f} on {evidence.cases} validation case(s)"
@@ -83,6 +89,13 @@ def standing(fitting: Fitting) -> EngineEvidence | None:
     now = here(torch.device(fitting.device))
     threads = found.threads if fitting.frugal else now.threads
     return found if found.holds(fitting.model_digest, now.device_name, threads, now.versions) else None
+
+
+def begin(way: Way, network: torch.nn.Module, plan: Plan) -> None:
+    """Let what compiles or records itself over its first windows do so before a study waits for it, or fails."""
+    if way.fixed and plan.window.roi and min(plan.window.roi) > 0:
+        with torch.inference_mode():
+            way.forward(example_of(network, plan.window, way.batch))
 
 
 def first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ import torch
 from node.domain.engine import PLAIN
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan, Window
+from node.imaging.device import is_memory
 from node.imaging.engines import Way, named
 from node.imaging.engines.layers import example_of, multiple
 from node.imaging.engines.windows import Triple
@@ -22,16 +23,7 @@ Rung = Callable[[Way], tuple[Way, str] | None]
 
 #: How often it is tried again with less.
 MOST_TRIES = 3
-#: What PyTorch and its libraries say where they raise a plain RuntimeError.
-_TELLS = ("out of memory", "can't allocate memory", "not enough memory", "cudnn_status_alloc_failed", "bad_alloc")
 _HALF = "bf16"
-
-
-def is_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(tell in str(error).lower() for tell in _TELLS)
 
 
 def descend(run: Callable[[Way], Result], way: Way, rungs: Sequence[Rung]) -> tuple[Result, tuple[str, ...]]:
@@ -68,12 +60,16 @@ def rungs_for(network: torch.nn.Module, plan: Plan, shape: Triple) -> tuple[Rung
     """Return what can be tried for a network on a volume of `shape`, in order."""
 
     def fewer(way: Way) -> tuple[Way, str] | None:
-        return (replace(way, batch=1), "one window at a time") if way.batch > 1 else None
+        if way.batch <= 1:
+            return None
+        return _rebuilt(way, way.window(shape)) if way.fixed else replace(way, batch=1), "one window at a time"
 
     def smaller(way: Way) -> tuple[Way, str] | None:
         window = way.window(shape)
         if window.roi != plan.window.roi and window.roi:
             return _rebuilt(way, plan.window), "windows instead of the whole volume at once"
+        if way.fixed:
+            way = _rebuilt(way, plan.window)
         for each in _smaller(plan.window):
             if _accepts(way, network, each):
                 extent = " × ".join(str(size) for size in each.roi)

@@ -91,9 +91,14 @@ def constant_batch(run: Forward, batch: int, device: torch.device, dtype: torch.
         given = windows.to(device=device, dtype=dtype)
         if count < batch:
             given = torch.cat([given, given.new_zeros((batch - count, *given.shape[1:]))])
-        return one_answer(run(given.contiguous(memory_format=_LASTS[given.ndim])))[:count]
+        return one_answer(run(channels_last(given)))[:count]
 
     return forward
+
+
+def channels_last(windows: torch.Tensor) -> torch.Tensor:
+    """Windows, (n, channel, …), with the channels of a voxel side by side in memory."""
+    return windows.contiguous(memory_format=_LASTS[windows.ndim])
 
 
 def example_of(network: torch.nn.Module, window: Window, batch: int) -> torch.Tensor:
@@ -119,7 +124,7 @@ def _channels(network: torch.nn.Module) -> int | None:
 
 def half_precision(device: torch.device) -> str:
     """Say why there is no bfloat16; empty if there is."""
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return "this GPU has no bfloat16"
     return ""
 

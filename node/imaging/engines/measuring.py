@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,15 +17,19 @@ from numpy.typing import NDArray
 from node.domain.engine import LEAST_DICE, PLAIN, EngineEvidence, Trial
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan
+from node.imaging.device import is_lost, is_memory
 from node.imaging.engines import Way, named, names
-from node.imaging.engines.choice import BUILD_ERRORS, here
-from node.imaging.engines.ladder import is_memory
+from node.imaging.engines.choice import BUILD_ERRORS, begin, here
 
 #: Runs a way over one case: labels on the case's grid, and the seconds of network and stitching.
 Read = Callable[[Way, int], tuple[NDArray[np.uint8], float]]
 #: Told of each engine before it is tried: its name, how many are done, how many there are.
 Progress = Callable[[str, int, int], None]
 
+#: What is recorded leaves the GPU's streams unsettled where it fails.
+_LAST = "cuda-graph"
+#: A model that takes longer to be built is not up again in time after a restart.
+_LONGEST_BUILD_S = 60.0
 #: Each case is read so often; the quickest counts.
 _ROUNDS = 2
 
@@ -62,7 +67,8 @@ def measure(
     """
     if cases < 1:
         raise Failed("the model has no validation cases: it runs in single precision")
-    every, trials, expected = names(), list[Trial](), list[NDArray[np.uint8]]()
+    every = sorted(names(), key=lambda name: name == _LAST)
+    trials, expected = list[Trial](), list[NDArray[np.uint8]]()
     for number, name in enumerate(every):
         progress(name, number, len(every))
         trials.append(_tried(subject, name, cases, read, expected))
@@ -103,12 +109,19 @@ def _tried(subject: Subject, name: str, cases: int, read: Read, expected: list[N
     if problem:
         return Trial(engine=name, problem=problem)
     try:
+        began_s = time.monotonic()
         way = engine.build(subject.network, subject.plan, subject.device)
+        begin(way, subject.network, subject.plan)
+        built_s = time.monotonic() - began_s
+        if built_s > _LONGEST_BUILD_S and name != PLAIN:
+            return Trial(engine=name, problem=f"building it takes {built_s:.0f} s at each start")
         trial = Trial(engine=name, dtype=way.dtype, batch=way.batch)
         return _compared(subject, way, trial, cases, read, expected)
     except Failed as error:
         return Trial(engine=name, problem=str(error))
     except (*BUILD_ERRORS, MemoryError) as error:
+        if is_lost(error):
+            raise
         told = "memory ran out" if is_memory(error) else (str(error).strip() or type(error).__name__).splitlines()[0]
         return Trial(engine=name, problem=told[:200])
 
@@ -135,7 +148,7 @@ def _compared(
 
 def _tuned(way: Way, seconds_of: Callable[[Way], float]) -> Way:
     """The way with the number of windows at once that is quickest: all that it would take, or half of them."""
-    if way.batch <= 1:
+    if way.batch <= 1 or way.fixed:
         # Not only unlikely to win: some are made for one window alone.
         return way
     seconds_of(way)

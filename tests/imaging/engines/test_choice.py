@@ -8,13 +8,15 @@ from types import ModuleType
 import pytest
 import torch
 
-from node.domain.engine import EngineEvidence
+from node.domain.engine import EngineEvidence, Trial
 from node.domain.model_card import EngineChoice
 from node.errors import Failed
 from node.imaging import engines
+from node.imaging.bundle.plan import Plan
 from node.imaging.engines import Way, choice, measuring, ways
 from node.imaging.engines.choice import choose, standing
 from node.imaging.engines.measuring import Subject, dice, measure
+from node.imaging.engines.ways import aot
 from node.imaging.engines.windows import walk
 from node.imaging.pipelines import Fitting
 from node.store import engine_evidence
@@ -151,6 +153,66 @@ def test_an_engine_that_breaks_is_told_and_the_others_go_on():
     problems = {each.engine: each.problem for each in result.trials}
     assert problems["bf16"] == "no kernel for BFloat16"
     assert not problems["fp32"]
+
+
+def _compiles(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> list[int]:
+    """Offer one engine more, "aot", which compiles over its first windows, and note how many it is given."""
+    given = list[int]()
+
+    def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
+        plain = engines.named("fp32").build(network, plan, device)
+
+        def forward(windows: torch.Tensor) -> torch.Tensor:
+            given.append(len(windows))
+            if error is not None:
+                raise error
+            return plain.forward(windows)
+
+        return replace(plain, name="aot", forward=forward, batch=3, fixed=True)
+
+    monkeypatch.setattr(aot, "available", lambda _: "")
+    monkeypatch.setattr(aot, "build", build)
+    return given
+
+
+def test_what_compiles_over_its_first_windows_does_so_before_a_study_comes(
+    tmp_path: Path, evidence: EngineEvidence, monkeypatch: pytest.MonkeyPatch
+):
+    trials = tuple(
+        replace(each, problem="", dice={1: 1.0}, batch=3) if each.engine == "aot" else each for each in evidence.trials
+    )
+    engine_evidence.write(tmp_path, replace(evidence, chosen="aot", trials=trials))
+    given = _compiles(monkeypatch, None)
+    assert choose(fitting(tmp_path), PLAN, Bright())[0].name == "aot"
+    assert given == [3]
+    _compiles(monkeypatch, RuntimeError("no compiler for C++ here\nand more"))
+    way, notes = choose(fitting(tmp_path), PLAN, Bright())
+    assert way.name == "fp32"
+    assert notes == ("the engine aot could not be built (no compiler for C++ here): single precision",)
+    _compiles(monkeypatch, RuntimeError("CUDA error: an illegal memory access was encountered"))
+    with pytest.raises(RuntimeError, match="illegal"):
+        choose(fitting(tmp_path), PLAN, Bright())
+
+
+def test_an_engine_that_takes_long_to_build_is_not_measured_further(monkeypatch: pytest.MonkeyPatch):
+    subject = Subject(model_digest="d", network=Bright(), plan=PLAN, device=CPU)
+    given = _compiles(monkeypatch, None)
+    assert not _trial(measure(subject, 1, reader(volume()), NOW), "aot").problem
+    assert set(given) == {3}
+    seconds = iter(range(0, 10_000, 61))
+    monkeypatch.setattr(measuring.time, "monotonic", lambda: next(seconds))
+    assert _trial(measure(subject, 1, reader(volume()), NOW), "aot").problem == "building it takes 61 s at each start"
+
+
+def test_a_lost_gpu_ends_the_measuring(monkeypatch: pytest.MonkeyPatch):
+    _compiles(monkeypatch, RuntimeError("CUDA error: an illegal memory access was encountered"))
+    subject = Subject(model_digest="d", network=Bright(), plan=PLAN, device=CPU)
+    with pytest.raises(RuntimeError, match="illegal"):
+        measure(subject, 1, reader(volume()), NOW)
+
+
+def _trial(found: EngineEvidence, name: str) -> Trial:
+    return next(each for each in found.trials if each.engine == name)
 
 
 def test_values_that_are_no_numbers_are_refused_and_so_is_a_model_without_cases():

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from node.errors import Failed
 from node.imaging.engines import Way, named
-from node.imaging.engines.ladder import MOST_TRIES, descend, is_memory, rungs_for
+from node.imaging.engines.ladder import MOST_TRIES, descend, rungs_for
 from tests.imaging.engines.small import PLAN, network
 
 SHAPE = (32, 32, 32)
@@ -101,4 +103,26 @@ def test_another_error_is_no_lack_of_memory(rungs, plain):
     with pytest.raises(RuntimeError, match="sizes"):
         descend(allocator, plain, rungs)
     assert len(allocator.tried) == 1
-    assert not is_memory(ValueError("out of memory"))
+
+
+def test_what_is_made_for_one_extent_and_batch_is_given_no_other(rungs):
+    half = named("bf16").build(network(), PLAN, CPU)
+
+    def forward(windows: torch.Tensor) -> torch.Tensor:
+        assert windows.shape[2:] == PLAN.window.roi
+        return half.forward(windows)
+
+    made = replace(half, forward=forward, batch=4, fixed=True)
+    allocator = Allocator(lambda way: way.window(SHAPE).roi == (8, 8, 8))
+    _, notes = descend(allocator, made, rungs)
+    assert allocator.tried == [
+        (4, (16, 16, 16), "bfloat16"), (1, (16, 16, 16), "bfloat16"), (1, (8, 8, 8), "bfloat16"),
+    ]  # fmt: skip
+    assert [note.partition(",")[0] for note in notes] == [
+        "memory ran out: one window at a time",
+        "memory ran out: smaller windows than the bundle's",
+    ]
+    for rung in rungs[:2]:
+        lesser, _ = rung(replace(made, batch=2))
+        assert not lesser.fixed
+        assert lesser.forward(torch.zeros((1, 1, *lesser.window(SHAPE).roi))).shape[2:] == lesser.window(SHAPE).roi

@@ -13,7 +13,7 @@ import torch
 
 from node.imaging.bundle.plan import Plan
 from node.imaging.engines import Way
-from node.imaging.engines.layers import constant_batch, example_of, gpu_batch, half_precision, module_of
+from node.imaging.engines.layers import channels_last, constant_batch, example_of, gpu_batch, half_precision, module_of
 from node.imaging.engines.windows import Forward
 
 NAME = "aot"
@@ -28,7 +28,8 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
     """Export and compile the network, which takes half a minute (see `Engine`)."""
     batch = gpu_batch(plan.window)
     module = module_of(network, device, torch.bfloat16)
-    example = example_of(network, plan.window, batch).to(device, torch.bfloat16)
+    # What is compiled takes for granted how its input lies in memory.
+    example = channels_last(example_of(network, plan.window, batch).to(device, torch.bfloat16))
     # Under inference_mode the compiler refuses its own constants.
     with torch.inference_mode(mode=False), torch.no_grad(), tempfile.TemporaryDirectory(prefix="matins-aot-") as folder:
         exported = torch.export.export(module, (example,))
@@ -41,5 +42,6 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
         batch=batch,
         device=device,
         dtype="bfloat16",
+        fixed=True,
         sentence="half precision (bfloat16), compiled ahead",
     )

@@ -35,5 +35,6 @@ def build(network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
         batch=batch,
         device=device,
         dtype="bfloat16",
+        fixed=True,
         sentence="half precision (bfloat16), compiled",
     )
