@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +103,20 @@ def measure(receiver: Receiver, cell: Cell, folder: Path, seconds: float) -> Mea
         peak_mib=cost.peak_mib,
         set_up_ms=1000 * statistics.median(sent["set_up_s"]),
     )
+
+
+@contextmanager
+def busy(processors: int) -> Iterator[None]:
+    """As many processes that compute without a pause, as the threads of a model do on a CPU."""
+    others = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(processors)
+    ]
+    try:
+        yield
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
 
 
 def disk_limit(folder: Path, workload: str, seconds: float) -> float:
@@ -206,6 +222,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; default: the temporary folder")
     parser.add_argument("--write", action="store_true", help="keep the result in benchmarks/results")
     parser.add_argument("--name", default="receive", help="of the file that --write writes; default: %(default)s")
+    parser.add_argument("--busy", type=int, default=0, help="processors that others keep busy, as a model does")
     given = parser.parse_args()
     words = [word for word in given.receivers.split(",") if word]
     receivers = [
@@ -215,7 +232,7 @@ def main() -> int:
     cells = [Cell(name, int(number)) for name in workloads for number in given.associations.split(",")]
     cells += [Cell("mr", 1, nagle=True)] if "mr" in workloads else []
     found: dict[tuple[str, Cell], list[Measured]] = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="matins-receive-", dir=given.folder) as name:
+    with tempfile.TemporaryDirectory(prefix="matins-receive-", dir=given.folder) as name, busy(given.busy):
         limits = {workload: disk_limit(Path(name), workload, given.seconds) for workload in workloads}
         for round_number in range(given.rounds):
             for cell in cells:
@@ -232,6 +249,7 @@ def main() -> int:
             print(f"round {round_number + 1} of {given.rounds}", file=sys.stderr)
     disk = ", ".join(f"{name} {limit:.0f}/s" for name, limit in limits.items())
     told = f"{given.rounds} interleaved rounds of {given.seconds:g} s a cell, medians; {os.cpu_count()} cores"
+    told += f", {given.busy} of them busy with something else (the sender feels it, too)" if given.busy else ""
     lines = [
         "# Receiving",
         "",
