@@ -40,7 +40,9 @@ def network_of(
             architecture (or the other way round), or needs a package that is not installed.
     """
     if path.suffix == _ONNX:
-        found: nn.Module = Program(_Session(path, device), batch, torch.device("cpu"))
+        session = _Session(path, device)
+        elsewhere = "" if session.is_on_gpu or device.type == "cpu" else "on the CPU: this ONNX Runtime has no GPU"
+        found: nn.Module = Program(session, batch, torch.device("cpu"), elsewhere)
     elif path.suffix == _PROGRAM:
         if not own_code:
             remedy = "Look at where it comes from; then run `matins models trust NAME --allow-code`"
@@ -89,8 +91,12 @@ class Program(nn.Module):
     computes on the `device` that it was made for, wherever its inputs lie.
     """
 
-    def __init__(self, run: Callable[[torch.Tensor], torch.Tensor], batch: int, device: torch.device) -> None:
+    def __init__(
+        self, run: Callable[[torch.Tensor], torch.Tensor], batch: int, device: torch.device, elsewhere: str = ""
+    ) -> None:
         super().__init__()
+        #: Where it computes and why, if that is not where it was asked to.
+        self.elsewhere = elsewhere
         # In a tuple it is no part of this module: an exported graph refuses to be put into evaluation mode.
         self._run, self._batch, self._device = (run,), batch, device
 
@@ -139,6 +145,8 @@ class _Session:
             problem = f"has {len(inputs)} inputs and {len(outputs)} outputs"
             raise _unfit(path, problem, "Export the network with one input and one output")
         self._input = str(inputs[0].name)
+        #: Whether a GPU computes; its inputs and answers are the host's all the same.
+        self.is_on_gpu = _ON_GPU[0] in self._session.get_providers()
         self._faults = (errors.Fail, errors.InvalidArgument, errors.RuntimeException)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
@@ -161,7 +169,9 @@ def _program(path: Path, device: torch.device, batch: int) -> nn.Module:
         if compiled:
             run = torch._inductor.aoti_load_package(str(path))
             kind = run.get_metadata().get(_COMPILED_FOR, "cpu")
-            return Program(run, batch, device if device.type == kind else torch.device(kind))
+            if device.type == kind:
+                return Program(run, batch, device)
+            return Program(run, batch, torch.device(kind), f"on the {kind.upper()}, for which it was compiled")
         # Graph and constants name the device they were exported on.
         program = move_to_device_pass(torch.export.load(path), device)
         return Program(program.module(), batch, device)

@@ -17,13 +17,13 @@ from node.imaging.explain import methods
 from node.imaging.explain.faithfulness import MEASURES, Explained
 from node.imaging.explain.subject import Subject
 from node.imaging.formats import Program
-from node.imaging.pipelines import Fitting, Given, coarse_to_fine, network
+from node.imaging.pipelines import Fitting, Given, Reading, coarse_to_fine, network
 from tests.imaging import stand_in
 from tests.imaging.explain.networks import Corner, subject
 from tests.imaging.explain.test_methods import corner
 from tests.imaging.networks import Bright, coarse_to_fine_card, saved
 from tests.imaging.test_coarse_to_fine import ball
-from tests.imaging.test_network import described, expected, torchscript, volume
+from tests.imaging.test_network import as_onnx, described, expected, torchscript, volume
 from tests.imaging.test_zoo import Zoo, bundle_card, loaded
 
 #: Those that are read as planned; MONAI's own tensors cannot lie on the stand-in.
@@ -113,6 +113,18 @@ def test_what_was_exported_computes_where_it_was_made_for_and_answers_where_it_w
                 assert found.device.type == values.device.type
                 assert found.cpu().sum() == 12
     assert asked == ["cpu"] * 4 + [stand_in.NAME] * 4
+
+
+def test_where_the_network_is_computed_elsewhere_that_is_told(tmp_path: Path):
+    def read(device: str) -> Reading:
+        made = Fitting(card=described(), folder=tmp_path, weights={"network": as_onnx(tmp_path)}, device=device)
+        return network.load(made).run(Given(volumes={"": volume()}))
+
+    here = read("cpu")
+    with stand_in.gpu():
+        there = read(stand_in.NAME)
+    assert np.array_equal(there.labels, here.labels)
+    assert set(there.notes) - set(here.notes) == {"the network was computed on the CPU: this ONNX Runtime has no GPU"}
 
 
 def test_a_coarse_and_a_fine_network_read_there_what_they_read_here(tmp_path: Path):

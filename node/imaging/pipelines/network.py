@@ -48,7 +48,9 @@ def load(fitting: Fitting) -> Runner:
     members = [_member(fitting, role, path, device) for role, path in fitting.weights.items()]
     said = card.preparation
     network = as_one(members, said.activation, said.flips, said.views)
-    exact = Exact(replace(made, network=_finished(network, fitting)), device)
+    elsewhere = dict.fromkeys(each.elsewhere for each in network.modules() if isinstance(each, Program))
+    notes = (*made.notes, *(f"the network was computed {where}" for where in elsewhere if where))
+    exact = Exact(replace(made, network=_finished(network, fitting), notes=notes), device)
     return Network(fitting, exact, bundle, plain=_finished(members[0], fitting))
 
 
