@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 
 #: What PyTorch and its libraries say where they raise a plain RuntimeError for want of memory. cuDNN finds no engine
@@ -37,6 +39,13 @@ def is_lost(error: BaseException) -> bool:
     if is_memory(error) or not isinstance(error, RuntimeError):
         return False
     return isinstance(error, torch.AcceleratorError) or any(tell in str(error) for tell in _LOST)
+
+
+def give_back() -> None:
+    """Give the GPU back what nobody holds any more: what was computed before memory ran out."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:

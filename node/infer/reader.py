@@ -20,6 +20,7 @@ from typing import NoReturn, Self
 from node.domain.model_card import ModelCard
 from node.errors import Failed, MatinsError, Transient, Unsuitable
 from node.imaging import doubt, gates
+from node.imaging.device import give_back, is_memory
 from node.imaging.pipelines import Given, Reading, Runner
 from node.infer.findings import Conclusion, conclude, written
 from node.infer.given import expected_bytes, fits_ahead, given_of
@@ -48,6 +49,7 @@ class Reader:
         *,
         others: tuple[Runner, ...] = (),
         notes: tuple[str, ...] = (),
+        on_cpu: Callable[[], tuple[Runner, tuple[Runner, ...]]] | None = None,
     ) -> None:
         self._card = card
         self._runner = runner
@@ -55,6 +57,8 @@ class Reader:
         self._others = others
         self._say = say
         self._notes = notes
+        #: Loads the model and the others once more, on the CPU; `None`: they are there.
+        self._on_cpu = on_cpu
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._prepared: dict[str, _Prepared] = {}
         #: How many studies are in the network, one in the midst of the other, and at which of them it has to wait.
@@ -178,7 +182,7 @@ class Reader:
         given, read_s = self._taken(prepared)
         waited_s = time.perf_counter() - started
         let_in = gates.passed(self._card, given)
-        reading = prepared.answer or doubt.read(self._card, self._runner, self._others, given, self)
+        reading = prepared.answer or self._read(given)
         concluded = conclude(self._card, given, reading, self._runner, self)
         reply = Reply(
             id=prepared.job.id,
@@ -188,6 +192,27 @@ class Reader:
             timings={"read_s": read_s, "waited_s": waited_s, **reading.timings},
         )
         return reply, concluded
+
+    def _read(self, given: Given) -> Reading:
+        """Read; where memory ran out, and the runner itself knew nothing that needs less, once more on the CPU."""
+        reading = self._tried(self._runner, self._others, given)
+        if reading is not None:
+            return reading
+        if self._on_cpu is not None:
+            give_back()
+            reading = self._tried(*self._on_cpu(), given)
+        if reading is None:
+            raise Failed("memory ran out, and there is no way that needs less")
+        return replace(reading, notes=(*reading.notes, "memory ran out: on the CPU"))
+
+    def _tried(self, runner: Runner, others: tuple[Runner, ...], given: Given) -> Reading | None:
+        """What is read; `None` where memory ran out, which is freed once this returns."""
+        try:
+            return doubt.read(self._card, runner, others, given, self)
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory(error):
+                raise
+            return None
 
     def _write(self, job: Job, reply: Reply, concluded: Conclusion) -> None:
         started = time.perf_counter()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,7 +40,8 @@ def serve(first_line: bytes, questions: int, answers: BinaryIO, confinement: str
     many = not start.frugal and not start.card.explanation.methods and doubt.reads_many(start.card, runner, others)
     say(Reply(kind=ReplyKind.READY, device=device, confinement=confinement, timings=timings, reads_many=many))
     notes = (_FRUGAL_NOTE,) if start.frugal else ()
-    with Reader(start.card, runner, say, others=others, notes=notes) as reader:
+    on_cpu = None if device == "cpu" else partial(_on_cpu, start)
+    with Reader(start.card, runner, say, others=others, notes=notes, on_cpu=on_cpu) as reader:
         reader.listen(questions)
         reader.serve()
     return 0
@@ -83,6 +85,11 @@ def load(start: Start) -> tuple[Runner, tuple[Runner, ...], str]:
             methods.named(name)
     runner.warm_up()
     return runner, others, device
+
+
+def _on_cpu(start: Start) -> tuple[Runner, tuple[Runner, ...]]:
+    runner, others, _ = load(replace(start, device="cpu"))
+    return runner, others
 
 
 def _verify(start: Start, weights: dict[str, Path]) -> None:

@@ -174,7 +174,7 @@ class Forgiving:
     def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
         self.runs += 1
         if self.runs > 1:
-            raise RuntimeError("out of memory")
+            raise RuntimeError("sizes of tensors must match")
         try:
             pulse.beat(0, 1)
         except RuntimeError as error:
@@ -198,6 +198,61 @@ def test_a_fault_of_a_study_ends_the_process_and_is_never_laid_to_the_one_in_who
         reader.serve()
     # The last that began is the one that counts.
     assert [(reply.id, reply.kind) for reply in replies] == [(FIRST, ReplyKind.STARTED), (SECOND, ReplyKind.STARTED)]
+
+
+class Full:
+    """A network on a GPU whose memory runs out."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def warm_up(self) -> None:
+        """Warm already."""
+
+    def run(self, given: Given, pulse: Pulse = STILL) -> Reading:
+        raise self._error
+
+
+FULL = RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_where_a_gpus_memory_ran_out_a_study_is_read_on_the_cpu_and_that_is_told(
+    site: Site, runner: Runner, replies: list[Reply], tmp_path: Path
+):
+    loads = list[str]()
+
+    def on_cpu() -> tuple[Runner, tuple[Runner, ...]]:
+        loads.append("cpu")
+        return runner, ()
+
+    with Reader(site.model.card, Full(FULL), replies.append, on_cpu=on_cpu) as reader:
+        for study in (FIRST, SECOND):
+            reader.prepare(job_of(site, study, tmp_path))
+            reader.read(study)
+    assert loads == ["cpu", "cpu"]
+    for study in (FIRST, SECOND):
+        assert last(replies, study).kind is ReplyKind.DONE
+        assert "memory ran out: on the CPU" in last(replies, study).notes
+        assert labels(tmp_path, study).any()
+
+
+@pytest.mark.parametrize("full", [FULL, MemoryError()])
+def test_where_nothing_needs_less_the_study_fails_and_the_process_goes_on(
+    site: Site, runner: Runner, replies: list[Reply], tmp_path: Path, full: Exception
+):
+    with Reader(site.model.card, Full(full), replies.append, on_cpu=lambda: (Full(full), ())) as reader:
+        reader.prepare(job_of(site, FIRST, tmp_path))
+        reader.read(FIRST)
+        reader._on_cpu = None
+        reader.prepare(job_of(site, SECOND, tmp_path))
+        reader.read(SECOND)
+        reader._runner = runner
+        reader.prepare(job_of(site, THIRD, tmp_path))
+        reader.read(THIRD)
+    for study in (FIRST, SECOND):
+        assert last(replies, study).kind is ReplyKind.FAILED
+        assert last(replies, study).reason == "memory ran out, and there is no way that needs less"
+    assert last(replies, THIRD).kind is ReplyKind.DONE
 
 
 def test_what_cannot_be_read_ahead_fails_its_own_study_alone(

@@ -204,9 +204,8 @@ class _quiet:  # noqa: N801 it reads as a word of the `with` statement
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._warnings.__exit__(kind, error, trace)  # type: ignore[arg-type]
-        if error is not None and is_memory(error):
-            raise Failed(f"{self._what} of the bundle failed: memory ran out") from error
-        if isinstance(error, STEP_ERRORS) and not is_lost(error):
+        # Whoever called can do with less, or has to end.
+        if isinstance(error, STEP_ERRORS) and not is_memory(error) and not is_lost(error):
             raise Failed(f"{self._what} of the bundle failed: {cause(error)}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -12,7 +11,7 @@ import torch
 from node.domain.engine import PLAIN
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan, Window
-from node.imaging.device import is_memory
+from node.imaging.device import give_back, is_memory
 from node.imaging.engines import Way, named
 from node.imaging.engines.layers import example_of, multiple
 from node.imaging.engines.windows import Triple
@@ -41,9 +40,7 @@ def descend(run: Callable[[Way], Result], way: Way, rungs: Sequence[Rung]) -> tu
         except (RuntimeError, MemoryError) as error:
             if not is_memory(error):
                 raise
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
         lesser = None
         while left and (lesser is None or attempt == MOST_TRIES - 1):
             found = left.pop(0)(way)
