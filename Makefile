@@ -46,7 +46,7 @@ demo: install
 	$(BIN)/matins demo
 
 test: install
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .
