@@ -250,11 +250,12 @@ def main() -> int:
     disk = ", ".join(f"{name} {limit:.0f}/s" for name, limit in limits.items())
     told = f"{given.rounds} interleaved rounds of {given.seconds:g} s a cell, medians; {os.cpu_count()} cores"
     told += f", {given.busy} of them busy with something else (the sender feels it, too)" if given.busy else ""
+    whose = "The disk beside it" if given.busy else "The disk alone"
     lines = [
         "# Receiving",
         "",
         f"{told}. Matins syncs every object before it answers; the others run as they come.",
-        f"The disk alone, the same bytes written over ready blocks with a fdatasync each: {disk}.",
+        f"{whose}, the same bytes written over ready blocks with a fdatasync each: {disk}.",
         "",
         *verdicts(cells, found),
         "",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import torch
 
 #: What PyTorch and its libraries say where they raise a plain RuntimeError for want of memory. cuDNN finds no engine
 #: where none fits into what is left.
 _FULL = (
-    *("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc"),
-    "unable to find an engine",
+    *("out of memory", "can't allocate memory", "failed to allocate memory", "not enough memory"),
+    *("alloc_failed", "bad_alloc", "unable to find an engine"),
 )
 #: What they say where a GPU has failed in the midst of its work.
 _LOST = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
@@ -28,17 +29,26 @@ def compute_exactly() -> None:
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: less may still be computed."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(tell in str(error).lower() for tell in _FULL)
+    """Whether an error, or what it came of, says that memory ran out: less may still be computed."""
+    return any(
+        isinstance(each, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(each, RuntimeError) and tells_of_memory(each))
+        for each in _with_causes(error)
+    )
+
+
+def tells_of_memory(error: Exception) -> bool:
+    """Whether the words of an error of another library's do."""
+    return any(tell in str(error).lower() for tell in _FULL)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether a GPU has failed: this process can compute nothing on it any more, and has to end."""
-    if is_memory(error) or not isinstance(error, RuntimeError):
-        return False
-    return isinstance(error, torch.AcceleratorError) or any(tell in str(error) for tell in _LOST)
+    """Whether it says that a GPU has failed: this process can compute nothing on it any more, and has to end."""
+    return not is_memory(error) and any(
+        isinstance(each, torch.AcceleratorError)
+        or (isinstance(each, RuntimeError) and any(tell in str(each) for tell in _LOST))
+        for each in _with_causes(error)
+    )
 
 
 def give_back() -> None:
@@ -53,3 +63,11 @@ def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from: MONAI wraps what a step raises."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

@@ -21,6 +21,7 @@ from node.catalogue.bundle import components
 from node.domain.preparation import Architecture
 from node.errors import Failed, Misconfigured
 from node.imaging.bundle import network as weights
+from node.imaging.device import tells_of_memory
 
 _PROGRAM = ".pt2"
 _ONNX = ".onnx"
@@ -154,10 +155,13 @@ class _Session:
 
         Raises:
             Failed: it takes no input of this size, or stopped in the midst.
+            MemoryError: memory ran out.
         """
         try:
             answer = self._session.run(None, {self._input: values.detach().numpy()})[0]
         except self._faults as error:
+            if tells_of_memory(error):
+                raise MemoryError(_line(error)) from error
             raise Failed(f"ONNX Runtime could not run the network: {_line(error)}") from error
         return torch.from_numpy(np.asarray(answer, dtype=np.float32))
 
@@ -171,6 +175,8 @@ def _program(path: Path, device: torch.device, batch: int) -> nn.Module:
             kind = run.get_metadata().get(_COMPILED_FOR, "cpu")
             if device.type == kind:
                 return Program(run, batch, device)
+            if device.type == "cpu":
+                raise _unfit(path, f"is compiled for {kind}, not for CPUs", "Compile it for CPUs")
             return Program(run, batch, torch.device(kind), f"on the {kind.upper()}, for which it was compiled")
         # Graph and constants name the device they were exported on.
         program = move_to_device_pass(torch.export.load(path), device)

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import NoReturn, Self
 
 from node.domain.model_card import ModelCard
-from node.errors import Failed, MatinsError, Transient, Unsuitable
+from node.errors import Failed, MatinsError, Misconfigured, Transient, Unsuitable
 from node.imaging import doubt, gates
 from node.imaging.device import give_back, is_memory
 from node.imaging.pipelines import Given, Reading, Runner
@@ -194,25 +194,24 @@ class Reader:
         return reply, concluded
 
     def _read(self, given: Given) -> Reading:
-        """Read; where memory ran out, and the runner itself knew nothing that needs less, once more on the CPU."""
-        reading = self._tried(self._runner, self._others, given)
-        if reading is not None:
-            return reading
-        if self._on_cpu is not None:
-            give_back()
-            reading = self._tried(*self._on_cpu(), given)
-        if reading is None:
-            raise Failed("memory ran out, and there is no way that needs less")
-        return replace(reading, notes=(*reading.notes, "memory ran out: on the CPU"))
-
-    def _tried(self, runner: Runner, others: tuple[Runner, ...], given: Given) -> Reading | None:
-        """What is read; `None` where memory ran out, which is freed once this returns."""
+        """Read; where a GPU's memory ran out, and the runner itself knew nothing that needs less, on the CPU."""
         try:
-            return doubt.read(self._card, runner, others, given, self)
+            return doubt.read(self._card, self._runner, self._others, given, self)
+        except (RuntimeError, MemoryError) as error:
+            if self._on_cpu is None or not is_memory(error):
+                raise
+        # Not while the error is handled: it holds what was computed so far.
+        give_back()
+        try:
+            runner, others = self._on_cpu()
+            reading = doubt.read(self._card, runner, others, given, self)
+        except Misconfigured as error:
+            raise Failed(f"the GPU's memory ran out, and the CPU cannot compute it: {error}") from error
         except (RuntimeError, MemoryError) as error:
             if not is_memory(error):
                 raise
-            return None
+            raise Failed("memory ran out, and there is no way that needs less") from error
+        return replace(reading, notes=(*reading.notes, "memory ran out: on the CPU"))
 
     def _write(self, job: Job, reply: Reply, concluded: Conclusion) -> None:
         started = time.perf_counter()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.transforms import Compose
 
 from node.imaging.device import compute_exactly, is_lost, is_memory
 
@@ -34,6 +35,25 @@ def test_a_lack_of_memory_is_told_from_a_lost_gpu(error: BaseException):
 def test_a_lost_gpu_is_told_from_a_networks_own_error(error: BaseException):
     assert is_lost(error)
     assert not is_memory(error)
+
+
+def _wrapped(error: Exception) -> RuntimeError:
+    """As MONAI's Compose hands on what one of its steps raised."""
+
+    def step(_: object) -> None:
+        raise error
+
+    with pytest.raises(RuntimeError, match="applying transform") as told:
+        Compose([step])(torch.zeros(1))
+    return told.value
+
+
+def test_what_a_step_of_a_bundle_raised_is_seen_through_monai():
+    assert is_memory(_wrapped(torch.OutOfMemoryError("CUDA out of memory")))
+    assert is_lost(_wrapped(torch.AcceleratorError("unspecified launch failure", 719)))
+    other = _wrapped(ValueError("out of memory"))
+    assert not is_memory(other)
+    assert not is_lost(other)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from node.catalogue.bundle import complaints
 from node.domain.geometry import Grid
 from node.domain.model_card import ModelCard, Weights
 from node.domain.preparation import Architecture, Preparation, Values
-from node.errors import Misconfigured
+from node.errors import Failed, Misconfigured
 from node.imaging import formats
 from node.imaging.bundle import declared, plan
 from node.imaging.pipelines import Fitting, Given, names, network
@@ -171,6 +172,23 @@ def test_what_a_card_declares_has_a_plan() -> None:
 def test_a_program_does_not_run_before_its_code_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"net\.pt2 is a program"):
         network.load(fitted(exported(tmp_path), described()))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("Failed to allocate memory for requested buffer of size 9", MemoryError), ("Node 7", Failed)]
+)
+def test_onnx_that_wants_more_memory_than_there_is_says_so(
+    tmp_path: Path, monkeypatch, said: str, told: type[Exception]
+) -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
+
+    def run(*_: object) -> None:
+        raise RuntimeException(said)
+
+    found = formats.network_of(as_onnx(tmp_path), None, torch.device("cpu"), own_code=False)
+    monkeypatch.setattr(found._run[0], "_session", SimpleNamespace(run=run))
+    with pytest.raises(told, match=said):
+        found(torch.zeros(1, 1, 8, 8, 8))
 
 
 def test_onnx_without_its_runtime_names_the_extra(tmp_path: Path, monkeypatch) -> None:

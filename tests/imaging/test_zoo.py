@@ -91,6 +91,15 @@ def test_the_planned_way_gives_what_the_bundle_s_own_steps_give(zoo: Zoo, name: 
     assert (planned.labels == reading.labels).mean() >= 0.9995
 
 
+def test_a_gpu_that_is_lost_while_it_is_built_ends_the_process(zoo: Zoo, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: object) -> None:
+        raise torch.AcceleratorError("unspecified launch failure", 719)
+
+    monkeypatch.setattr("node.imaging.bundle.fast.Planned", fails)
+    with pytest.raises(torch.AcceleratorError):
+        loaded(zoo["short_axis_mr"], bundle_card(zoo["short_axis_mr"], engine=EngineChoice.AUTO))
+
+
 def test_where_the_planned_way_cannot_be_built_the_bundle_s_own_steps_are_taken_and_that_is_told(
     zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ):

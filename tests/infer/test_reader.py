@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from node.errors import Failed
+from node.errors import Failed, Misconfigured
 from node.imaging.mask import read_mask
 from node.imaging.pipelines import STILL, Given, Pulse, Reading, Runner
 from node.infer import reader as reader_module
@@ -236,23 +237,39 @@ def test_where_a_gpus_memory_ran_out_a_study_is_read_on_the_cpu_and_that_is_told
         assert labels(tmp_path, study).any()
 
 
-@pytest.mark.parametrize("full", [FULL, MemoryError()])
-def test_where_nothing_needs_less_the_study_fails_and_the_process_goes_on(
-    site: Site, runner: Runner, replies: list[Reply], tmp_path: Path, full: Exception
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FULL, "memory ran out, and there is no way that needs less"),
+        (MemoryError(), "memory ran out, and there is no way that needs less"),
+        (Misconfigured("model.toml", "weights", "is for cuda", "Compile it"), "the CPU cannot compute it.*is for cuda"),
+    ],
+)
+def test_where_the_cpu_cannot_do_it_either_the_study_fails_and_the_process_goes_on(
+    site: Site, runner: Runner, replies: list[Reply], tmp_path: Path, error: Exception, reason: str
 ):
-    with Reader(site.model.card, Full(full), replies.append, on_cpu=lambda: (Full(full), ())) as reader:
+    def on_cpu() -> tuple[Runner, tuple[Runner, ...]]:
+        raise error
+
+    with Reader(site.model.card, Full(FULL), replies.append, on_cpu=on_cpu) as reader:
         reader.prepare(job_of(site, FIRST, tmp_path))
         reader.read(FIRST)
-        reader._on_cpu = None
+        reader._runner = runner
         reader.prepare(job_of(site, SECOND, tmp_path))
         reader.read(SECOND)
-        reader._runner = runner
-        reader.prepare(job_of(site, THIRD, tmp_path))
-        reader.read(THIRD)
-    for study in (FIRST, SECOND):
-        assert last(replies, study).kind is ReplyKind.FAILED
-        assert last(replies, study).reason == "memory ran out, and there is no way that needs less"
-    assert last(replies, THIRD).kind is ReplyKind.DONE
+    assert last(replies, FIRST).kind is ReplyKind.FAILED
+    assert re.search(reason, last(replies, FIRST).reason)
+    assert last(replies, SECOND).kind is ReplyKind.DONE
+
+
+def test_on_a_cpu_want_of_memory_ends_the_process_and_the_study_is_read_again_by_another(
+    site: Site, replies: list[Reply], tmp_path: Path
+):
+    with Reader(site.model.card, Full(MemoryError()), replies.append) as reader:
+        reader.prepare(job_of(site, FIRST, tmp_path))
+        with pytest.raises(MemoryError):
+            reader.read(FIRST)
+    assert [reply.kind for reply in replies] == [ReplyKind.STARTED]
 
 
 def test_what_cannot_be_read_ahead_fails_its_own_study_alone(

@@ -7,6 +7,7 @@ import torch
 from node.domain.model_card import EngineChoice, Task
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.plan import NotUnderstood, plan_of
+from node.imaging.device import is_lost
 from node.imaging.engines.choice import BUILD_ERRORS, first_line
 from node.imaging.engines.planned import Planned
 from node.imaging.pipelines import Fitting
@@ -31,4 +32,6 @@ def planned(
     except NotUnderstood:
         return None, ()
     except BUILD_ERRORS as error:
+        if is_lost(error):
+            raise
         return None, (f"read with the bundle's own steps: the faster way could not be built ({first_line(error)})",)

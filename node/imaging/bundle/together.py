@@ -23,7 +23,7 @@ from node.domain.engine import PASS_S
 from node.errors import Failed
 from node.imaging.bundle.exact import Answer, Exact, check_numbers, windows
 from node.imaging.bundle.steps import STEP_ERRORS
-from node.imaging.device import is_lost
+from node.imaging.device import is_lost, is_memory
 from node.imaging.pipelines import Pulse, Reading
 
 #: Answers lie apart by no more than this share of the largest: another order of the same sums, and no coupling.
@@ -71,7 +71,9 @@ class Together:
             started = time.perf_counter()
             try:
                 made = self._exact.prepare(each)
-            except Failed:
+            except (Failed, RuntimeError) as error:
+                if not isinstance(error, Failed) and not is_memory(error):
+                    raise
                 continue  # told when it is read alone
             made = replace(made, prepare_s=time.perf_counter() - started)
             if made.given.shape[0] == 1:
@@ -105,7 +107,8 @@ class Together:
         except (Failed, *STEP_ERRORS) as error:
             if is_lost(error):
                 raise  # nothing can be computed in this process any more
-            self._refused = not self._seen  # it may be made for one at a time
+            # It may be made for one at a time.
+            self._refused = not self._seen and not is_memory(error)
             return nothing
         self._refused = found is None
         return nothing if found is None else [None if each is None or not _is_sound(each) else each for each in found]

@@ -22,6 +22,8 @@ from node.store import engine_evidence
 
 #: What building an engine may raise where a network is not made for it.
 BUILD_ERRORS = (RuntimeError, TypeError, ValueError, NotImplementedError, ImportError)
+#: A graph is recorded over the second ones.
+_FIRST_WINDOWS = 2
 _PACKAGES = ("torch", "monai", "openvino")
 _CPU_NAMES = Path("/proc/cpuinfo")
 
@@ -95,7 +97,11 @@ def begin(way: Way, network: torch.nn.Module, plan: Plan) -> None:
     """Let what compiles or records itself over its first windows do so before a study waits for it, or fails."""
     if way.fixed and plan.window.roi and min(plan.window.roi) > 0:
         with torch.inference_mode():
-            way.forward(example_of(network, plan.window, way.batch))
+            example = example_of(network, plan.window, way.batch)
+            for _ in range(_FIRST_WINDOWS):
+                way.forward(example)
+        if way.device.type == "cuda":
+            torch.cuda.synchronize()
 
 
 def first_line(error: Exception) -> str:

@@ -11,9 +11,10 @@ import torch
 from node.domain.engine import PLAIN
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan, Window
-from node.imaging.device import give_back, is_memory
+from node.imaging.device import give_back, is_lost, is_memory
 from node.imaging.engines import Way, named
-from node.imaging.engines.layers import example_of, multiple
+from node.imaging.engines.choice import BUILD_ERRORS
+from node.imaging.engines.layers import example_of, is_as_written, multiple
 from node.imaging.engines.windows import Triple
 
 Result = TypeVar("Result")
@@ -32,6 +33,7 @@ def descend(run: Callable[[Way], Result], way: Way, rungs: Sequence[Rung]) -> tu
 
     Raises:
         Failed: memory ran out with the least, too.
+        MemoryError: it did, on a GPU.
     """
     left, told = list(rungs), list[str]()
     for attempt in range(MOST_TRIES + 1):
@@ -43,14 +45,15 @@ def descend(run: Callable[[Way], Result], way: Way, rungs: Sequence[Rung]) -> tu
         give_back()
         lesser = None
         while left and (lesser is None or attempt == MOST_TRIES - 1):
-            found = left.pop(0)(way)
+            found = _taken(left.pop(0), way)
             if found is not None:
                 lesser = found
                 way = found[0]
                 told.append(f"memory ran out: {found[1]}")
         if lesser is None:
             break
-    raise Failed("; ".join((*told, "memory ran out, and there is no way that needs less")))
+    all_told = "; ".join((*told, "memory ran out, and there is no way that needs less"))
+    raise Failed(all_told) if way.device.type == "cpu" else MemoryError(all_told)
 
 
 def rungs_for(network: torch.nn.Module, plan: Plan, shape: Triple) -> tuple[Rung, ...]:
@@ -74,13 +77,13 @@ def rungs_for(network: torch.nn.Module, plan: Plan, shape: Triple) -> tuple[Rung
         return None
 
     def half(way: Way) -> tuple[Way, str] | None:
-        if way.dtype != "float32" or named(_HALF).available(way.device):
+        if way.dtype != "float32" or is_as_written(network) or named(_HALF).available(way.device):
             return None
         lesser = named(_HALF).build(network, plan, way.device)
         return replace(lesser, window=way.window, batch=1), "half precision (bfloat16)"
 
     def on_cpu(way: Way) -> tuple[Way, str] | None:
-        if way.device.type == "cpu":
+        if way.device.type == "cpu" or is_as_written(network):
             return None
         lesser = named(PLAIN if way.dtype == "float32" else _HALF).build(network, plan, torch.device("cpu"))
         return replace(lesser, window=way.window), "on the CPU"
@@ -91,6 +94,16 @@ def rungs_for(network: torch.nn.Module, plan: Plan, shape: Triple) -> tuple[Rung
         return replace(plainer, window=lambda _: window, batch=1)
 
     return fewer, smaller, half, on_cpu
+
+
+def _taken(rung: Rung, way: Way) -> tuple[Way, str] | None:
+    """The way that a rung leads to, if it can be built: that takes memory, too."""
+    try:
+        return rung(way)
+    except (*BUILD_ERRORS, MemoryError) as error:
+        if is_lost(error):
+            raise
+        return None
 
 
 def _smaller(window: Window) -> list[Window]:

@@ -14,6 +14,7 @@ import torch
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan, Window
 from node.imaging.engines.windows import Forward, Triple
+from node.imaging.formats import Program
 
 #: Voxels of a batch of windows: four of 96³, as bundles have it, keep the cores busy and a gibibyte free.
 _BATCH_VOXELS = 4 * 96**3
@@ -94,6 +95,11 @@ def constant_batch(run: Forward, batch: int, device: torch.device, dtype: torch.
         return one_answer(run(channels_last(given)))[:count]
 
     return forward
+
+
+def is_as_written(network: torch.nn.Module) -> bool:
+    """Whether it computes in its own numbers and where it lies, whatever it is given: TorchScript and programs."""
+    return any(isinstance(each, torch.jit.ScriptModule | Program) for each in network.modules())
 
 
 def channels_last(windows: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from node.domain.engine import EngineEvidence
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan
 from node.imaging.bundle.steps import STEP_ERRORS, cause
-from node.imaging.device import is_lost
+from node.imaging.device import is_lost, is_memory
 from node.imaging.engines import Way
 from node.imaging.engines.cases import read_case
 from node.imaging.engines.choice import choose
@@ -53,6 +53,7 @@ class Planned:
         Raises:
             Unsuitable: values that are not numbers, or nothing in the foreground.
             Failed: the network fails, its answer is not usable, or memory ran out with the least, too.
+            MemoryError: it ran out on a GPU, and the network cannot be moved to the CPU from here.
         """
         shape = volumes[0].grid.shape
         rungs = rungs_for(self._network, self._plan, shape)
@@ -60,8 +61,8 @@ class Planned:
             result, told = descend(lambda way: self.read_with(way, volumes, pulse), self.way, rungs)
         except STEP_ERRORS as error:
             # A network may raise anything over a volume of a size that it cannot take. A device that failed ends the
-            # process: nothing can be computed in it any more.
-            if is_lost(error):
+            # process: nothing can be computed in it any more. Where it is full the caller may turn to another.
+            if is_lost(error) or is_memory(error):
                 raise
             raise Failed(f"the network failed: {cause(error)}") from error
         return Result(labels=result.labels, notes=(*self._notes, *result.notes, *told), timings=result.timings)

@@ -184,7 +184,7 @@ def test_what_compiles_over_its_first_windows_does_so_before_a_study_comes(
     engine_evidence.write(tmp_path, replace(evidence, chosen="aot", trials=trials))
     given = _compiles(monkeypatch, None)
     assert choose(fitting(tmp_path), PLAN, Bright())[0].name == "aot"
-    assert given == [3]
+    assert given == [3, 3]
     _compiles(monkeypatch, RuntimeError("no compiler for C++ here\nand more"))
     way, notes = choose(fitting(tmp_path), PLAN, Bright())
     assert way.name == "fp32"

@@ -8,7 +8,9 @@ import torch
 from node.errors import Failed
 from node.imaging.engines import Way, named
 from node.imaging.engines.ladder import MOST_TRIES, descend, rungs_for
+from node.imaging.formats import Program, network_of
 from tests.imaging.engines.small import PLAN, network
+from tests.imaging.networks import saved
 
 SHAPE = (32, 32, 32)
 CPU = torch.device("cpu")
@@ -103,6 +105,34 @@ def test_another_error_is_no_lack_of_memory(rungs, plain):
     with pytest.raises(RuntimeError, match="sizes"):
         descend(allocator, plain, rungs)
     assert len(allocator.tried) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), TypeError("cannot be copied")])
+def test_a_rung_that_cannot_be_built_is_left_out(plain, error):
+    def no(way: Way) -> tuple[Way, str]:
+        raise error
+
+    allocator = Allocator(lambda way: way.batch == 1)
+    found = descend(allocator, plain, [no, lambda way: (replace(way, batch=1), "one at a time")])
+    assert found == ("done", ("memory ran out: one at a time",))
+    lost = RuntimeError("CUDA error: unspecified launch failure")
+    with pytest.raises(RuntimeError, match="unspecified"):
+        descend(allocator, plain, [lambda way: (_ for _ in ()).throw(lost)])
+
+
+def test_what_can_be_moved_nowhere_from_here_is_left_to_whoever_can_load_it_elsewhere(plain):
+    there = replace(plain, device=torch.device("cuda"))
+    with pytest.raises(MemoryError, match=r"one at a time.*no way that needs less"):
+        descend(Allocator(lambda way: False), there, [lambda way: (replace(way, batch=1), "one at a time")])
+
+
+@pytest.mark.parametrize("kind", ["TorchScript", "exported"])
+def test_a_program_is_computed_in_its_own_numbers_where_it_lies(plain, kind, tmp_path):
+    script = network_of(saved(network(), tmp_path / "net.ts"), None, CPU, own_code=False)
+    given = script if kind == "TorchScript" else torch.nn.Sequential(Program(script, 1, CPU))
+    *_, half, on_cpu = rungs_for(given, PLAN, SHAPE)
+    assert half(plain) is None
+    assert on_cpu(replace(plain, device=torch.device("cuda"))) is None
 
 
 def test_what_is_made_for_one_extent_and_batch_is_given_no_other(rungs):
