@@ -53,3 +53,8 @@ class Failed(MatinsError):
 
 class Transient(MatinsError):
     """A passing fault (peer away, disk full, database busy): the work waits and is tried again."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line of at most 200 characters; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -58,6 +58,12 @@ def give_back() -> None:
         torch.cuda.empty_cache()
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until all that was asked of a GPU is done, so that time can be taken; a CPU is done already."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Something small of the host's on the device; where that is a GPU, nobody waits until it is there."""
     if device.type == "cuda":

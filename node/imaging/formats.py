@@ -19,7 +19,7 @@ from torch.export.passes import move_to_device_pass
 
 from node.catalogue.bundle import components
 from node.domain.preparation import Architecture
-from node.errors import Failed, Misconfigured
+from node.errors import Failed, Misconfigured, first_line
 from node.imaging.bundle import network as weights
 from node.imaging.device import tells_of_memory
 
@@ -78,7 +78,7 @@ def built(architecture: Architecture) -> nn.Module:
     try:
         found = getattr(importlib.import_module(module), name)(**architecture.arguments)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, AssertionError, ImportError) as error:
-        problem = f"{name} cannot be made: {_line(error)}"
+        problem = f"{name} cannot be made: {first_line(error)}"
         raise Misconfigured("model.toml", "architecture.arguments", problem, "Correct the arguments") from error
     if not isinstance(found, nn.Module):
         raise Misconfigured("model.toml", "architecture.name", f"{name} is no network", "Name a network of MONAI")
@@ -136,10 +136,12 @@ class _Session:
             # From its bytes: weights in another file are not looked for.
             self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=chosen)
         except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument) as error:
-            raise _unfit(path, f"is no sound ONNX file: {_line(error)}", "Export it again, weights inside") from error
+            raise _unfit(
+                path, f"is no sound ONNX file: {first_line(error)}", "Export it again, weights inside"
+            ) from error
         except (errors.NotImplemented, errors.RuntimeException) as error:
             raise _unfit(
-                path, f"cannot be run: {_line(error)}", "Export it for this version of ONNX Runtime"
+                path, f"cannot be run: {first_line(error)}", "Export it for this version of ONNX Runtime"
             ) from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -161,8 +163,8 @@ class _Session:
             answer = self._session.run(None, {self._input: values.detach().numpy()})[0]
         except self._faults as error:
             if tells_of_memory(error):
-                raise MemoryError(_line(error)) from error
-            raise Failed(f"ONNX Runtime could not run the network: {_line(error)}") from error
+                raise MemoryError(first_line(error)) from error
+            raise Failed(f"ONNX Runtime could not run the network: {first_line(error)}") from error
         return torch.from_numpy(np.asarray(answer, dtype=np.float32))
 
 
@@ -183,7 +185,7 @@ def _program(path: Path, device: torch.device, batch: int) -> nn.Module:
         return Program(program.module(), batch, device)
     except (RuntimeError, ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, AssertionError) as error:
         remedy = "Export it again with the PyTorch that is installed here"
-        raise _unfit(path, f"cannot be loaded: {_line(error)}", remedy) from error
+        raise _unfit(path, f"cannot be loaded: {first_line(error)}", remedy) from error
 
 
 def _torchscript(path: Path, device: torch.device) -> nn.Module:
@@ -192,14 +194,10 @@ def _torchscript(path: Path, device: torch.device) -> nn.Module:
         try:
             found: nn.Module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            problem = f"is no TorchScript file: {_line(error)}"
+            problem = f"is no TorchScript file: {first_line(error)}"
             raise _unfit(path, problem, "Give a file written by torch.jit.save") from error
     # A module around it takes the hooks that a script does not.
     return nn.Sequential(found.eval())
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
 def _unfit(path: Path, problem: str, remedy: str) -> Misconfigured:

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from node.domain.model_card import Task
-from node.errors import Failed, Misconfigured
+from node.errors import Failed, Misconfigured, first_line
+from node.imaging.device import is_memory
 from node.imaging.formats import built
 from node.learn import checkpoint, soup
 from node.learn.case import Case, Dataset
@@ -136,8 +137,8 @@ def _advised(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        line = first_line(error)
+        if is_memory(error):
             smaller = "preparation.patch" if recipe.preparation and recipe.preparation.patch else "preparation.size"
             advice = f"a smaller training.batch (now {recipe.training.batch}) or {smaller} may help"
             raise Failed(f"there is not enough memory: {advice}") from error

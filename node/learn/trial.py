@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from node.domain.model_card import Task
-from node.errors import Failed, Misconfigured
+from node.errors import Failed, Misconfigured, first_line
 from node.imaging.averaged import magnified
 from node.imaging.formats import built
 from node.learn import soup
@@ -129,7 +129,7 @@ def _ask(network: nn.Module, given: torch.Tensor, recipe: Recipe) -> None:
         with torch.no_grad():
             answer = network(given)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        line = first_line(error)
         remedy = "Make [network] and [preparation] fit: channels, size, and patch sides that every level can halve"
         raise Misconfigured(_RECIPE, "network", f"it does not take {shape}: {line}", remedy) from error
     if not isinstance(answer, torch.Tensor):

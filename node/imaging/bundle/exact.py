@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from node.domain.geometry import Grid
 from node.errors import Failed
 from node.imaging.bundle.steps import STEP_ERRORS, Steps, cause, finish
-from node.imaging.device import is_lost, is_memory
+from node.imaging.device import is_lost, is_memory, wait_for
 from node.imaging.pipelines import STILL, Pulse
 
 #: Key of the network's answer among what a bundle's steps hand on.
@@ -129,8 +129,7 @@ class Exact:
         try:
             with torch.no_grad(), _quiet("the network"):
                 output = self._inferred(given)
-                if self.device.type == "cuda":
-                    torch.cuda.synchronize()
+                wait_for(self.device)
         finally:
             felt.remove()
         model_s = time.perf_counter() - prepared

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from node.domain.model_card import EngineChoice, Task
+from node.errors import first_line
 from node.imaging.bundle.configuration import Configuration
 from node.imaging.bundle.plan import NotUnderstood, plan_of
 from node.imaging.device import is_lost
-from node.imaging.engines.choice import BUILD_ERRORS, first_line
+from node.imaging.engines.choice import BUILD_ERRORS
 from node.imaging.engines.planned import Planned
 from node.imaging.pipelines import Fitting
 

@@ -23,7 +23,7 @@ from node.domain.engine import PASS_S
 from node.errors import Failed
 from node.imaging.bundle.exact import Answer, Exact, check_numbers, windows
 from node.imaging.bundle.steps import STEP_ERRORS
-from node.imaging.device import is_lost, is_memory
+from node.imaging.device import is_lost, is_memory, wait_for
 from node.imaging.pipelines import Pulse, Reading
 
 #: Answers lie apart by no more than this share of the largest: another order of the same sums, and no coupling.
@@ -183,8 +183,7 @@ class Together:
     def _computed(self, inferer: Inferer, given: torch.Tensor) -> Any:
         with torch.no_grad():
             output = inferer(given, self._exact.steps.network)
-            if self._exact.device.type == "cuda":
-                torch.cuda.synchronize()
+            wait_for(self._exact.device)
         return output
 
 

@@ -12,10 +12,10 @@ import torch
 import node
 from node.domain.engine import PLAIN, EngineEvidence
 from node.domain.model_card import EngineChoice
-from node.errors import Failed
+from node.errors import Failed, first_line
 from node.imaging.bundle.plan import Plan
-from node.imaging.device import is_lost
-from node.imaging.engines import Way, named, names
+from node.imaging.device import is_lost, wait_for
+from node.imaging.engines import Engine, Way, named, names
 from node.imaging.engines.layers import example_of
 from node.imaging.pipelines import Fitting
 from node.store import engine_evidence
@@ -70,8 +70,7 @@ def choose(fitting: Fitting, plan: Plan, network: torch.nn.Module) -> tuple[Way,
     if trial.engine not in names() or named(trial.engine).available(device):
         return plain, (f"the engine {trial.engine} is not here any more: single precision",)
     try:
-        way = named(trial.engine).build(network, plan, device)
-        begin(way, network, plan)
+        way = built(named(trial.engine), network, plan, device)
     except (Failed, *BUILD_ERRORS) as error:
         if is_lost(error):
             raise
@@ -93,20 +92,16 @@ def standing(fitting: Fitting) -> EngineEvidence | None:
     return found if found.holds(fitting.model_digest, now.device_name, threads, now.versions) else None
 
 
-def begin(way: Way, network: torch.nn.Module, plan: Plan) -> None:
-    """Let what compiles or records itself over its first windows do so before a study waits for it, or fails."""
+def built(engine: Engine, network: torch.nn.Module, plan: Plan, device: torch.device) -> Way:
+    """Build a way; what compiles or records itself over its first windows does so now, not while a study waits."""
+    way = engine.build(network, plan, device)
     if way.fixed and plan.window.roi and min(plan.window.roi) > 0:
         with torch.inference_mode():
             example = example_of(network, plan.window, way.batch)
             for _ in range(_FIRST_WINDOWS):
                 way.forward(example)
-        if way.device.type == "cuda":
-            torch.cuda.synchronize()
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        wait_for(device)
+    return way
 
 
 def _cpu_name() -> str:

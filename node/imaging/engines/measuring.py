@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from node.domain.engine import LEAST_DICE, PLAIN, EngineEvidence, Trial
-from node.errors import Failed
+from node.errors import Failed, first_line
 from node.imaging.bundle.plan import Plan
 from node.imaging.device import is_lost, is_memory
 from node.imaging.engines import Way, named, names
-from node.imaging.engines.choice import BUILD_ERRORS, begin, here
+from node.imaging.engines.choice import BUILD_ERRORS, built, here
 
 #: Runs a way over one case: labels on the case's grid, and the seconds of network and stitching.
 Read = Callable[[Way, int], tuple[NDArray[np.uint8], float]]
@@ -110,8 +110,7 @@ def _tried(subject: Subject, name: str, cases: int, read: Read, expected: list[N
         return Trial(engine=name, problem=problem)
     try:
         began_s = time.monotonic()
-        way = engine.build(subject.network, subject.plan, subject.device)
-        begin(way, subject.network, subject.plan)
+        way = built(engine, subject.network, subject.plan, subject.device)
         built_s = time.monotonic() - began_s
         if built_s > _LONGEST_BUILD_S and name != PLAIN:
             return Trial(engine=name, problem=f"building it takes {built_s:.0f} s at each start")
@@ -122,8 +121,7 @@ def _tried(subject: Subject, name: str, cases: int, read: Read, expected: list[N
     except (*BUILD_ERRORS, MemoryError) as error:
         if is_lost(error):
             raise
-        told = "memory ran out" if is_memory(error) else (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Trial(engine=name, problem=told[:200])
+        return Trial(engine=name, problem="memory ran out" if is_memory(error) else first_line(error))
 
 
 def _compared(

@@ -16,7 +16,7 @@ from node.domain.engine import EngineEvidence
 from node.errors import Failed
 from node.imaging.bundle.plan import Plan
 from node.imaging.bundle.steps import STEP_ERRORS, cause
-from node.imaging.device import is_lost, is_memory
+from node.imaging.device import is_lost, is_memory, wait_for
 from node.imaging.engines import Way
 from node.imaging.engines.cases import read_case
 from node.imaging.engines.choice import choose
@@ -72,7 +72,7 @@ class Planned:
         started = time.perf_counter()
         with torch.inference_mode():
             prepared = prepare(volumes, self._plan, way.device)
-            _wait_for(way.device)
+            wait_for(way.device)
             led = time.perf_counter()
             shape = prepared.lattice.shape
             values = prepared.tensor[0]
@@ -117,10 +117,5 @@ class _Clocked:
         try:
             return next(self._blocks)
         finally:
-            _wait_for(self._device)
+            wait_for(self._device)
             self.seconds += time.perf_counter() - started
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from node.errors import Unsuitable
+from node.imaging.device import wait_for
 from node.imaging.explain import Explainable, Prepared
 from node.imaging.explain.meter import Meter
 from node.imaging.explain.subject import Question, Subject, followed, last_convolution, logits_of
@@ -42,8 +43,7 @@ def ask(
     meter.passes(1)
     with torch.no_grad(), followed(explainable.network) as course:
         logits = logits_of(explainable.network(inputs))
-    if logits.is_cuda:
-        torch.cuda.synchronize()
+    wait_for(logits.device)
     forward_s = meter.elapsed_s - began_s
     channel = explainable.channels.get(answer.number, answer.number)
     if not 0 <= channel < logits.shape[1]:

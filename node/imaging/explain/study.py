@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from node.domain.explanation import Explanation
 from node.domain.finding import Finding
 from node.domain.model_card import ModelCard, Task
-from node.errors import Unsuitable
+from node.errors import Unsuitable, first_line
 from node.imaging.device import is_lost
 from node.imaging.explain import Explainable, Prepared, methods
 from node.imaging.explain.asking import Asked, ask, differentiable
@@ -128,7 +128,7 @@ def _asked(
             )
         except _TROUBLE as problem:
             _go_on_after(problem)
-            notes.append(f"{answer.label} is not explained: {_first_line(problem)}")
+            notes.append(f"{answer.label} is not explained: {first_line(problem)}")
     return found
 
 
@@ -156,7 +156,7 @@ def _maps(
             made.append(_one(replace(fits, target=told.target), answer, asked[answer], wish, meter))
         except _TROUBLE as problem:
             _go_on_after(problem)
-            notes.append(f"{told.method} cannot explain {told.target}: {_first_line(problem)}")
+            notes.append(f"{told.method} cannot explain {told.target}: {first_line(problem)}")
             continue
         if fits.reduced:
             notes.append(f"{fits.method} of {told.target} was made with {fits.reduced}, to fit the budget")
@@ -203,7 +203,7 @@ def _measured(made: _Made, wish: Wish, meter: Meter, forward_s: float, notes: li
             figures.update(measure.figures(made.explained))
         except _TROUBLE as problem:
             _go_on_after(problem)
-            missed.append(f"{measure.name} ({_first_line(problem)})")
+            missed.append(f"{measure.name} ({first_line(problem)})")
     which = f"{made.account.method} of {made.account.target}"
     if missed:
         took = f"{seconds(meter.elapsed_s)} of {seconds(wish.explanation.budget_s)} were used"
@@ -243,7 +243,3 @@ def _go_on_after(problem: BaseException) -> None:
     """A device that failed ends the process: nothing can be computed in it any more."""
     if is_lost(problem):
         raise problem
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]

@@ -24,6 +24,7 @@ from node.domain.model_card import ModelCard
 from node.errors import Failed, Misconfigured, Unsuitable
 from node.imaging.components import Mask, bounds, fill_holes, largest_component
 from node.imaging.cut import above
+from node.imaging.device import wait_for
 from node.imaging.engines import cubes
 from node.imaging.engines.measuring import Progress
 from node.imaging.engines.windows import Forward
@@ -188,8 +189,7 @@ class CoarseToFine:
         """Run one network on a cube (x, y, z) and return its checked probability, same shape."""
         started = time.perf_counter()
         output = self._forwards[role](cube[None, None])
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(self._device)
         self._model_s += time.perf_counter() - started
         channel = self._parameters.channel
         if output.ndim != 5 or output.shape[1] <= channel or output.shape[2:] != cube.shape:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from node.errors import Failed, Misconfigured, Unsuitable
+from node.errors import Failed, Misconfigured, Unsuitable, first_line
 from node.imaging.explain import methods
 from node.imaging.explain.faithfulness import MEASURES, Explained, pointing
 from node.imaging.explain.methods import Method
@@ -204,7 +204,7 @@ class _Work:
             # What was measured before something goes wrong is kept.
             figures.update(_figures(method, samples, shown, on_gpu=self._terms.on_gpu, sensitive=sensitive))
         except _TROUBLE as problem:
-            line = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
+            line = first_line(problem)
             self._troubles[f"{name} cannot explain it: {line}"] += 1
         case = self.cases[place]
         self.cases[place] = replace(case, maps={**case.maps, name: figures})
